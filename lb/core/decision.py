@@ -1,0 +1,71 @@
+"""The record of one exchange: what was decided, why, and how it went.
+
+It holds references and plain numbers only, never a body or a secret; rendering is for whoever looks
+(metrics, log, the API). Times are on the caller's monotonic clock, in seconds; None where a phase was
+never reached.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lb.core.backend import Backend
+    from lb.errors import Reason
+
+
+class Attempt:
+    """One try of one exchange on one backend, and who was passed over for it and why."""
+
+    __slots__ = ("backend", "connected", "ended", "first_byte", "passed_over", "reason", "reused", "started")
+
+    def __init__(self, backend: "Backend", passed_over: "PassedOver", started: float) -> None:
+        self.backend = backend
+        self.passed_over = passed_over
+        self.started = started
+        self.reused = False
+        self.connected: float | None = None
+        self.first_byte: float | None = None
+        self.ended: float | None = None
+        self.reason: Reason | None = None
+
+
+class Exchange:
+    """One request and its response, as it will be remembered."""
+
+    __slots__ = (
+        "attempts",
+        "client",
+        "detail",
+        "ended",
+        "id",
+        "listener",
+        "method",
+        "pool",
+        "queued",
+        "reason",
+        "request_bytes",
+        "response_bytes",
+        "started",
+        "status",
+        "target",
+    )
+
+    def __init__(self, id: bytes, listener: str, client: str, started: float) -> None:
+        self.id = id
+        self.listener = listener
+        self.client = client
+        self.started = started
+        self.ended: float | None = None
+        self.method = b""
+        self.target = b""
+        self.pool = ""
+        self.attempts: list[Attempt] = []
+        self.queued = 0.0
+        self.status = 0
+        self.reason: Reason | None = None
+        self.detail = ""
+        self.request_bytes = 0
+        self.response_bytes = 0
+
+
+PassedOver = tuple[tuple[str, str], ...]
+"""(backend id, why it was not a candidate) for each backend that the choice left out."""

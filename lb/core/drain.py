@@ -1,0 +1,56 @@
+"""A drain: no new request from this moment; those that run may finish, at the longest until a deadline.
+
+A drain belongs to the backend, not to the request that asked for it: a curl that is interrupted leaves it
+running, a second one finds the same drain, and `ready` takes it back.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class Then(StrEnum):
+    """What becomes of the backend when its last request has ended."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+    MAINTENANCE = "maintenance"
+
+
+class Outcome(StrEnum):
+    """How a drain ended: by itself, by cutting what was left, or because somebody took it back."""
+
+    COMPLETED = "completed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class Drain:
+    """The progress of one drain; `started` and `deadline` are on the caller's clock, in seconds."""
+
+    __slots__ = ("_waiting", "aborted", "deadline", "ended", "outcome", "started", "started_with", "then")
+
+    def __init__(self, started: float, started_with: int, deadline: float, then: Then) -> None:
+        self.started = started
+        self.started_with = started_with
+        self.deadline = deadline
+        self.then = then
+        self.aborted = 0
+        self.ended: float | None = None
+        self.outcome: Outcome | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def when_ended(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once when the drain ends; at once if it has ended."""
+        if self.outcome is None:
+            self._waiting.append(tell)
+        else:
+            tell()
+
+    def end(self, outcome: Outcome, now: float) -> None:
+        self.outcome, self.ended = outcome, now
+        waiting, self._waiting = self._waiting, []
+        for tell in waiting:
+            tell()
+
+    def duration(self, now: float) -> float:
+        return (now if self.ended is None else self.ended) - self.started

@@ -1,0 +1,182 @@
+"""Errors that say whose fault it was, which status the client gets, and whether trying again is safe.
+
+Each class is one way for an exchange to end badly. Its `reason` is the RFC 9209 token that stands in the
+`Proxy-Status` field, the log, the metric and the API alike, so that the four can be read side by side.
+"""
+
+from enum import Enum, StrEnum
+
+
+class Reason(StrEnum):
+    """RFC 9209 section 2.3 error types, and one of our own for the client that left."""
+
+    DNS_ERROR = "dns_error"
+    DESTINATION_UNAVAILABLE = "destination_unavailable"
+    CONNECTION_REFUSED = "connection_refused"
+    CONNECTION_TERMINATED = "connection_terminated"
+    CONNECTION_TIMEOUT = "connection_timeout"
+    CONNECTION_READ_TIMEOUT = "connection_read_timeout"
+    CONNECTION_WRITE_TIMEOUT = "connection_write_timeout"
+    CONNECTION_LIMIT_REACHED = "connection_limit_reached"
+    HTTP_REQUEST_ERROR = "http_request_error"
+    HTTP_RESPONSE_INCOMPLETE = "http_response_incomplete"
+    HTTP_RESPONSE_TIMEOUT = "http_response_timeout"
+    HTTP_UPGRADE_FAILED = "http_upgrade_failed"
+    HTTP_PROTOCOL_ERROR = "http_protocol_error"
+    PROXY_INTERNAL_ERROR = "proxy_internal_error"
+    PROXY_LOOP_DETECTED = "proxy_loop_detected"
+    CLIENT_DISCONNECTED = "client_disconnected"
+
+
+class Retry(Enum):
+    """When the same request may be sent once more, seen from the error alone."""
+
+    NEVER = "never"
+    NOTHING_SENT = "nothing was sent"
+    IF_IDEMPOTENT = "if the method is idempotent"
+
+
+class LBError(Exception):
+    """How an exchange failed: a status for the client, a reason for everybody, a rule for retries."""
+
+    status = 500
+    reason = Reason.PROXY_INTERNAL_ERROR
+    retry = Retry.NEVER
+
+
+class ClientError(LBError):
+    """The client's doing: never tried again, never held against a backend."""
+
+    reason = Reason.HTTP_REQUEST_ERROR
+
+
+class BadRequest(ClientError):
+    """The request is not one that we may act on; `status` says which rule it broke."""
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class LoopDetected(BadRequest):
+    """The request has passed through this very balancer before (RFC 9110 section 7.6.3)."""
+
+    reason = Reason.PROXY_LOOP_DETECTED
+
+
+class RequestTimeout(ClientError):
+    """The client took too long to send its head or its body (RFC 9110 section 15.5.9)."""
+
+    status = 408
+
+
+class ClientGone(ClientError):
+    """The client left. Nobody reads an answer; 499 is nginx's number for it in the log."""
+
+    status = 499
+    reason = Reason.CLIENT_DISCONNECTED
+
+
+class ClientStalled(ClientGone):
+    """The client stopped reading its answer for longer than the send timeout."""
+
+    reason = Reason.CONNECTION_WRITE_TIMEOUT
+
+
+class BackendError(LBError):
+    """A backend's doing: counted against it."""
+
+    status = 502
+
+
+class ConnectFailed(BackendError):
+    """No connection came about, so nothing was sent."""
+
+    reason = Reason.CONNECTION_REFUSED
+    retry = Retry.NOTHING_SENT
+
+
+class ConnectTimeout(ConnectFailed):
+    """The backend did not take the connection in time."""
+
+    status = 504
+    reason = Reason.CONNECTION_TIMEOUT
+
+
+class NameNotResolved(ConnectFailed):
+    """The backend's name has no address."""
+
+    reason = Reason.DNS_ERROR
+
+
+class ConnectionTerminated(BackendError):
+    """The backend closed or reset the connection before the first byte of an answer."""
+
+    reason = Reason.CONNECTION_TERMINATED
+    retry = Retry.IF_IDEMPOTENT
+
+
+class ResponseTimeout(BackendError):
+    """The head of the answer did not come in time."""
+
+    status = 504
+    reason = Reason.HTTP_RESPONSE_TIMEOUT
+
+
+class BackendStalled(BackendError):
+    """The backend stopped reading the request for longer than the send timeout."""
+
+    status = 504
+    reason = Reason.CONNECTION_WRITE_TIMEOUT
+
+
+class BadResponse(BackendError):
+    """The answer is not HTTP, or not HTTP that we may pass on."""
+
+    reason = Reason.HTTP_PROTOCOL_ERROR
+
+
+class UpgradeFailed(BadResponse):
+    """The backend switched to a protocol that the client had not asked for."""
+
+    reason = Reason.HTTP_UPGRADE_FAILED
+
+
+class ResponseIncomplete(BackendError):
+    """The answer broke off; the client has seen a part of it and must see that it broke."""
+
+    reason = Reason.HTTP_RESPONSE_INCOMPLETE
+
+
+class ResponseStalled(ResponseIncomplete):
+    """The body of the answer stopped for longer than the idle timeout."""
+
+    reason = Reason.CONNECTION_READ_TIMEOUT
+
+
+class Unavailable(LBError):
+    """No backend may take the request: each is draining, in maintenance, or was tried already."""
+
+    status = 503
+    reason = Reason.DESTINATION_UNAVAILABLE
+
+
+class AttemptCut(Unavailable):
+    """A drain came to its timeout, or a backend was taken out, while the request ran on it."""
+
+
+class QueueFull(Unavailable):
+    """Every backend is at its cap, and the queue is too long or the wait was."""
+
+    reason = Reason.CONNECTION_LIMIT_REACHED
+
+
+class TooManyDescriptors(LBError):
+    """This process has no file descriptor left to connect with."""
+
+    status = 503
+    reason = Reason.CONNECTION_LIMIT_REACHED
+
+
+class ConfigError(Exception):
+    """A setting is wrong: the message names the key, what was found and what was expected."""
