@@ -1,0 +1,23 @@
+"""An HTTP/1.1 load balancer on Trio.
+
+The rooms, from the street to the cellar; imports point only downwards:
+
+    cli       commands and flags; the only file that knows both `lb` and `admin`
+    app       the nursery tree, signals, the order of the end
+    proxy     sockets: accept, connect, carry bytes
+    http      bytes to messages and back, without I/O; h11 is the judge
+    core      the decisions, pure: who takes the next request, may it be tried again, is a drain over
+    errors    how an exchange can fail: whose fault, which status, which reason
+
+Beside them: `config` (lb.toml and flags), `state` (what operators changed), `metrics`, `accesslog`, `demo`.
+
+    async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
+        balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))
+"""
+
+from lb.app import Balancer, open_balancer
+from lb.config import Config, build
+from lb.core.backend import BackendSpec
+from lb.errors import ConfigError, LBError
+
+__all__ = ["Balancer", "BackendSpec", "Config", "ConfigError", "LBError", "build", "open_balancer"]

@@ -42,6 +42,7 @@ class LBError(Exception):
     status = 500
     reason = Reason.PROXY_INTERNAL_ERROR
     retry = Retry.NEVER
+    too_slow = "it took too long"  # what a timeout that ends in this error says
 
 
 class ClientError(LBError):
@@ -68,6 +69,7 @@ class RequestTimeout(ClientError):
     """The client took too long to send its head or its body (RFC 9110 section 15.5.9)."""
 
     status = 408
+    too_slow = "the request did not come in time"
 
 
 class ClientGone(ClientError):
@@ -81,6 +83,7 @@ class ClientStalled(ClientGone):
     """The client stopped reading its answer for longer than the send timeout."""
 
     reason = Reason.CONNECTION_WRITE_TIMEOUT
+    too_slow = "the client stopped reading its answer"
 
 
 class BackendError(LBError):
@@ -121,6 +124,7 @@ class ResponseTimeout(BackendError):
 
     status = 504
     reason = Reason.HTTP_RESPONSE_TIMEOUT
+    too_slow = "the backend did not answer in time"
 
 
 class BackendStalled(BackendError):
@@ -128,6 +132,7 @@ class BackendStalled(BackendError):
 
     status = 504
     reason = Reason.CONNECTION_WRITE_TIMEOUT
+    too_slow = "the backend stopped reading the request"
 
 
 class BadResponse(BackendError):
@@ -152,6 +157,14 @@ class ResponseStalled(ResponseIncomplete):
     """The body of the answer stopped for longer than the idle timeout."""
 
     reason = Reason.CONNECTION_READ_TIMEOUT
+    too_slow = "the backend stopped in the middle of its answer"
+
+
+class TunnelIdle(LBError):
+    """Nothing went through an upgraded connection for longer than the idle timeout."""
+
+    reason = Reason.CONNECTION_READ_TIMEOUT
+    too_slow = "nothing went through the tunnel"
 
 
 class Unavailable(LBError):

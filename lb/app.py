@@ -1,0 +1,245 @@
+"""The nursery tree of one balancer, and the order in which it ends.
+
+    app.run ─┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once
+             └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
+                          │         └─ connections   one task per client connection
+                          │               └─ (upload)   only while a request body travels beside its answer
+                          ├─ names          resolves the names of backends
+                          ├─ janitor        closes what clients and time have left behind
+                          ├─ drains         cuts what is left of a drain at its deadline
+                          ├─ pulse          how late the event loop is
+                          ├─ access log     writes what exchanges have left in its buffer
+                          └─ services       demo backends, admin: what was handed in; they end last
+
+Stopping is a sequence: readiness is lost, listeners close, idle client connections end, live ones say
+`Connection: close` and get the grace, what is left is cut, idle backend connections close, services end.
+"""
+
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from math import inf
+from typing import Protocol
+
+import structlog
+import trio
+
+from lb import state
+from lb.accesslog import AccessLog
+from lb.config import Config, parse_address
+from lb.control import Control
+from lb.core.backend import BackendSpec
+from lb.core.registry import Event, Registry
+from lb.metrics import Metrics
+from lb.proxy.context import Context
+from lb.proxy.idle import Connections
+from lb.proxy.names import Names
+from lb.proxy.server import Listener, Server, open_listeners
+
+PULSE_SECONDS = 0.5
+SERVICES_END_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class Service(Protocol):
+    """Something that lives in the balancer's nursery: it reports that it has started, and ends on `stop`."""
+
+    async def __call__(
+        self, control: Control, stop: trio.Event, *, task_status: trio.TaskStatus[object]
+    ) -> None: ...
+
+
+class Balancer:
+    """One balancer, built from its configuration and not yet running; `run` is its whole life."""
+
+    def __init__(self, config: Config, access_log: AccessLog | None = None) -> None:
+        self.config = config
+        self.registry = Registry(trio.current_time)
+        self.metrics = Metrics()
+        self.cut = 0
+        self._configured = _configured(config)
+        self._saving = trio.Lock()
+        self._drains_changed = trio.Event()
+        self._access_log = access_log
+        self._stop = trio.Event()
+        self._fill_registry()
+        names = self._names = Names(self.registry)
+        observers = [] if access_log is None else [access_log.finished]
+        self._connections = Connections(self.registry, names, config.timeouts.connect)
+        self._context = Context(config, self.registry, self._connections, self.metrics, observers)
+        self.control = Control(
+            config=config,
+            registry=self.registry,
+            metrics=self.metrics,
+            save=self.save,
+            wall=wall_clock(),
+            started=trio.current_time(),
+        )
+
+    def _fill_registry(self) -> None:
+        """The configured pools and backends, then what operators had changed at runtime."""
+        for name, pool in self.config.pools.items():
+            self.registry.add_pool(name, pool.policy, pool.queue)
+            for spec in pool.backends:
+                self.registry.add(spec, name, source="config")
+        if self.config.state and (changes := state.load(self.config.state)) is not None:
+            state.apply(changes, self.registry)
+        self.registry.subscribe(self._on_event)
+
+    def _on_event(self, event: Event) -> None:
+        self._drains_changed.set()
+        log.info(
+            f"backend {event.kind}", backend=event.backend.id, pool=event.backend.pool, detail=event.detail
+        )
+
+    async def save(self) -> bool:
+        """Write what operators changed to the state file; False where none is configured."""
+        path = self.config.state
+        if not path:
+            return False
+        async with self._saving:
+            changes = state.changes(self._configured, self.registry)
+            await trio.to_thread.run_sync(state.save, path, changes)
+        return True
+
+    def stop(self) -> None:
+        """Begin the graceful end; `run` returns when it is done."""
+        self.control.stopping = True
+        self._stop.set()
+
+    async def run(
+        self,
+        before: Sequence[Service] = (),
+        beside: Sequence[Service] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `stop`. Services in `before` are up when the first request is taken.
+
+        Raises OSError, naming the address, where one cannot be listened on; nothing stays open then.
+        """
+        listeners = await self._open_listeners()
+        self.control.listening[:] = [listener.name for listener in listeners]
+        server = Server(self._context, listeners)
+        try:
+            async with trio.open_nursery() as background:
+                for task in (self._names.run, server.look_after, self._keep_drains, self._pulse):
+                    background.start_soon(task)
+                if self._access_log is not None:
+                    background.start_soon(self._access_log.run)
+                await self._serve(server, before, beside, task_status)
+                background.cancel_scope.cancel()
+        finally:
+            for listener in listeners:
+                listener.close()
+            self._connections.close()
+        self.cut = server.cut
+
+    async def _open_listeners(self) -> list[Listener]:
+        listeners: list[Listener] = []
+        try:
+            for address in self.config.listen:
+                listeners += await open_listeners(parse_address(address))
+        except BaseException:
+            for listener in listeners:
+                listener.close()
+            raise
+        return listeners
+
+    async def _serve(
+        self,
+        server: Server,
+        before: Sequence[Service],
+        beside: Sequence[Service],
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """The proxy, and around it the services, which outlive it so that people can watch a drain."""
+        over = trio.Event()
+        async with trio.open_nursery() as services:
+            for service in before:
+                await services.start(service, self.control, over)
+            async with trio.open_nursery() as proxy:
+                await proxy.start(server.serve, self.config.timeouts.grace)
+                for service in beside:
+                    await services.start(service, self.control, over)
+                task_status.started()
+                await self._stop.wait()
+                server.stop()
+            over.set()
+            services.cancel_scope.deadline = trio.current_time() + SERVICES_END_SECONDS
+
+    async def _keep_drains(self) -> None:
+        """Cut what is left of a drain when its time has come."""
+        while True:
+            self._drains_changed = trio.Event()
+            deadline = self.registry.expire(trio.current_time())
+            with trio.move_on_at(inf if deadline is None else deadline):
+                await self._drains_changed.wait()
+
+    async def _pulse(self) -> None:
+        """Measure how late the event loop is: the one early warning that only a Python program needs."""
+        while True:
+            due = trio.current_time() + PULSE_SECONDS
+            await trio.sleep_until(due)
+            self.metrics.loop_lag(trio.current_time() - due)
+
+
+def _configured(config: Config) -> Mapping[str, Sequence[BackendSpec]]:
+    return {name: pool.backends for name, pool in config.pools.items()}
+
+
+def wall_clock() -> Callable[[float], float]:
+    """Turns a time of Trio's clock into seconds since 1970, as of now: it follows the wall clock's steps."""
+    return lambda moment: time.time() - (trio.current_time() - moment)
+
+
+@asynccontextmanager
+async def open_balancer(config: Config) -> AsyncIterator[Balancer]:
+    """A running balancer for as long as the block lasts, in the caller's task tree: no admin, no signals.
+
+    `balancer.control.listening` has the addresses, `balancer.registry` the backends. Leaving the block stops
+    it gracefully; an error or a cancellation inside ends it at once.
+    """
+    balancer = Balancer(config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(balancer.run)
+        yield balancer
+        balancer.stop()
+
+
+async def serve(
+    balancer: Balancer,
+    before: Sequence[Service] = (),
+    beside: Sequence[Service] = (),
+    announce: Callable[[Control], None] = lambda _control: None,
+) -> int:
+    """Run a balancer as a program: until a signal, gracefully. The exit code.
+
+    0: every request that was accepted has ended by itself. 1: some were cut when the grace was over.
+    128 + n: a second signal, number n, asked to end at once.
+    """
+    killed_by = 0
+
+    async def heed(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal killed_by
+        task_status.started()
+        async for number in signals:
+            if balancer.control.stopping:
+                killed_by = number
+                nursery.cancel_scope.cancel()
+            log.info("stopping", signal=signal.Signals(number).name, grace=balancer.config.timeouts.grace)
+            balancer.stop()
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(heed, signals)
+            async with trio.open_nursery() as inner:
+                await inner.start(partial(balancer.run, before, beside))
+                announce(balancer.control)
+            nursery.cancel_scope.cancel()
+    if killed_by:
+        return 128 + killed_by
+    return 1 if balancer.cut else 0

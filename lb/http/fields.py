@@ -1,0 +1,150 @@
+"""Which fields end at us, which are ours to add, and how the added ones read.
+
+Fields that belong to one connection are cut before ours are added, so that no `Connection: x-forwarded-for`
+can take away what a backend must be able to trust (RFC 9110 section 7.6.1; the incident was
+CVE-2024-45410).
+"""
+
+import re
+from collections.abc import Iterable
+
+TOKEN = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+"
+
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"http2-settings",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+    )
+)
+IDENTITY = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-forwarded-ssl",
+        b"x-real-ip",
+        b"x-request-id",
+    )
+)
+"""What says who the client is. Only a trusted peer may say it; from others it is dropped."""
+
+NEVER_CONNECTION_OPTIONS = FRAMING | {
+    b"host",
+    b"authorization",
+    b"cookie",
+    b"set-cookie",
+    b"cache-control",
+    b"date",
+}
+"""Fields for all recipients: a Connection field that names one of them is not obeyed (RFC 9110 7.6.1)."""
+
+NOT_IN_TRAILERS = (
+    FRAMING
+    | HOP_BY_HOP
+    | IDENTITY
+    | {b"host", b"via", b"authorization", b"cookie", b"set-cookie", b"content-type", b"content-encoding"}
+    | {
+        b"content-range",
+        b"cache-control",
+        b"expect",
+        b"max-forwards",
+        b"range",
+        b"www-authenticate",
+        b"location",
+    }
+    | {b"date", b"expires", b"age", b"vary"}
+)
+"""Fields that RFC 9110 section 6.5.1 forbids in a trailer section: framing, routing, control, credentials."""
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
+FIELD_LINES = re.compile(rb"(?:" + TOKEN + rb":[ \t]*(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n)*")
+
+
+def is_identity(name: bytes) -> bool:
+    """Does the name, in lower case, say who the client is, to us or to a backend that reads `_` as `-`?
+
+    CGI and WSGI fold both to the same variable, so `X_Forwarded_For` would stand beside ours and win.
+    """
+    if name in IDENTITY:
+        return True
+    return (b"_" in name or b"." in name) and name.replace(b"_", b"-").replace(b".", b"-") in IDENTITY
+
+
+def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The tokens of all Connection fields together, in lower case."""
+    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
+
+
+def end_to_end_trailers(section: bytes) -> bytes:
+    """The trailer lines that may travel on; ValueError where a line is not a field line."""
+    if not FIELD_LINES.fullmatch(section):
+        raise ValueError("a trailer is not a field line")
+    lines = section.split(b"\r\n")[:-1]
+    kept = [line for line in lines if not _stays_here(line.split(b":", 1)[0].lower())]
+    return b"".join(line + b"\r\n" for line in kept)
+
+
+def _stays_here(name: bytes) -> bool:
+    return name in NOT_IN_TRAILERS or is_identity(name)
+
+
+class Identity:
+    """What we tell backends about one client connection; made once, when the connection is accepted.
+
+    `trusted` peers (other proxies of the operator's) may say who came before them; their word is kept and
+    extended. Everybody else's is replaced. Via is RFC 9110 section 7.6.3, the rest is custom that every
+    framework reads; `Forwarded` is RFC 7239 and only sent by choice.
+    """
+
+    __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
+
+    def __init__(self, peer: bytes, trusted: bool, via: bytes, sends_forwarded: bool) -> None:
+        self._peer = peer
+        self._trusted = trusted
+        self._sends_forwarded = sends_forwarded
+        self._via = b"Via: 1.1 %b\r\n" % via
+        self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n%b" % (peer, self._via)
+
+    def request_id(self, claims: dict[bytes, bytes] | None) -> bytes | None:
+        """The id that a trusted peer gave the request, if it is fit to be logged."""
+        if not claims or not self._trusted:
+            return None
+        claimed = claims.get(b"x-request-id", b"")
+        return claimed if REQUEST_ID.fullmatch(claimed) else None
+
+    def lines(self, host: bytes, id: bytes, claims: dict[bytes, bytes] | None) -> bytes:
+        """The field lines to add to a request. `claims` is what the client said of itself, lower case."""
+        if claims and self._trusted:
+            return self._kept(host, id, claims)
+        lines = b"%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, host, id)
+        return lines + b"Forwarded: %b\r\n" % self._forwarded(host) if self._sends_forwarded else lines
+
+    def _kept(self, host: bytes, id: bytes, claims: dict[bytes, bytes]) -> bytes:
+        fields = dict(claims)
+        before = claims.get(b"x-forwarded-for")
+        fields[b"x-forwarded-for"] = before + b", " + self._peer if before else self._peer
+        fields.setdefault(b"x-forwarded-proto", b"http")
+        fields.setdefault(b"x-forwarded-host", host)
+        fields[b"x-request-id"] = id
+        if self._sends_forwarded:
+            before = claims.get(b"forwarded")
+            ours = self._forwarded(host)
+            fields[b"forwarded"] = before + b", " + ours if before else ours
+        lines = b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
+        return lines + self._via
+
+    def _forwarded(self, host: bytes) -> bytes:
+        peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer
+        return b'for=%b;host="%b";proto=http' % (peer, host)

@@ -1,0 +1,343 @@
+"""One client connection, from its first byte to its last: one task, one owner, one deadline that moves.
+
+The task reads a head, hands it to an exchange, and does that again for as long as both sides wish. One
+cancel scope holds everything; what we wait for sets its deadline and, with it, which error a timeout is.
+Everything that can end an exchange early (a timeout, a drain that cuts, a client that left, a shutdown)
+cancels that scope and says why; then the client gets an answer if that is still possible, and the
+connection goes on only where nothing is left that could be misread.
+"""
+
+import structlog
+import trio
+
+from lb.core.decision import Exchange
+from lb.errors import (
+    AttemptCut,
+    BadRequest,
+    ClientError,
+    ClientGone,
+    ClientStalled,
+    LBError,
+    RequestTimeout,
+)
+from lb.http.answer import CONTINUE, error_answer, options_answer
+from lb.http.head import LONE_LF, RequestHead
+from lb.http.plain import read_request
+from lb.metrics import ListenerCounts
+from lb.proxy.context import Context
+from lb.proxy.exchange import Forwarding
+from lb.proxy.wire import Wire
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 64 * 1024
+LAST_CHANCE_SECONDS = 1.0
+"""How long a connection that was just used may still send its next request once we are closing."""
+
+log = structlog.get_logger()
+
+
+class Client:
+    """A client connection. `serve` is its whole life; the other verbs are for those who may end it."""
+
+    __slots__ = (
+        "_keepalive",
+        "_phase",
+        "_scope",
+        "_served",
+        "_why",
+        "buffer",
+        "context",
+        "counts",
+        "ends_by_close",
+        "exchange",
+        "head_sent",
+        "host",
+        "identity",
+        "is_1_0",
+        "is_idle",
+        "listener",
+        "peer",
+        "probed",
+        "request_done",
+        "wire",
+    )
+
+    def __init__(self, context: Context, wire: Wire, listener: str, peer: tuple[str, str], host: str) -> None:
+        self.context = context
+        self.wire = wire
+        self.listener = listener
+        self.counts: ListenerCounts = context.metrics.listener(listener)
+        address, self.peer = peer
+        self.host = host.encode()
+        self.identity = context.identity(address)
+        self.buffer = b""
+        self.exchange: Exchange | None = None
+        self.is_idle = True
+        self.is_1_0 = False
+        self.head_sent = False
+        self.ends_by_close = False
+        self.request_done = True
+        self.probed = False
+        self._served = 0
+        self._scope = trio.CancelScope()
+        self._phase: type[LBError] | None = None
+        self._why: LBError | None = None
+
+    async def serve(self) -> None:
+        """Serve until either side is done. The wire is closed and the last exchange told in any case."""
+        try:
+            while await self._serve_until_trouble():
+                pass
+        finally:
+            self.wire.close()
+            if self.exchange is not None:
+                self.finish(self._why or AttemptCut("the balancer shut down"))
+
+    async def _serve_until_trouble(self) -> bool:
+        """True if there was trouble and the connection goes on behind it."""
+        error: LBError | None = None
+        self._why = None
+        with trio.CancelScope() as self._scope:
+            try:
+                while await self._next_exchange():
+                    pass
+                return False
+            except LBError as exc:
+                error = exc
+        return await self._conclude(error or self._verdict())
+
+    # -- what bounds a wait ---------------------------------------------------------------------------
+
+    def expect(self, seconds: float, phase: type[LBError] | None) -> None:
+        """From now on wait at most so long; `phase` is the error if it takes longer, None a quiet end."""
+        self._phase = phase
+        self._scope.deadline = trio.current_time() + seconds
+
+    def cut(self) -> None:
+        """A drain or an operator ends what runs on a backend (`lb.core.backend.Running`)."""
+        self._end(AttemptCut("the backend was taken out while the request ran on it"))
+
+    def gone(self) -> None:
+        """The client has left for good: nobody will read an answer."""
+        self._end(ClientGone("the client closed the connection"))
+
+    def close_soon(self) -> None:
+        """We are shutting down: an idle connection ends, after a last chance if it was just used."""
+        if self.is_idle:
+            self._phase = None
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + LAST_CHANCE_SECONDS)
+
+    def ask_whether_there(self) -> None:
+        """The client has ended its side: has it left, or does it still read? RFC 9110, 15.2 lets us ask.
+
+        An interim answer is ignored by who reads and draws a reset from who has left; only a reset is told
+        apart from a half-close. Nothing can be asked of HTTP/1.0, or once our answer has begun.
+        """
+        if not self.probed and not self.is_1_0:
+            self.probed = True
+            try:
+                self.wire.send_now(CONTINUE)
+            except OSError:
+                self.gone()
+
+    def is_waiting_since(self, moment: float) -> bool:
+        """Has its request been without any answer since before that moment?"""
+        return self.exchange is not None and not self.head_sent and self.exchange.started < moment
+
+    def _end(self, why: LBError) -> None:
+        if self._why is None:
+            self._why = why
+            self._scope.cancel()
+
+    def _verdict(self) -> LBError | None:
+        if self._why is not None:
+            return self._why
+        return self._phase(self._phase.too_slow) if self._phase is not None else None
+
+    # -- one request after the other -------------------------------------------------------------------
+
+    async def _next_exchange(self) -> bool:
+        head = await self._receive_head()
+        if head is None:
+            return False
+        exchange = self.exchange
+        assert exchange is not None
+        if head.answer_here:
+            return await self._answer_options(head, exchange)
+        keep = await Forwarding(self, head, exchange).run()
+        self.finish(None)
+        if keep:
+            return True
+        await self._linger()
+        return False
+
+    async def _receive_head(self) -> RequestHead | None:
+        """The next request, judged; None when the client has no more."""
+        data = self.buffer.lstrip(b"\r\n") if self.buffer else b""
+        if not data and (data := await self._receive_first_bytes()) == b"":
+            return None
+        self._begin_exchange()
+        searched = 0
+        while (end := data.find(b"\r\n\r\n", searched)) < 0:
+            self._refuse_hopeless(data, searched)
+            searched = max(0, len(data) - 3)
+            if not searched:
+                self.expect(self.context.timeouts.request_head, RequestTimeout)
+            more = await self.receive()
+            if not more:
+                self._forget_exchange()
+                return None
+            data += more
+        return self._judge(data, end + 4)
+
+    async def _receive_first_bytes(self) -> bytes:
+        """Wait for a request to begin; empty lines before it are skipped (RFC 9112 section 2.2)."""
+        timeouts = self.context.timeouts
+        self.is_idle = True
+        self.expect(timeouts.keepalive if self._served else timeouts.request_head, None)
+        if self.context.closing:
+            self.close_soon()
+        while True:
+            data = await self.receive()
+            if not data:
+                return b""
+            if data := data.lstrip(b"\r\n"):
+                self.is_idle = False
+                return data
+
+    async def receive(self) -> bytes:
+        """What the client sent next, none when it has ended its side."""
+        try:
+            return await self.wire.receive()
+        except OSError as exc:
+            raise ClientGone("the client reset the connection") from exc
+
+    def _refuse_hopeless(self, data: bytes, searched: int) -> None:
+        """Say no before the head is whole where it never will be."""
+        limit = self.context.limits.request_head
+        if len(data) > limit:
+            self._refuse_large(data)
+        if LONE_LF.search(data, searched):
+            raise BadRequest("a line ends in a bare line feed")
+        if not searched:
+            self.expect(self.context.timeouts.request_head, RequestTimeout)
+
+    def _refuse_large(self, data: bytes) -> None:
+        limit = self.context.limits.request_head
+        if b"\n" not in data[: self.context.limits.target + 40]:
+            raise BadRequest(f"the target is longer than {self.context.limits.target} bytes", status=414)
+        raise BadRequest(f"the head is longer than {limit} bytes", status=431)
+
+    def _judge(self, data: bytes, end: int) -> RequestHead:
+        if end > self.context.limits.request_head:
+            self._refuse_large(data[:end])
+        head = read_request(data[:end], self.host, self.context.limits.target, self.context.limits.fields)
+        self.buffer = data[end:]
+        exchange = self.exchange
+        assert exchange is not None
+        exchange.method, exchange.target = head.method, head.target
+        self.is_1_0 = head.is_1_0
+        return head
+
+    def _begin_exchange(self) -> None:
+        self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, trio.current_time())
+        self.counts.in_flight += 1
+        self.head_sent = self.ends_by_close = self.request_done = False
+        self.probed = self.is_1_0 = self.is_idle = False
+        self._served += 1
+
+    def stays_open(self, head: RequestHead) -> bool:
+        """May the connection carry another request behind this one, as far as is known now?"""
+        return (
+            head.keep_alive
+            and self.request_done
+            and not self.context.closing
+            and self._served < self.context.limits.requests_per_connection
+        )
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    async def send(self, data: bytes) -> None:
+        """Send to the client; only a send that must wait costs a deadline."""
+        try:
+            left = self.wire.send_now(data)
+            if left is not None:
+                self.expect(self.context.timeouts.send, ClientStalled)
+                await self.wire.send_rest(left)
+        except OSError as exc:
+            raise ClientGone("the client closed the connection") from exc
+
+    async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
+        self.request_done = not head.has_body
+        keep = self.stays_open(head)
+        exchange.status = 204
+        await self.send(options_answer(self.context.date.now(), closing=not keep))
+        self.finish(None)
+        return keep
+
+    async def _conclude(self, error: LBError | None) -> bool:
+        """Answer a failed exchange if its answer has not begun; True if the connection goes on."""
+        if self.exchange is None:
+            return False
+        if error is None:
+            error = AttemptCut("the balancer shut down")
+        keep = False
+        if self.head_sent or isinstance(error, ClientGone):
+            self._break_off()
+        else:
+            keep = self.request_done and not isinstance(error, ClientError) and not self.context.closing
+            keep = keep and not self.is_1_0
+            await self._answer(error, keep)
+        self.finish(error)
+        return keep
+
+    def _break_off(self) -> None:
+        """The client must see that its answer broke off; where the end is its end, only a reset shows it."""
+        if self.ends_by_close:
+            self.wire.reset()
+        else:
+            self.wire.close()
+
+    async def _answer(self, error: LBError, keep: bool) -> None:
+        assert self.exchange is not None
+        self.exchange.status = error.status
+        answer = error_answer(error, self.exchange, self.context.date.now(), closing=not keep)
+        with trio.CancelScope() as self._scope:
+            try:
+                await self.send(answer)
+                if not keep:
+                    await self._linger()
+            except ClientGone:
+                pass
+
+    async def _linger(self) -> None:
+        """Read on for a while before closing, or a reset could take the answer from the client."""
+        self.expect(LINGER_SECONDS, None)
+        if self.request_done and not self.buffer:
+            return
+        try:
+            self.wire.end_sending()
+            left = LINGER_BYTES
+            while left > 0 and (data := await self.wire.receive()):
+                left -= len(data)
+        except OSError:
+            pass
+
+    # -- accounts --------------------------------------------------------------------------------------
+
+    def finish(self, error: LBError | None) -> None:
+        """The exchange has ended: tell everybody, once."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        self.counts.in_flight -= 1
+        exchange.ended = trio.current_time()
+        if error is not None:
+            exchange.reason, exchange.detail = error.reason, str(error)
+            exchange.status = exchange.status or error.status
+        self.context.finished(exchange)
+
+    def _forget_exchange(self) -> None:
+        """The client ended its side in the middle of a head: there was no request."""
+        self.exchange = None
+        self.counts.in_flight -= 1

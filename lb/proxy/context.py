@@ -1,0 +1,96 @@
+"""What all client connections share: the settings, the registry, and who is told how exchanges went."""
+
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import count
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from lb.config import Config, connection_limit
+from lb.core.decision import Exchange
+from lb.core.registry import Registry
+from lb.core.route import Routes
+from lb.http.fields import Identity
+from lb.metrics import Metrics
+from lb.proxy.idle import Connections
+
+if TYPE_CHECKING:
+    from lb.proxy.client import Client
+
+
+class Ids:
+    """Request ids: 32 hexadecimal digits that sort by time; unique per process by a counter and chance."""
+
+    __slots__ = ("_count", "_tag")
+
+    def __init__(self) -> None:
+        self._tag = token_hex(6).encode()
+        self._count = count()
+
+    def new(self) -> bytes:
+        millis = int(time.time() * 1000)
+        return b"%012x%b%08x" % (millis, self._tag, next(self._count) & 0xFFFFFFFF)
+
+
+class HttpDate:
+    """The Date of now (RFC 9110 section 5.6.7), formatted once a second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = b""
+
+    def now(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, formatdate(second, usegmt=True).encode()
+        return self._text
+
+
+class Context:
+    """The data plane's one object of shared state; everything in it outlives every connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        connections: Connections,
+        metrics: Metrics,
+        observers: Iterable[Callable[[Exchange], None]],
+    ) -> None:
+        self.timeouts = config.timeouts
+        self.limits = config.limits
+        self.request_body_limit = config.limits.request_body
+        self.pools = registry.pools
+        self.routes = Routes(config.routes)
+        self.connections = connections
+        self.metrics = metrics
+        self.observers = (metrics.finished, *observers)
+        self.most_clients = connection_limit(config.limits)
+        self.clients: set[Client] = set()
+        self.closing = False
+        self.ids = Ids()
+        self.date = HttpDate()
+        self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
+        self._sends_forwarded = config.forwarded
+        # The comment makes us recognise ourselves and nobody else, however many balancers are in line.
+        self.via = b"%b (%b)" % (config.via.encode(), token_hex(4).encode())
+
+    def identity(self, peer: str) -> Identity:
+        """What backends are told about a client at `peer`, an address without a port."""
+        return Identity(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
+
+    def _is_trusted(self, peer: str) -> bool:
+        networks: list[IPv4Network | IPv6Network] = self._trusted
+        if not networks or peer.startswith("unix"):
+            return False
+        address = ip_address(peer.partition("%")[0])
+        return any(address in network for network in networks)
+
+    def finished(self, exchange: Exchange) -> None:
+        """Tell everybody how an exchange went; once for each."""
+        for tell in self.observers:
+            tell(exchange)

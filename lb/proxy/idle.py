@@ -1,0 +1,96 @@
+"""Connections to backends: opened, lent to one exchange at a time, kept a while for the next.
+
+The newest idle one is taken first, so that a quiet pool lets the rest grow old and close. A connection is
+looked at before it is lent: a byte or an end that nobody asked for makes it useless (RFC 9112 section 9.2).
+In a pool or lent, every connection has exactly one owner.
+"""
+
+import trio
+
+from lb.core.backend import AdminState, Backend
+from lb.core.registry import Event, Registry
+from lb.errors import ConnectFailed, ConnectTimeout, TooManyDescriptors
+from lb.proxy.dial import OUT_OF_DESCRIPTORS, connect
+from lb.proxy.names import Names
+from lb.proxy.wire import Wire
+
+PER_BACKEND = 32
+MAX_AGE_SECONDS = 30.0
+
+
+class Connections:
+    """All connections to all backends. `take` and `open` lend one; `give` takes it back."""
+
+    def __init__(self, registry: Registry, names: Names, connect_timeout: float) -> None:
+        self._names = names
+        self._timeout = connect_timeout
+        self._idle: dict[Backend, list[tuple[Wire, float]]] = {}
+        registry.subscribe(self._on_event)
+
+    def take(self, backend: Backend) -> Wire | None:
+        """The newest idle connection that is still good, or None."""
+        stack = self._idle.get(backend)
+        while stack:
+            wire, since = stack.pop()
+            backend.idle_connections -= 1
+            if trio.current_time() - since < MAX_AGE_SECONDS and wire.is_quiet():
+                backend.connections += 1
+                backend.connections_reused += 1
+                return wire
+            wire.close()
+        return None
+
+    async def open(self, backend: Backend) -> Wire:
+        """A new connection; raises ConnectFailed or one of its kinds, and lends nothing then."""
+        try:
+            with trio.fail_after(self._timeout):
+                addresses = await self._names.addresses(backend.host, backend.port)
+                sock = await connect(addresses)
+        except trio.TooSlowError as exc:
+            self._names.refresh()
+            raise ConnectTimeout(f"{backend.id} took no connection in {self._timeout:g} s") from exc
+        except OSError as exc:
+            self._names.refresh()
+            if exc.errno in OUT_OF_DESCRIPTORS:
+                raise TooManyDescriptors("this balancer is out of file descriptors") from exc
+            raise ConnectFailed(f"{backend.id} at {backend.spec.url}: {exc.strerror or exc}") from exc
+        backend.connections += 1
+        backend.connections_opened += 1
+        return Wire(sock, backend.spec.url)
+
+    def give(self, backend: Backend, wire: Wire, keep: bool) -> None:
+        """Take back what was lent; `keep` says that the next exchange may use it."""
+        backend.connections -= 1
+        fit = backend.admin_state is AdminState.READY and not backend.removed
+        stack = self._idle.setdefault(backend, []) if keep and fit else None
+        if stack is None or len(stack) >= PER_BACKEND or wire.origin != backend.spec.url:
+            wire.close()
+            return
+        stack.append((wire, trio.current_time()))
+        backend.idle_connections += 1
+
+    def close_old(self) -> None:
+        """Close what has been idle too long, and what the backend has closed meanwhile."""
+        now = trio.current_time()
+        for backend, stack in self._idle.items():
+            good = []
+            for wire, since in stack:
+                if now - since < MAX_AGE_SECONDS and wire.is_quiet():
+                    good.append((wire, since))
+                else:
+                    wire.close()
+            stack[:] = good
+            backend.idle_connections = len(good)
+
+    def close(self) -> None:
+        for backend in list(self._idle):
+            self._close_idle_of(backend)
+
+    def _on_event(self, event: Event) -> None:
+        if event.kind in ("changed", "draining", "maintenance", "removed"):
+            self._close_idle_of(event.backend)
+
+    def _close_idle_of(self, backend: Backend) -> None:
+        for wire, _ in self._idle.pop(backend, ()):
+            wire.close()
+        backend.idle_connections = 0

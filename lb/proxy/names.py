@@ -1,0 +1,113 @@
+"""The addresses of backends, resolved off the request path.
+
+A literal address needs nothing. A name is resolved when its backend is added, every 30 seconds, and soon
+after a connection to it failed; until the first answer is there its requests wait, within their connect
+timeout. A name that stops resolving keeps the addresses that it had.
+"""
+
+import ipaddress
+import socket
+from typing import Any
+
+import structlog
+import trio
+
+from lb.core.registry import Event, Registry
+from lb.errors import NameNotResolved
+
+REFRESH_SECONDS = 30.0
+SOON_SECONDS = 1.0
+RESOLVE_SECONDS = 10.0
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+log = structlog.get_logger()
+
+
+def literal(host: str, port: int) -> Address | None:
+    """The address that `host` is by itself, or None where it is a name."""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    return (socket.AF_INET, (host, port)) if version == 4 else (socket.AF_INET6, (host, port, 0, 0))
+
+
+class Names:
+    """What each backend's host and port stand for now; `run` is the one task that resolves."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[tuple[str, int], list[Address]] = {}
+        self._failing: dict[tuple[str, int], str] = {}
+        self._news = trio.Event()
+        self._wanted = trio.Event()
+        registry.subscribe(self._on_event)
+
+    def known(self, host: str, port: int) -> list[Address] | None:
+        """The addresses, first choice first, or None when none is known (yet)."""
+        there = self._known.get((host, port))
+        if there is None and (address := literal(host, port)) is not None:
+            there = self._known[host, port] = [address]
+        return there
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """As `known`, but waits for the first answer; the caller bounds the wait."""
+        while (there := self.known(host, port)) is None:
+            if (why := self._failing.get((host, port))) is not None:
+                self.refresh()
+                raise NameNotResolved(f"{host} has no address: {why}")
+            self.refresh()
+            await self._news.wait()
+        return there
+
+    def refresh(self) -> None:
+        """Somebody could not connect, or there is a new name: resolve soon."""
+        self._wanted.set()
+
+    def _on_event(self, event: Event) -> None:
+        if event.kind in ("added", "changed"):
+            self.refresh()
+
+    async def run(self) -> None:
+        """Resolve for as long as the balancer runs; a failure is news, never an error."""
+        while True:
+            self._wanted = trio.Event()
+            for host, port in self._places():
+                if literal(host, port) is None:
+                    await self._resolve(host, port)
+            self._forget_the_gone()
+            with trio.move_on_after(REFRESH_SECONDS):
+                await self._wanted.wait()
+            if not self._has_new():
+                await trio.sleep(SOON_SECONDS)
+
+    def _places(self) -> set[tuple[str, int]]:
+        return {(b.host, b.port) for b in self._registry.backends.values()}
+
+    def _has_new(self) -> bool:
+        return any(self.known(*place) is None and place not in self._failing for place in self._places())
+
+    async def _resolve(self, host: str, port: int) -> None:
+        try:
+            with trio.fail_after(RESOLVE_SECONDS):
+                found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, trio.TooSlowError) as exc:
+            self._failed(host, port, str(exc) or "no answer in time")
+        else:
+            addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
+            if self._known.get((host, port)) != addresses:
+                log.info("name resolved", host=host, addresses=[where[0] for _, where in addresses])
+            self._known[host, port] = addresses
+            self._failing.pop((host, port), None)
+        news, self._news = self._news, trio.Event()
+        news.set()
+
+    def _failed(self, host: str, port: int, why: str) -> None:
+        if (host, port) not in self._failing:
+            log.warning("name not resolved", host=host, why=why)
+        self._failing[host, port] = why
+
+    def _forget_the_gone(self) -> None:
+        for place in {*self._known, *self._failing} - self._places():
+            self._known.pop(place, None)
+            self._failing.pop(place, None)

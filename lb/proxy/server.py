@@ -1,0 +1,251 @@
+"""Accepting: one task per listener takes connections and gives each a task of its own.
+
+The listeners end first at a shutdown, the connections when they are done; that is why they live in two
+nurseries. At the connection limit we stop accepting and the kernel's backlog holds the rest; when the
+process is out of descriptors we rest instead of spinning, and say so.
+"""
+
+import errno
+import os
+import select
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import structlog
+import trio
+from trio.lowlevel import wait_readable
+
+from lb.config import Address, FdAddress, TcpAddress, UnixAddress
+from lb.proxy.client import Client
+from lb.proxy.context import Context
+from lb.proxy.dial import OUT_OF_DESCRIPTORS
+from lb.proxy.wire import Wire, no_delay
+
+BACKLOG = 4096
+BURST = 64
+REST_SECONDS = 0.1
+LAST_WORDS_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""How often we look whether a client that waits for its answer has left."""
+
+log = structlog.get_logger()
+
+
+class Listener:
+    """A listening socket and its name. Whoever made it closes it."""
+
+    __slots__ = ("name", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.name = name_of(sock.getsockname())
+
+    def close(self) -> None:
+        """Take no more connections; a Unix socket's path is removed with it."""
+        if self.sock.fileno() < 0:
+            return
+        self.sock.close()
+        if self.name.startswith("unix:"):
+            with suppress(OSError):
+                os.unlink(self.name.removeprefix("unix:"))
+
+
+def name_of(name: object) -> str:
+    """A socket's address as people write it."""
+    match name:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case bytes():
+            return f"unix:{name.decode(errors='replace')}"
+        case _:
+            return f"unix:{name}"
+
+
+async def open_listeners(address: Address) -> list[Listener]:
+    """Listen at an address: one socket for each that a host name stands for. OSError names the address."""
+    match address:
+        case FdAddress(fd=fd):
+            return [Listener(_inherited(fd))]
+        case UnixAddress(path=path):
+            return [Listener(_listen(socket.AF_UNIX, path))]
+        case TcpAddress(host=host, port=port):
+            found = await trio.socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            return [Listener(_listen(family, where)) for family, _, _, _, where in dict.fromkeys(found)]
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=fd)
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(errno.EINVAL, "it is a socket, but does not listen")
+    except OSError as exc:
+        raise OSError(exc.errno, f"cannot listen on fd://{fd}: {exc.strerror}") from exc
+    return sock
+
+
+def _listen(family: int, where: object) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_UNIX:
+            _remove_stale(str(where))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)  # type: ignore[arg-type]  # an address of that family, whichever it is
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        why = exc.strerror or str(exc)
+        raise OSError(exc.errno, f"cannot listen on {name_of(where)}: {why.lower()}") from exc
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """A Unix socket outlives its process; one that nobody answers is removed."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)
+
+
+class Server:
+    """The data plane of one balancer, from its listeners to the last connection."""
+
+    def __init__(self, context: Context, listeners: Sequence[Listener]) -> None:
+        self._context = context
+        self._listeners = listeners
+        self._stop = trio.Event()
+        self._room = trio.Event()
+        self.cut = 0
+
+    async def serve(self, grace: float, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`; then end the idle, wait for the live at most `grace`, and cut the rest."""
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                for listener in self._listeners:
+                    accepting.start_soon(self._accept, listener, connections)
+                task_status.started()
+                await self._stop.wait()
+                accepting.cancel_scope.cancel()
+            self._close_listeners(connections)
+            await self._let_finish(grace)
+            connections.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
+
+    def stop(self) -> None:
+        """Begin the end; `serve` returns when the last connection has."""
+        self._context.closing = True
+        self._stop.set()
+
+    async def _let_finish(self, grace: float) -> None:
+        """Idle connections end, live ones have the grace; then the rest is cut, and told so if it can be."""
+        clients = self._context.clients
+        for client in list(clients):
+            client.close_soon()
+        with trio.move_on_after(grace):
+            while clients:
+                self._room = trio.Event()
+                await self._room.wait()
+        self.cut = len(clients)
+        for client in list(clients):
+            client.cut()
+
+    def _close_listeners(self, connections: trio.Nursery) -> None:
+        """Whoever the kernel has let in already is served before the door closes."""
+        for listener in self._listeners:
+            with suppress(OSError):
+                for sock, peer in _waiting(listener.sock, BACKLOG):
+                    self._start(sock, peer, listener, connections)
+            listener.close()
+
+    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
+        counts = self._context.metrics.listener(listener.name)
+        while True:
+            await wait_readable(listener.sock)
+            try:
+                for sock, peer in _waiting(listener.sock):
+                    self._start(sock, peer, listener, connections)
+                    if len(self._context.clients) >= self._context.most_clients:
+                        counts.rejected["connection_limit"] += 1
+                        await self._wait_for_room()
+            except OSError as exc:
+                if exc.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+                counts.rejected["file_descriptors"] += 1
+                log.warning("accepting rests", listener=listener.name, why=exc.strerror)
+                await trio.sleep(REST_SECONDS)
+
+    async def _wait_for_room(self) -> None:
+        while len(self._context.clients) >= self._context.most_clients:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
+        no_delay(sock)
+        wire = Wire(sock)
+        name = name_of(peer) if sock.family != socket.AF_UNIX else "unix"
+        address = str(peer[0]) if isinstance(peer, tuple) else "unix"
+        host = name_of(sock.getsockname()) if sock.family != socket.AF_UNIX else "localhost"
+        client = Client(self._context, wire, listener.name, (address, name), host)
+        self._context.clients.add(client)
+        client.counts.accepted += 1
+        client.counts.open += 1
+        nursery.start_soon(self._serve_one, client)
+
+    async def _serve_one(self, client: Client) -> None:
+        """The boundary: a bug in one connection ends that connection only."""
+        try:
+            await client.serve()
+        except Exception:
+            log.exception("a connection failed", client=client.peer, listener=client.listener)
+        finally:
+            client.counts.open -= 1
+            self._context.clients.discard(client)
+            self._room.set()
+
+    async def look_after(self) -> None:
+        """The janitor: end what clients have left behind, and idle connections that are too old."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            self._context.connections.close_old()
+            for client, gone in _leaving(self._context.clients, trio.current_time() - LOOK_SECONDS):
+                if gone:
+                    client.gone()
+                elif client.request_done:
+                    client.ask_whether_there()
+
+
+def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.socket, object]]:
+    """The connections that wait to be accepted, `most` of them."""
+    for _ in range(most):
+        try:
+            yield sock.accept()
+        except BlockingIOError:
+            return
+        except ConnectionAbortedError:
+            continue
+
+
+def _leaving(clients: set[Client], since: float) -> list[tuple[Client, bool]]:
+    """Who, waiting for an answer since then, has ended its side; True for those that are gone for good.
+
+    One system call for all: nothing is spent on a connection while its exchange is quick.
+    """
+    waiting = {c.wire.sock.fileno(): c for c in clients if c.is_waiting_since(since)}
+    if not waiting:
+        return []
+    poll = select.poll()
+    half_closed = getattr(select, "POLLRDHUP", 0)
+    for fd in waiting:
+        poll.register(fd, half_closed)
+    return [(waiting[fd], bool(events & (select.POLLHUP | select.POLLERR))) for fd, events in poll.poll(0)]

@@ -1,0 +1,88 @@
+"""One connected, non-blocking socket behind a few verbs; whatever may stand in for it offers the same.
+
+A Trio stream reschedules on every success; here the scheduler is asked only when a call would block. Sends
+try first, since a socket is nearly always writable. Receives wait first, since after a send the answer is
+never there yet; the wait is also what lets others run and a cancellation in.
+"""
+
+import socket
+import struct
+
+from trio.lowlevel import wait_readable, wait_writable
+
+RECEIVE_SIZE = 64 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Wire:
+    """Owns its socket: whoever owns the wire closes it, once. Errors are the socket's own `OSError`s.
+
+    After an error or a cancellation in the middle of a send nobody knows how much left, so the wire is of
+    no more use but to be closed.
+    """
+
+    __slots__ = ("origin", "sock")
+
+    def __init__(self, sock: socket.socket, origin: str = "") -> None:
+        self.sock = sock
+        self.origin = origin
+        sock.setblocking(False)
+
+    async def receive(self, size: int = RECEIVE_SIZE) -> bytes:
+        """Up to `size` bytes, at least one, or none when the peer has sent its last."""
+        while True:
+            await wait_readable(self.sock)
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                continue
+
+    def send_now(self, data: bytes) -> memoryview | None:
+        """Send without waiting; what is left to send, or None."""
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        return None if sent == len(data) else memoryview(data)[sent:]
+
+    async def send_rest(self, left: memoryview) -> None:
+        """Send what `send_now` left, waiting as often as it takes."""
+        while left:
+            await wait_writable(self.sock)
+            try:
+                left = left[self.sock.send(left) :]
+            except BlockingIOError:
+                continue
+
+    async def send(self, data: bytes) -> None:
+        left = self.send_now(data)
+        if left is not None:
+            await self.send_rest(left)
+
+    def end_sending(self) -> None:
+        """Tell the peer that no more will come (a half-close)."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def is_quiet(self) -> bool:
+        """Nothing has come on an idle connection: no byte that nobody asked for, and no end."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Close so that the peer sees an error, where an orderly end would say that all is well."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.sock.close()
+
+
+def no_delay(sock: socket.socket) -> None:
+    """Small answers leave at once; only TCP has the option."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
