@@ -1,0 +1,70 @@
+"""What a person reads first, on the terminal where they started the balancer."""
+
+from collections.abc import Sequence
+from shlex import quote
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lb.config import Config
+
+
+def banner(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:
+    """The text to print once everything listens.
+
+    `listening` and `admin` are the addresses really bound, as `HOST:PORT` or `unix:PATH`; `admin` is None
+    without an operator's side. `backends` are the URLs of those there are, the state file applied.
+    """
+    return _demo(listening, admin, backends) if config.demo else _plain(config, listening, admin, backends)
+
+
+def _demo(listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:
+    tries = [(curl(listening[0]), "three times: Server 1, 2, 3")]
+    if admin is not None:
+        tries.append((curl(admin, "/backends"), "who there is, and how they are"))
+        drain = curl(admin, "/backends/server1/drain?wait=30s", "-X POST ")
+        tries.append((drain, "ends when its last request has"))
+    width = max(len(command) for command, _ in tries)
+    return "\n".join(
+        [
+            "trio-lb DEMO: it balances three small backends of its own.",
+            "",
+            *_addresses(listening, admin),
+            f"  backends    {'  '.join(backends)}",
+            "",
+            "Try:",
+            *(f"  {command:<{width}}  # {what}" for command, what in tries),
+            "",
+            "With servers of your own:",
+            "  lb run --backend http://127.0.0.1:3000",
+        ]
+    )
+
+
+def _plain(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:
+    count = f"{plural(len(backends), 'backend')} in {plural(len(config.pools), 'pool')}"
+    if not backends and admin is not None:
+        count += f"; add one: {curl(admin, '/backends')} -d url=http://127.0.0.1:3000"
+    return "\n".join([*_addresses(listening, admin), f"  backends    {count}"])
+
+
+def _addresses(listening: Sequence[str], admin: str | None) -> list[str]:
+    lines = [f"  listening   {_shown(address)}" for address in listening]
+    return [*lines, f"  admin       {'none' if admin is None else _shown(admin)}"]
+
+
+def _shown(address: str) -> str:
+    return address if address.startswith("unix:") else f"http://{address}"
+
+
+def curl(address: str, path: str = "/", options: str = "") -> str:
+    """A command that reaches this address from the same machine, quoted for a shell where it must be."""
+    if address.startswith("unix:"):
+        return f"curl {options}--unix-socket {quote(address[5:])} {quote('http://localhost' + path)}"
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    url = f"{host}:{port}{'' if path == '/' else path}"
+    return f"curl {options}{quote(url)}"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,0 +1,248 @@
+"""The command `lb`: flags and a file become a `Config`, and the balancer runs on it.
+
+Only here do the balancer and its operator's side meet, and neither is imported before it is needed:
+`lb --version` and a mistake in the file answer at once. Exit codes: 0, 1 for an address that cannot be
+had or another failure of the system, 2 for a mistake in what we were told.
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from lb.banner import banner, plural
+from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, build, load, overlay, read_file
+from lb.errors import ConfigError
+
+if TYPE_CHECKING:
+    import trio
+
+    from lb.control import Control
+
+IMPLICIT_FILE = "lb.toml"
+OK, FAILED, MISUSED = 0, 1, 2
+
+
+def _version() -> str:
+    try:
+        return f"trio-lb {version('trio-lb')}"
+    except PackageNotFoundError:
+        return "trio-lb, not installed"
+
+
+app = App(
+    name="lb",
+    help="An HTTP/1.1 load balancer on Trio.",
+    version=_version,
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+)
+config_app = App(name="config", help="Look at configuration files.")
+app.command(config_app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Mistakes are one message on stderr, never a traceback."""
+    try:
+        return app(arguments) or OK
+    except CycloptsError as exc:
+        return _complain(f"{exc}\nTry lb --help", MISUSED)
+    except ConfigError as exc:
+        return _complain(str(exc), MISUSED)
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _complain(f"{where}{exc.strerror or exc}", FAILED)
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write(f"lb: {message}\n")
+    return code
+
+
+@app.command
+def run(
+    *,
+    config: Path | None = None,
+    listen: list[str] | None = None,
+    admin: str | None = None,
+    no_admin: bool = False,
+    backend: list[str] | None = None,
+    state: str | None = None,
+    access_log: Literal["auto", "off", "text", "json"] | None = None,
+    demo: bool = False,
+    settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
+) -> int:
+    """Run the balancer until SIGTERM or SIGINT; with neither a file nor a backend, as a demo.
+
+    Parameters
+    ----------
+    config
+        The file to read; without it ./lb.toml, if there is one. Flags win over it.
+    listen
+        Where to accept clients: HOST:PORT, :PORT, [IPV6]:PORT, fd://N or unix:PATH. Repeatable.
+    admin
+        Where the operator's side listens.
+    no_admin
+        Run without an operator's side.
+    backend
+        One backend of the pool `default`: [ID=]URL[,weight=N]. Repeatable.
+    state
+        The file that keeps what is changed at runtime.
+    access_log
+        A line for each request on stdout; auto is text on a terminal and json otherwise.
+    demo
+        Start three backends of our own on 127.0.0.1:8081-8083.
+    settings
+        Any key of the file: KEY=VALUE, such as timeouts.connect=2s. Repeatable.
+    """
+    if admin is not None and no_admin:
+        raise ConfigError("--admin and --no-admin exclude each other")
+    flags = {
+        "listen": listen,
+        "admin": _present({"listen": admin, "enabled": False if no_admin else None}),
+        "pools": {DEFAULT_POOL: {"backends": [_backend(text) for text in backend]}} if backend else None,
+        "state": state,
+        "access_log": access_log,
+        "demo": demo or None,
+    }
+    return _start(_configured(config, _present(flags), settings or []))
+
+
+@config_app.command
+def check(file: Path) -> int:
+    """Say whether a file is right, or list every mistake in it.
+
+    Parameters
+    ----------
+    file
+        The file to check.
+    """
+    config = load(file)
+    backends = sum(len(pool.backends) for pool in config.pools.values())
+    sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
+    return OK
+
+
+def _configured(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> Config:
+    """The file, or ./lb.toml if there is one, under the flags; without file and backends the demo."""
+    if file is None and Path(IMPLICIT_FILE).exists():
+        file = Path(IMPLICIT_FILE)
+        sys.stderr.write(f"lb: reading ./{IMPLICIT_FILE}\n")
+    for setting in settings:
+        flags = overlay(flags, _setting(setting))
+    if file is not None:
+        return build(overlay(read_file(file), flags), f"{file} with flags" if flags else str(file))
+    return build(flags if _has_backends(flags) else {"demo": True, **flags}, "flags")
+
+
+def _has_backends(tables: dict[str, Any]) -> bool:
+    pools = tables.get("pools")
+    return isinstance(pools, dict) and any(isinstance(p, dict) and "backends" in p for p in pools.values())
+
+
+def _present(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """The table that `KEY=VALUE` stands for: a dotted key, and a TOML value or else a bare word."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as timeouts.connect=2s")
+    for written in (value, json.dumps(value, ensure_ascii=False)):
+        try:
+            return tomllib.loads(f"{key} = {written}")
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ConfigError(f"--set {text}: {key!r} is not a key such as timeouts.connect")
+
+
+def _backend(text: str) -> dict[str, Any]:
+    """The table that `[ID=]URL[,weight=N]` stands for; what is in it is judged with everything else."""
+    address, *options = text.split(",")
+    id, equals, url = address.partition("=")
+    table: dict[str, Any] = {"id": id, "url": url} if equals else {"url": address}
+    for option in options:
+        name, _, number = option.partition("=")
+        if name != "weight" or not (number.isascii() and number.isdecimal()):
+            raise ConfigError(f"--backend {text}: expected [ID=]URL[,weight=N], not {option!r}")
+        table["weight"] = int(number)
+    return table
+
+
+def _start(config: Config) -> int:
+    """Run the balancer, with its operator's side where there is to be one; the exit code."""
+    import trio
+
+    from lb.log import configure
+
+    configure(json=not sys.stderr.isatty())
+    try:
+        return trio.run(_serve, config)
+    except BaseExceptionGroup as group:
+        raise _only_error_in(group) from group
+
+
+def _only_error_in(error: BaseException) -> BaseException:
+    """What a nursery wrapped, where it is one error, so that an address in use is said in one line."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        [error] = error.exceptions
+    return error
+
+
+async def _serve(config: Config) -> int:
+    from lb.accesslog import AccessLog, format_of
+    from lb.app import Balancer, serve, wall_clock
+
+    token = admin_token(config.admin)
+    format = format_of(config.access_log, sys.stdout.isatty())
+    balancer = Balancer(config, AccessLog(format, wall=wall_clock()) if format else None)
+    admin_at: list[str] = []
+
+    def announce(control: "Control") -> None:
+        urls = [backend.spec.url for backend in control.registry.backends.values()]
+        text = banner(config, control.listening, admin_at[0] if admin_at else None, urls)
+        sys.stderr.write(f"{text}\n")
+
+    before = [_serve_demo] if config.demo else []
+    beside = [partial(_serve_admin, token, admin_at)] if config.admin.enabled else []
+    return await serve(balancer, before, beside, announce)
+
+
+async def _serve_demo(
+    control: "Control", stop: "trio.Event", *, task_status: "trio.TaskStatus[object]"
+) -> None:
+    import trio
+
+    from lb.demo import serve_demo
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve_demo, DEMO_PORTS)
+        task_status.started()
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_admin(
+    token: str | None,
+    bound: list[str],
+    control: "Control",
+    stop: "trio.Event",
+    *,
+    task_status: "trio.TaskStatus[object]",
+) -> None:
+    import trio
+
+    from admin.serve import supervised
+
+    async with trio.open_nursery() as nursery:
+        bound.append(await nursery.start(partial(supervised, control, token, stop=stop)))
+        task_status.started()

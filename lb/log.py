@@ -1,0 +1,74 @@
+"""The program's log: what happened to the balancer itself, for people and for machines.
+
+Lines go to stderr, from structlog and from the standard library's logging alike (hypercorn, quart). A line
+that cannot be written is lost: a reader who stopped reading must not stop the traffic.
+"""
+
+import logging
+import select
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+
+class LossyHandler(logging.StreamHandler[TextIO]):
+    """Writes where there is room now, and otherwise drops the line.
+
+    A pipe that is ready has room for 4 KiB at least (PIPE_BUF), so no line of that size blocks; a traceback
+    that is longer may, where nobody reads.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._has_room():
+            super().emit(record)
+
+    def _has_room(self) -> bool:
+        try:
+            return bool(select.select([], [self.stream], [], 0)[1])
+        except (OSError, ValueError):  # closed, or not a file at all, such as a test's StringIO
+            return not self.stream.closed
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Where nobody reads, nobody is left to tell; anything else is a mistake of ours and is shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def configure(json: bool) -> None:
+    """Send the program's log to stderr: JSON, one object a line, or else coloured lines for a terminal.
+
+    Replaces what an earlier call, or anybody else, set up on the root logger.
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = LossyHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(json)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+def _renderers(json: bool) -> list[Processor]:
+    if json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

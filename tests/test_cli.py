@@ -1,0 +1,266 @@
+"""From what a person types to a Config, or to one clear message; no server is started here."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lb import cli
+from lb.config import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
+from lb.core.backend import BackendSpec
+from lb.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
+    """The configurations that a balancer was started with; the current folder is empty."""
+    configs: list[Config] = []
+
+    def start(config: Config) -> int:
+        configs.append(config)
+        return 0
+
+    monkeypatch.setattr(cli, "_start", start)
+    monkeypatch.chdir(tmp_path)
+    return configs
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    assert cli.main(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("lb: ")
+    assert "Traceback" not in captured.err
+    return captured.err.removeprefix("lb: ").rstrip("\n")
+
+
+def test_with_neither_a_file_nor_a_backend_it_is_the_demo(started: list[Config]) -> None:
+    assert cli.main(["run"]) == 0
+    assert cli.main(["run", "--demo"]) == 0
+    demo = Config(demo=True, pools={"default": PoolConfig(backends=demo_backends())})
+    assert started == [demo, demo]
+
+
+def test_the_demo_takes_other_settings(started: list[Config]) -> None:
+    assert cli.main(["run", "--listen", ":0", "--set", "pools.default.policy=least_requests"]) == 0
+    [config] = started
+    assert config.demo
+    assert config.listen == (":0",)
+    assert config.pools == {"default": PoolConfig(policy="least_requests", backends=demo_backends())}
+
+
+def test_every_flag_has_its_key(started: list[Config]) -> None:
+    flags = [
+        *("--listen", ":80", "--listen", "[::1]:80", "--admin", "127.0.0.1:0", "--state", "s.json"),
+        *("--backend", "http://127.0.0.1:3000", "--backend", "web=http://h:1,weight=3"),
+        *("--access-log", "json", "--set", "timeouts.connect=2s", "--set", "limits.fields=7"),
+    ]
+    assert cli.main(["run", *flags]) == 0
+    [config] = started
+    specs = (
+        BackendSpec(id="127.0.0.1-3000", url="http://127.0.0.1:3000"),
+        BackendSpec(id="web", url="http://h:1", weight=3),
+    )
+    assert config == Config(
+        listen=(":80", "[::1]:80"),
+        admin=AdminConfig(listen="127.0.0.1:0"),
+        state="s.json",
+        access_log="json",
+        timeouts=Timeouts(connect=2.0),
+        limits=config.limits,
+        pools={"default": PoolConfig(backends=specs)},
+    )
+    assert config.limits.fields == 7
+
+
+def test_no_admin_switches_the_operators_side_off(started: list[Config]) -> None:
+    assert cli.main(["run", "--no-admin"]) == 0
+    assert started[0].admin == AdminConfig(enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "state"),
+    [("state=a b", "a b"), ("state='3'", "3"), ("state=", ""), ('state=q"t', 'q"t'), ("state=a=b", "a=b")],
+)
+def test_a_bare_word_is_a_string(started: list[Config], setting: str, state: str) -> None:
+    assert cli.main(["run", "--set", setting]) == 0
+    assert started[0].state == state
+
+
+def test_a_setting_reaches_any_key(started: list[Config]) -> None:
+    backends = "pools.web.backends=[{url='http://h:1'}]"
+    routes = "routes=[{pool='web'}]"
+    assert cli.main(["run", "--set", backends, "--set", routes, "--set", "forwarded=true"]) == 0
+    [config] = started
+    assert list(config.pools) == ["web"]
+    assert config.forwarded
+    assert not config.demo
+
+
+def test_flags_win_over_the_file(started: list[Config], tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(
+        """
+        listen = [":1", ":2"]
+        via = "kept"
+        [timeouts]
+        connect = 1
+        send = 3
+        [pools.default]
+        policy = "least_requests"
+        backends = [{url = "http://file"}]
+        """
+    )
+    flags = ["--listen", ":3", "--backend", "flag=http://flag", "--set", "timeouts.connect=2"]
+    assert cli.main(["run", "--config", str(file), *flags]) == 0
+    flag = BackendSpec(id="flag", url="http://flag")
+    assert started == [
+        Config(
+            listen=(":3",),
+            via="kept",
+            timeouts=Timeouts(connect=2.0, send=3.0),
+            pools={"default": PoolConfig(policy="least_requests", backends=(flag,))},
+        )
+    ]
+
+
+def test_a_file_in_the_current_folder_is_read_and_it_says_so(
+    started: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lb.toml").write_text("via = 'implicit'")
+    assert cli.main(["run"]) == 0
+    assert started == [Config(via="implicit")]
+    assert capsys.readouterr().err == "lb: reading ./lb.toml\n"
+
+
+def test_a_file_that_is_named_is_the_only_one(started: list[Config], tmp_path: Path) -> None:
+    (tmp_path / "lb.toml").write_text("via = 'implicit'")
+    (tmp_path / "other.toml").write_text("via = 'explicit'")
+    assert cli.main(["run", "--config", "other.toml"]) == 0
+    assert started == [Config(via="explicit")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--listen", "x"], "flags: listen[0]: 'x' is not HOST:PORT"),
+        (["run", "--admin", "x"], "flags: admin.listen: 'x' is not HOST:PORT"),
+        (["run", "--admin", ":9", "--no-admin"], "--admin and --no-admin exclude each other"),
+        (
+            ["run", "--backend", "ftp://h"],
+            "flags: pools.default.backends[0].url: 'ftp://h': expected http://",
+        ),
+        (["run", "--backend", "http://h,wieght=3"], "--backend http://h,wieght=3: expected [ID=]URL"),
+        (["run", "--backend", "http://h,weight=x"], "--backend http://h,weight=x: expected [ID=]URL"),
+        (["run", "--backend", "http://h,weight=9999999"], "weight: 9999999 is not between 0 and 1000000"),
+        (["run", "--demo", "--backend", "http://h"], "flags: demo: the demo brings its own backends"),
+        (
+            ["run", "--set", "timeouts.conect=2"],
+            "flags: timeouts.conect: unknown key, did you mean `connect`?",
+        ),
+        (["run", "--set", "timeouts"], "--set timeouts: expected KEY=VALUE"),
+        (["run", "--set", "=3"], "--set =3: '' is not a key"),
+        (["run", "--set", "a b=3"], "--set a b=3: 'a b' is not a key"),
+        (["run", "--config", "none.toml"], "none.toml: cannot be read: No such file or directory"),
+        (["run", "--access-log", "loud"], 'Invalid value "loud" for --access-log'),
+        (["run", "--lisen", ":80"], "Unknown option: --lisen. Did you mean --listen?"),
+        (["run", "extra"], "extra"),
+        (["rnu"], 'Unknown command "rnu"'),
+        (["config", "check"], "requires an argument"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(
+    started: list[Config], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in complaint(capsys, *arguments)
+    assert started == []
+
+
+def test_mistakes_in_the_file_and_in_flags_are_told_together(
+    started: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.toml").write_text("vai = 'x'")
+    lines = complaint(capsys, "run", "--config", "a.toml", "--listen", "x").splitlines()
+    assert lines[0] == "a.toml with flags: 2 mistakes"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["vai", "listen[0]"]
+
+
+def test_a_file_that_is_right_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text("[pools.web]\nbackends = [{url = 'http://a'}, {url = 'http://b'}]")
+    assert cli.main(["config", "check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: ok, 2 pools, 2 backends\n"
+
+
+def test_a_file_that_is_wrong_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text("a = 1\nb = 2")
+    assert complaint(capsys, "config", "check", str(file)).startswith(f"{file}: 2 mistakes\n  a: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (
+            OSError(errno.EADDRINUSE, "Address already in use", "127.0.0.1:8080"),
+            "127.0.0.1:8080: Address already in use",
+            1,
+        ),
+        (OSError("no name"), "no name", 1),
+        (ConfigError("state: s.json is empty"), "state: s.json is empty", 2),
+    ],
+)
+def test_what_fails_at_the_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    message: str,
+    code: int,
+) -> None:
+    def fail(_config: Config) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_start", fail)
+    assert complaint(capsys, "run", "--demo", code=code) == message
+
+
+def test_an_error_is_found_in_the_groups_that_nurseries_made_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    async def fail(_config: Config) -> int:
+        error = OSError(errno.EADDRINUSE, "Address already in use", ":80")
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_serve", fail)
+    monkeypatch.setattr("lb.log.configure", lambda json: None)
+    assert complaint(capsys, "run", code=1) == ":80: Address already in use"
+
+
+def test_several_errors_at_once_are_none_that_one_line_could_tell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def fail(_config: Config) -> int:
+        raise ExceptionGroup("both", [OSError("one"), OSError("two")])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_serve", fail)
+    monkeypatch.setattr("lb.log.configure", lambda json: None)
+    with pytest.raises(ExceptionGroup, match="both"):
+        cli.main(["run"])
+
+
+def test_the_module_is_the_command_and_imports_no_server_to_say_its_version() -> None:
+    script = "import sys, runpy; sys.argv = ['lb', '--version']\n"
+    script += "try: runpy.run_module('lb', run_name='__main__')\n"
+    script += "finally: print(sorted({'admin', 'quart', 'hypercorn'} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    version, modules = done.stdout.splitlines()
+    assert version.startswith("trio-lb")
+    assert modules == "[]"
