@@ -15,9 +15,30 @@ Beside them: `config` (lb.toml and flags), `state` (what operators changed), `me
         balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))
 """
 
-from lb.app import Balancer, open_balancer
-from lb.config import Config, build
-from lb.core.backend import BackendSpec
-from lb.errors import ConfigError, LBError
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["Balancer", "BackendSpec", "Config", "ConfigError", "LBError", "build", "open_balancer"]
+if TYPE_CHECKING:
+    from lb.app import Balancer, open_balancer
+    from lb.config import Config, build
+    from lb.core.backend import BackendSpec
+    from lb.errors import ConfigError, LBError
+
+_ROOMS = {
+    "Balancer": "lb.app",
+    "BackendSpec": "lb.core.backend",
+    "Config": "lb.config",
+    "ConfigError": "lb.errors",
+    "LBError": "lb.errors",
+    "build": "lb.config",
+    "open_balancer": "lb.app",
+}
+
+__all__ = ["BackendSpec", "Balancer", "Config", "ConfigError", "LBError", "build", "open_balancer"]
+
+
+def __getattr__(name: str) -> object:
+    """The public names, each imported when it is first asked for: `lb --version` needs none of them."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ROOMS[name]), name)

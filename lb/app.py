@@ -1,6 +1,6 @@
 """The nursery tree of one balancer, and the order in which it ends.
 
-    app.run ─┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once
+    serve ───┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once
              └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body travels beside its answer
@@ -30,8 +30,9 @@ from lb import state
 from lb.accesslog import AccessLog
 from lb.config import Config, parse_address
 from lb.control import Control
-from lb.core.backend import BackendSpec
+from lb.core.backend import Backend, BackendSpec
 from lb.core.registry import Event, Registry
+from lb.errors import LBError
 from lb.metrics import Metrics
 from lb.proxy.context import Context
 from lb.proxy.idle import Connections
@@ -86,7 +87,8 @@ class Balancer:
             for spec in pool.backends:
                 self.registry.add(spec, name, source="config")
         if self.config.state and (changes := state.load(self.config.state)) is not None:
-            state.apply(changes, self.registry)
+            for sentence in state.apply(changes, self.registry):
+                log.warning("state file", overtaken=sentence)
         self.registry.subscribe(self._on_event)
 
     def _on_event(self, event: Event) -> None:
@@ -130,7 +132,7 @@ class Balancer:
                     background.start_soon(task)
                 if self._access_log is not None:
                     background.start_soon(self._access_log.run)
-                await self._serve(server, before, beside, task_status)
+                await self._serve(server, before, beside, background, task_status)
                 background.cancel_scope.cancel()
         finally:
             for listener in listeners:
@@ -154,6 +156,7 @@ class Balancer:
         server: Server,
         before: Sequence[Service],
         beside: Sequence[Service],
+        background: trio.Nursery,
         task_status: trio.TaskStatus[None],
     ) -> None:
         """The proxy, and around it the services, which outlive it so that people can watch a drain."""
@@ -161,6 +164,7 @@ class Balancer:
         async with trio.open_nursery() as services:
             for service in before:
                 await services.start(service, self.control, over)
+            background.start_soon(self._look_who_is_there)
             async with trio.open_nursery() as proxy:
                 await proxy.start(server.serve, self.config.timeouts.grace)
                 for service in beside:
@@ -178,6 +182,23 @@ class Balancer:
             deadline = self.registry.expire(trio.current_time())
             with trio.move_on_at(inf if deadline is None else deadline):
                 await self._drains_changed.wait()
+
+    async def _look_who_is_there(self) -> None:
+        """Connect once to each configured backend, so that a wrong address shows at once and not at night."""
+        missing: list[str] = []
+
+        async def look(backend: Backend) -> None:
+            try:
+                self._connections.give(backend, await self._connections.open(backend), keep=False)
+            except LBError as exc:
+                missing.append(backend.id)
+                log.warning("backend not reachable", backend=backend.id, why=str(exc))
+
+        async with trio.open_nursery() as nursery:
+            for backend in list(self.registry.backends.values()):
+                nursery.start_soon(look, backend)
+        if missing and len(missing) == len(self.registry.backends):
+            log.warning("no backend is reachable; requests get 502 until one is")
 
     async def _pulse(self) -> None:
         """Measure how late the event loop is: the one early warning that only a Python program needs."""

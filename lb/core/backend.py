@@ -58,7 +58,7 @@ class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 def default_id(host: str, port: int) -> str:
-    return f"{host.replace(':', '.').strip('.') or 'any'}-{port}"
+    return f"{host.replace(':', '_')}-{port}"
 
 
 def parse_url(url: str) -> tuple[str, int]:
@@ -84,7 +84,9 @@ def parse_url(url: str) -> tuple[str, int]:
 class Running(Protocol):
     """Somebody who uses a backend now, and can be told to stop."""
 
-    def cut(self) -> None: ...
+    def cut(self) -> None:
+        """End soon; the backend is given back later, never within this call."""
+        ...
 
 
 class Backend:

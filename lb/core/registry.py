@@ -104,7 +104,10 @@ class Registry:
 
     def replace(self, pool: str, specs: Iterable[BackendSpec], drain_timeout: float) -> list[Backend]:
         """Make a pool hold exactly `specs`: all or nothing. Those that vanish drain and leave; returned."""
-        wanted = {spec.id: spec for spec in (spec.checked() for spec in specs)}
+        checked = [spec.checked() for spec in specs]
+        wanted = {spec.id: spec for spec in checked}
+        if len(wanted) < len(checked):
+            raise Conflict("two backends of the set have the same id")
         into = self.pool(pool)
         for id in wanted:
             if id in self.backends and self.backends[id].pool != pool:

@@ -13,6 +13,7 @@ import trio
 from lb.core.decision import Exchange
 from lb.errors import (
     AttemptCut,
+    BackendError,
     BadRequest,
     ClientError,
     ClientGone,
@@ -335,6 +336,8 @@ class Client:
         if error is not None:
             exchange.reason, exchange.detail = error.reason, str(error)
             exchange.status = exchange.status or error.status
+            if isinstance(error, BackendError) and exchange.attempts:
+                exchange.attempts[-1].reason = error.reason
         self.context.finished(exchange)
 
     def _forget_exchange(self) -> None:

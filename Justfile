@@ -1,0 +1,55 @@
+# The recipes of trio-lb. Each does the set-up that it needs; `just` alone lists them.
+
+set positional-arguments
+
+python := env("PYTHON", "python3")
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Run the balancer; without arguments as a demo with three backends of its own
+run *args: (_setup "." "run")
+    @exec .venv/bin/lb run "$@"
+
+# Run the tests; arguments go to pytest
+test *args: _dev
+    @exec .venv/bin/python -m pytest "$@"
+
+# Check format, lint, types and the direction of imports
+check: _dev
+    .venv/bin/ruff format --check
+    .venv/bin/ruff check
+    .venv/bin/mypy
+    .venv/bin/lint-imports
+
+# Mend what can be mended by machine
+fix: _dev
+    .venv/bin/ruff check --fix
+    .venv/bin/ruff format
+
+# Remove what the recipes made
+clean:
+    rm -rf .venv dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+    find . -name __pycache__ -prune -exec rm -rf {} +
+
+_dev: (_setup ".[dev]" "dev")
+
+# A virtual environment with what is asked for, renewed when pyproject.toml has changed
+_setup what stamp:
+    #!/bin/sh
+    set -eu
+    if [ -e .venv/{{ stamp }}.stamp ] && [ ! pyproject.toml -nt .venv/{{ stamp }}.stamp ]; then exit 0; fi
+    echo "just: setting up .venv (once)" >&2
+    if [ ! -x .venv/bin/python ]; then
+        {{ python }} -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+            || { echo "just: Python 3.11 or newer is needed; PYTHON=python3.12 just ... names one" >&2; exit 1; }
+        # Debian splits ensurepip off; the pip that installed just can serve the new environment.
+        {{ python }} -m venv .venv >/dev/null 2>&1 || {{ python }} -m venv --clear --without-pip .venv
+    fi
+    if .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '{{ what }}'
+    else
+        {{ python }} -m pip --python .venv/bin/python install --quiet --disable-pip-version-check --editable '{{ what }}'
+    fi
+    touch .venv/{{ stamp }}.stamp
