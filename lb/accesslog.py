@@ -33,13 +33,14 @@ log = structlog.get_logger()
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One try on one backend; the phases are as in `Record`."""
+    """One try on one backend; the phases are as in `Record`. `passed_over` says who was left out and why."""
 
     backend: str
     reused: bool
     reason: str | None
     connect_ms: float | None
     first_byte_ms: float | None
+    passed_over: dict[str, str]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +211,7 @@ def _attempt(attempt: "Attempt") -> AttemptRecord:
         reason=attempt.reason,
         connect_ms=_connect_ms(attempt),
         first_byte_ms=_first_byte_ms(attempt),
+        passed_over=dict(attempt.passed_over),
     )
 
 

@@ -52,7 +52,10 @@ def retried() -> Exchange:
     exchange = exchange_of(7, b"/cart?x=1")
     exchange.pool, exchange.status, exchange.queued = "default", 200, 0.02
     exchange.request_bytes, exchange.response_bytes = 3, 4000
-    refused, answered = Attempt(backend("web1"), (), 1.02), Attempt(backend("web2"), (), 1.03)
+    refused, answered = (
+        Attempt(backend("web1"), (("web3", "draining"),), 1.02),
+        Attempt(backend("web2"), (), 1.03),
+    )
     refused.ended, refused.reason = 1.03, Reason.CONNECTION_REFUSED
     answered.connected, answered.first_byte, answered.ended = 1.031, 1.2, 1.25
     exchange.attempts += [refused, answered]
@@ -87,8 +90,16 @@ def test_a_json_line_has_everything() -> None:
                 "reason": "connection_refused",
                 "connect_ms": None,
                 "first_byte_ms": None,
+                "passed_over": {"web3": "draining"},
             },
-            {"backend": "web2", "reused": False, "reason": None, "connect_ms": 1.0, "first_byte_ms": 169.0},
+            {
+                "backend": "web2",
+                "reused": False,
+                "reason": None,
+                "connect_ms": 1.0,
+                "first_byte_ms": 169.0,
+                "passed_over": {},
+            },
         ],
     }
 

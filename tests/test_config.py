@@ -138,7 +138,7 @@ def test_every_key_arrives_where_it_belongs() -> None:
                         max_in_flight=8,
                         labels={"rack": "a"},
                     ),
-                    BackendSpec(id="1-3000", url="http://[::1]:3000"),
+                    BackendSpec(id="__1-3000", url="http://[::1]:3000"),
                 )
             ),
         },

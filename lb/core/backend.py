@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
 MAX_WEIGHT = 1_000_000
-HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
 class AdminState(StrEnum):

@@ -50,4 +50,5 @@ def _host_matches(wanted: str | bytes | None, name: bytes) -> bool:
 
 
 def _path_matches(prefix: bytes, path: bytes) -> bool:
-    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == ord("/"))
+    # without a prefix even `*` matches, the target of an OPTIONS about the whole server
+    return not prefix or path == prefix or path.startswith(prefix + b"/")

@@ -178,18 +178,26 @@ class Client:
         if not data and (data := await self._receive_first_bytes()) == b"":
             return None
         self._begin_exchange()
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            self.expect(self.context.timeouts.request_head, RequestTimeout)
+            data, end = await self._receive_rest(data)
+            if not data:
+                self._forget_exchange()
+                return None
+        return self._judge(data, end + 4)
+
+    async def _receive_rest(self, data: bytes) -> tuple[bytes, int]:
+        """A head that came in pieces, and where it ends; no bytes if the client ends its side before."""
         searched = 0
         while (end := data.find(b"\r\n\r\n", searched)) < 0:
             self._refuse_hopeless(data, searched)
             searched = max(0, len(data) - 3)
-            if not searched:
-                self.expect(self.context.timeouts.request_head, RequestTimeout)
             more = await self.receive()
             if not more:
-                self._forget_exchange()
-                return None
+                return b"", 0
             data += more
-        return self._judge(data, end + 4)
+        return data, end
 
     async def _receive_first_bytes(self) -> bytes:
         """Wait for a request to begin; empty lines before it are skipped (RFC 9112 section 2.2)."""
@@ -220,8 +228,6 @@ class Client:
             self._refuse_large(data)
         if LONE_LF.search(data, searched):
             raise BadRequest("a line ends in a bare line feed")
-        if not searched:
-            self.expect(self.context.timeouts.request_head, RequestTimeout)
 
     def _refuse_large(self, data: bytes) -> None:
         limit = self.context.limits.request_head
@@ -301,7 +307,7 @@ class Client:
 
     async def _answer(self, error: LBError, keep: bool) -> None:
         assert self.exchange is not None
-        self.exchange.status = error.status
+        self.exchange.status, self.head_sent = error.status, True
         answer = error_answer(error, self.exchange, self.context.date.now(), closing=not keep)
         with trio.CancelScope() as self._scope:
             try:

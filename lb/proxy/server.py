@@ -34,23 +34,23 @@ log = structlog.get_logger()
 
 
 class Listener:
-    """A listening socket and its name. Whoever made it closes it."""
+    """A listening socket and its name; `path` is what to remove with it. Whoever made it closes it."""
 
-    __slots__ = ("name", "sock")
+    __slots__ = ("_path", "name", "sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.name = name_of(sock.getsockname())
+        self._path = path
 
     def close(self) -> None:
-        """Take no more connections; a Unix socket's path is removed with it."""
-        if self.sock.fileno() < 0:
-            return
+        """Take no more connections."""
         self.sock.close()
-        if self.name.startswith("unix:"):
+        if self._path is not None:
             with suppress(OSError):
-                os.unlink(self.name.removeprefix("unix:"))
+                os.unlink(self._path)
+            self._path = None
 
 
 def name_of(name: object) -> str:
@@ -70,12 +70,33 @@ async def open_listeners(address: Address) -> list[Listener]:
         case FdAddress(fd=fd):
             return [Listener(_inherited(fd))]
         case UnixAddress(path=path):
-            return [Listener(_listen(socket.AF_UNIX, path))]
+            return [Listener(_listen(socket.AF_UNIX, path), path)]
         case TcpAddress(host=host, port=port):
             found = await trio.socket.getaddrinfo(
                 host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-            return [Listener(_listen(family, where)) for family, _, _, _, where in dict.fromkeys(found)]
+            return _listen_on_all([(family, where) for family, _, _, _, where in dict.fromkeys(found)])
+
+
+def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
+    """A name may stand for an IPv6 address on a machine without IPv6; one that can be had is enough."""
+    listeners: list[Listener] = []
+    missing: OSError | None = None
+    try:
+        for family, where in places:
+            try:
+                listeners.append(Listener(_listen(family, where)))
+            except OSError as exc:
+                if exc.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                missing = exc
+        if missing is not None and not listeners:
+            raise missing
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
 def _inherited(fd: int) -> socket.socket:
