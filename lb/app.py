@@ -7,6 +7,7 @@
                           ├─ names          resolves the names of backends
                           ├─ janitor        closes what clients and time have left behind
                           ├─ drains         cuts what is left of a drain at its deadline
+                          ├─ state          saves what a drain ended in
                           ├─ pulse          how late the event loop is
                           ├─ access log     writes what exchanges have left in its buffer
                           └─ services       demo backends, admin: what was handed in; they end last
@@ -17,7 +18,7 @@ Stopping is a sequence: readiness is lost, listeners close, idle client connecti
 
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -64,6 +65,7 @@ class Balancer:
         self._configured = _configured(config)
         self._saving = trio.Lock()
         self._drains_changed = trio.Event()
+        self._ended_by_itself = trio.Event()
         self._access_log = access_log
         self._stop = trio.Event()
         self._fill_registry()
@@ -93,6 +95,8 @@ class Balancer:
 
     def _on_event(self, event: Event) -> None:
         self._drains_changed.set()
+        if event.kind in ("drained", "removed"):
+            self._ended_by_itself.set()
         log.info(
             f"backend {event.kind}", backend=event.backend.id, pool=event.backend.pool, detail=event.detail
         )
@@ -128,7 +132,7 @@ class Balancer:
         server = Server(self._context, listeners)
         try:
             async with trio.open_nursery() as background:
-                for task in (self._names.run, server.look_after, self._keep_drains, self._pulse):
+                for task in self._background(server):
                     background.start_soon(task)
                 if self._access_log is not None:
                     background.start_soon(self._access_log.run)
@@ -139,6 +143,9 @@ class Balancer:
                 listener.close()
             self._connections.close()
         self.cut = server.cut
+
+    def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:
+        return self._names.run, server.look_after, self._keep_drains, self._keep_state, self._pulse
 
     async def _open_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []
@@ -182,6 +189,16 @@ class Balancer:
             deadline = self.registry.expire(trio.current_time())
             with trio.move_on_at(inf if deadline is None else deadline):
                 await self._drains_changed.wait()
+
+    async def _keep_state(self) -> None:
+        """Save what changed without a request that would: a drain that ended, and what it ended in."""
+        while True:
+            await self._ended_by_itself.wait()
+            self._ended_by_itself = trio.Event()
+            try:
+                await self.save()
+            except OSError as exc:
+                log.error("state not saved", path=self.config.state, why=str(exc))
 
     async def _look_who_is_there(self) -> None:
         """Connect once to each configured backend, so that a wrong address shows at once and not at night."""

@@ -20,7 +20,7 @@ def backend() -> Backend:
     return Backend(BackendSpec(id="web1", url="http://10.0.0.1"), "default", "config", 0.0)
 
 
-def exchange(**facts: Any) -> Exchange:  # noqa: ANN401
+def exchange(**facts: Any) -> Exchange:
     made = Exchange(b"1", "front", "client", 10.0)
     made.pool, made.method, made.status, made.ended = "default", b"GET", 200, 10.02
     for name, fact in facts.items():
@@ -28,14 +28,14 @@ def exchange(**facts: Any) -> Exchange:  # noqa: ANN401
     return made
 
 
-def attempt(backend: Backend, **facts: Any) -> Attempt:  # noqa: ANN401
+def attempt(backend: Backend, **facts: Any) -> Attempt:
     made = Attempt(backend, (), 10.0)
     for name, fact in facts.items():
         setattr(made, name, fact)
     return made
 
 
-def count(histogram: Any) -> int:  # noqa: ANN401
+def count(histogram: Any) -> int:
     return sum(histogram.counts)
 
 

@@ -61,10 +61,9 @@ class Pool:
     def take(self, holder: Running, tried: Collection[Backend] = ()) -> tuple[Backend | None, PassedOver]:
         """Choose a backend and count `holder` on it, or (None, why each was passed over).
 
-        Whoever takes one gives it back with `release`, whatever happens.
+        Whoever takes one gives it back with `release`, whatever happens. Nobody who waits is overtaken: what
+        is available while there is a queue has been tried by everybody in it.
         """
-        if self._waiting:
-            return None, self._reasons(tried)
         return self._choose(holder, tried)
 
     def _choose(self, holder: Running, tried: Collection[Backend]) -> tuple[Backend | None, PassedOver]:

@@ -98,6 +98,9 @@ class Registry:
             return False
         changed = [f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(backend.spec, f)]
         backend.respec(spec)
+        if "weight" in changed:
+            for each in self.pools[backend.pool].backends:
+                each.turn = 0  # what it saved up was measured in the old weights
         self._happened("changed", backend, ", ".join(changed))
         self.pools[backend.pool].serve_queue()
         return True
@@ -164,7 +167,7 @@ class Registry:
             aborted = self._cut(backend)
             self._leave(backend)
             return aborted
-        backend.drain.aborted += self._cut(backend)
+        self._cut_drained(backend, backend.drain)
         self._end_drain(backend, Outcome.TIMEOUT if backend.drain.aborted else Outcome.COMPLETED)
         return backend.drain.aborted
 
@@ -175,7 +178,7 @@ class Registry:
             drain = backend.drain
             if drain is not None and drain.deadline <= now:
                 drain.deadline = inf
-                drain.aborted += self._cut(backend)
+                self._cut_drained(backend, drain)
         return min((b.drain.deadline for b in running if b.drain is not None), default=None)
 
     def _went_idle(self, backend: Backend) -> None:
@@ -203,6 +206,10 @@ class Registry:
         for holder in holders:
             holder.cut()
         return len(holders)
+
+    def _cut_drained(self, backend: Backend, drain: Drain) -> None:
+        """Cut what is left. The first cut reaches everybody, so a second one adds nobody to the count."""
+        drain.aborted = max(drain.aborted, self._cut(backend))
 
     def _leave(self, backend: Backend) -> None:
         if backend.removed:

@@ -34,10 +34,9 @@ class Connections:
             wire, since = stack.pop()
             backend.idle_connections -= 1
             if trio.current_time() - since < MAX_AGE_SECONDS and wire.is_quiet():
-                backend.connections += 1
                 backend.connections_reused += 1
                 return wire
-            wire.close()
+            _close(backend, wire)
         return None
 
     async def open(self, backend: Backend) -> Wire:
@@ -60,11 +59,10 @@ class Connections:
 
     def give(self, backend: Backend, wire: Wire, keep: bool) -> None:
         """Take back what was lent; `keep` says that the next exchange may use it."""
-        backend.connections -= 1
         fit = backend.admin_state is AdminState.READY and not backend.removed
         stack = self._idle.setdefault(backend, []) if keep and fit else None
         if stack is None or len(stack) >= PER_BACKEND or wire.origin != backend.spec.url:
-            wire.close()
+            _close(backend, wire)
             return
         stack.append((wire, trio.current_time()))
         backend.idle_connections += 1
@@ -78,7 +76,7 @@ class Connections:
                 if now - since < MAX_AGE_SECONDS and wire.is_quiet():
                     good.append((wire, since))
                 else:
-                    wire.close()
+                    _close(backend, wire)
             stack[:] = good
             backend.idle_connections = len(good)
 
@@ -92,5 +90,10 @@ class Connections:
 
     def _close_idle_of(self, backend: Backend) -> None:
         for wire, _ in self._idle.pop(backend, ()):
-            wire.close()
+            _close(backend, wire)
         backend.idle_connections = 0
+
+
+def _close(backend: Backend, wire: Wire) -> None:
+    wire.close()
+    backend.connections -= 1

@@ -1,0 +1,111 @@
+"""What this is and how to use it: /, /info, /openapi.json and the pages behind a problem's `type`."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+import trio
+from quart import Response
+
+from admin import problems, render, replies
+from admin.openapi import document
+from admin.operation import Ask, Operation
+from admin.problems import Problem
+from lb.control import Control
+
+EXAMPLES = """
+Add a backend, drain it and see it leave:
+
+  curl HERE/backends -d url=http://127.0.0.1:8084 -d id=web4
+  curl -X POST 'HERE/backends/web4/drain?wait=30s'
+  curl -X DELETE HERE/backends/web4
+  curl 'HERE/backends?format=table'
+
+Bodies are JSON or forms; durations are 500ms, 30s, 2m or seconds. Errors are problem+json.
+"""
+
+
+def _version() -> str:
+    try:
+        return version("trio-lb")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"
+
+
+VERSION = _version()
+
+
+class Info(msgspec.Struct, kw_only=True):
+    """Who answers."""
+
+    name: str = "trio-lb"
+    version: str = VERSION
+    python: str
+    trio: str
+    pid: int
+    started: str
+    uptime_seconds: float
+    listening: list[str]
+    stopping: bool
+    revision: int
+
+
+def operations(control: Control, everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
+    """`everything` is asked for all operations, of which these are some, when they are to be described."""
+
+    async def home(ask: Ask) -> Response:
+        return replies.text(cheat_sheet(everything(), ask.request.host))
+
+    async def info(ask: Ask) -> Response:
+        return replies.json(describe(control))
+
+    async def openapi(ask: Ask) -> Response:
+        return replies.json(document(everything(), VERSION))
+
+    async def problem(ask: Ask, slug: str) -> Response:
+        page = problems.page(slug)
+        if page is None:
+            raise Problem("not-found", f"there is no problem {slug!r}")
+        return replies.text(page)
+
+    return (
+        Operation(method="GET", path="/", says="this page", view=home, answers={200: "Plain text."}),
+        Operation(method="GET", path="/info", says="version and uptime", view=info, answers={200: Info}),
+        Operation(
+            method="GET",
+            path="/openapi.json",
+            says="this API, described for machines",
+            view=openapi,
+            answers={200: "OpenAPI 3.1."},
+        ),
+        Operation(
+            method="GET",
+            path="/problems/{slug}",
+            says="what a problem's `type` means",
+            view=problem,
+            answers={200: "Plain text."},
+            problems=(404,),
+        ),
+    )
+
+
+def describe(control: Control) -> Info:
+    """The facts of this moment."""
+    return Info(
+        python=platform.python_version(),
+        trio=trio.__version__,
+        pid=os.getpid(),
+        started=render.timestamp(control.wall(control.started)),
+        uptime_seconds=round(control.registry.now() - control.started, 3),
+        listening=control.listening,
+        stopping=control.stopping,
+        revision=control.registry.revision,
+    )
+
+
+def cheat_sheet(operations: Sequence[Operation], here: str) -> str:
+    """Every operation on a line, and examples to paste for whoever calls us by the name `here`."""
+    lines = [f"{each.method:<7}{each.path:<28}{each.says}" for each in operations]
+    return "\n".join([f"trio-lb {VERSION}", "", *lines, EXAMPLES.replace("HERE", here)])

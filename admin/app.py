@@ -1,0 +1,124 @@
+"""The application: routes bound to operations, one way in (access) and one way out (headers, problems)."""
+
+import logging
+import re
+import secrets
+
+from quart import Response, g, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from admin import about, access, backends, health, metrics, pools, replies
+from admin.about import VERSION
+from admin.operation import Ask, Operation
+from admin.problems import Problem, of_http
+from lb.control import Control
+from lb.core.registry import Conflict, NotThere
+from lb.metrics import METHODS
+
+MAX_BODY = 64 * 1024
+BODY_SECONDS = 10
+PROBLEM = "application/problem+json"
+PROBES = frozenset({"/healthz", "/readyz"})
+
+log = logging.getLogger(__name__)
+
+
+def create_app(control: Control, token: str | None) -> QuartTrio:
+    """The admin API over this balancer. With a token, all but the probes ask for it."""
+    app = QuartTrio("admin", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # both would answer with a redirect that nobody asked for
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, BODY_TIMEOUT=BODY_SECONDS)
+    served = operations(control)
+    for operation in served:
+        _bind(app, operation)
+    _guard(app, control, token, {each.path for each in served if each.is_open})
+    _finish(app, control)
+    _explain(app)
+    return app
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """Everything that is served."""
+    served: tuple[Operation, ...] = (
+        *backends.operations(control),
+        *pools.operations(control),
+        *health.operations(control),
+        *metrics.operations(control, is_open=control.config.admin.metrics_open),
+        *about.operations(control, lambda: served),
+    )
+    return served
+
+
+def _bind(app: QuartTrio, operation: Operation) -> None:
+    async def view(**path: str) -> Response:
+        return await operation.view(Ask(operation, request), **path)
+
+    rule = re.sub(r"\{(\w+)\}", r"<\1>", operation.path)
+    name = f"{operation.method} {operation.path}".replace(".", "_")  # a dot would name a blueprint
+    app.add_url_rule(rule, name, view, methods=[operation.method])
+
+
+def _guard(app: QuartTrio, control: Control, token: str | None, open_paths: set[str]) -> None:
+    """Everybody is looked at before a view is; probes come by any name, for they learn nothing."""
+    allowed = control.config.admin.allowed_hosts
+
+    @app.before_request
+    async def check() -> None:
+        g.request_id = secrets.token_hex(8)
+        if request.path in PROBES:
+            return
+        access.check_host(request, (*allowed, *_here()))
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            access.check_origin(request)
+        if token is not None and request.path not in open_paths:
+            access.check_token(request, token)
+
+
+def _here() -> tuple[str, ...]:
+    """The address that the client connected to."""
+    server = request.scope.get("server")
+    return () if server is None else (server[0],)
+
+
+def _finish(app: QuartTrio, control: Control) -> None:
+    @app.after_request
+    async def finish(response: Response) -> Response:
+        response.headers["Lb-Version"] = VERSION
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        route = "none" if request.url_rule is None else request.url_rule.rule
+        method = METHODS.get(request.method.encode(), "OTHER")
+        control.metrics.admin_requests[route, method, response.status_code] += 1
+        return response
+
+
+def _explain(app: QuartTrio) -> None:
+    """Whatever a view raises is answered as a problem; what nobody foresaw is logged, and is a 500."""
+
+    @app.errorhandler(Problem)
+    async def known(problem: Problem) -> Response:
+        return _answer(problem)
+
+    @app.errorhandler(HTTPException)
+    async def refused(error: HTTPException) -> Response:
+        return _answer(of_http(error))
+
+    @app.errorhandler(Conflict)
+    async def conflict(error: Conflict) -> Response:
+        return _answer(Problem("conflict", str(error)))
+
+    @app.errorhandler(NotThere)
+    async def not_there(error: NotThere) -> Response:
+        return _answer(Problem("not-found", str(error)))
+
+    @app.errorhandler(Exception)
+    async def unforeseen(error: Exception) -> Response:
+        log.error("request %s failed", g.request_id, exc_info=error)
+        return _answer(Problem("internal"))
+
+
+def _answer(problem: Problem) -> Response:
+    headers = {**problem.headers, "X-Request-Id": g.request_id}
+    return replies.json(problem.report(g.request_id), problem.status, headers, PROBLEM)

@@ -1,0 +1,73 @@
+"""/healthz and /readyz: is the event loop alive, and may traffic be sent here?
+
+Both are for machines that have no token, so they say nothing that is worth one.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+from quart import Response
+
+from admin import replies
+from admin.operation import Ask, Operation
+from lb.control import Control
+from lb.core.pool import Pool
+
+
+class Health(msgspec.Struct):
+    """The event loop answers, or there would be no answer."""
+
+    healthy: bool = True
+
+
+class Readiness(msgspec.Struct):
+    """Whether traffic may be sent here, and every reason why not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """The probes."""
+
+    async def healthz(ask: Ask) -> Response:
+        return replies.json(Health())
+
+    async def readyz(ask: Ask) -> Response:
+        reasons = list(why_not_ready(control))
+        return replies.json(Readiness(not reasons, reasons), 503 if reasons else 200)
+
+    return (
+        Operation(
+            method="GET",
+            path="/healthz",
+            says="200 while the event loop turns",
+            view=healthz,
+            answers={200: Health},
+            is_open=True,
+        ),
+        Operation(
+            method="GET",
+            path="/readyz",
+            says="200 while traffic may be sent here, otherwise 503 and why",
+            view=readyz,
+            answers={200: Readiness, 503: Readiness},
+            is_open=True,
+        ),
+    )
+
+
+def why_not_ready(control: Control) -> Iterator[str]:
+    """Reasons to send traffic elsewhere."""
+    if control.stopping:
+        yield "stopping"
+    if not control.listening:
+        yield "not listening"
+    for pool in control.registry.pools.values():
+        if not _can_serve(pool):
+            yield f"pool {pool.name} has no available backend"
+
+
+def _can_serve(pool: Pool) -> bool:
+    """A pool at its caps serves its queue: that is load, and no reason to move it to somebody else."""
+    return any(backend.why_not() is None or backend.is_worth_waiting_for for backend in pool.backends)

@@ -1,0 +1,105 @@
+"""/openapi.json, made from the operations that are served and the structs that they answer with."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from admin import replies
+from admin.operation import FORM, Operation, Parameter
+from admin.problems import Report
+
+REF = "#/components/schemas/{name}"
+PROBLEM = "application/problem+json"
+PLACE = re.compile(r"\{(\w+)\}")
+
+Json = dict[str, Any]
+
+
+def document(operations: Sequence[Operation], version: str) -> Json:
+    """OpenAPI 3.1 for these operations."""
+    types = {kind for each in operations for kind in (*each.answers.values(), each.fields) if _is_type(kind)}
+    _, components = msgspec.json.schema_components(sorted({*types, Report}, key=repr), ref_template=REF)
+    paths: dict[str, Json] = {}
+    for each in operations:
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "trio-lb", "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    described: Json = {
+        "summary": operation.says,
+        "operationId": f"{operation.method.lower()}{re.sub('[^a-z]+', '_', operation.path).rstrip('_')}",
+        "parameters": [*_path_parameters(operation.path), *map(_parameter, operation.parameters)],
+        "responses": {str(status): _answer(status, kind) for status, kind in operation.answers.items()},
+        "security": [{}] if operation.is_open else [{"token": []}, {}],
+    }
+    described["responses"] |= {str(status): _problem(status) for status in _problems(operation)}
+    if body := _body(operation):
+        described["requestBody"] = {"content": body}
+    return described
+
+
+def _problems(operation: Operation) -> list[int]:
+    """Its own, and those that everything may answer; a probe needs neither token nor name."""
+    common = {422, 500} if operation.is_open else {401, 421, 422, 500}
+    writing = {403, 413} if operation.writes else set()
+    reading = {400, 408, 415} if operation.fields or operation.posted_parameters else set()
+    return sorted(common | writing | reading | set(operation.problems))
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in PLACE.findall(path)
+    ]
+
+
+def _parameter(parameter: Parameter[Any]) -> Json:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.says,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _body(operation: Operation) -> Json:
+    schema: Json | None = None
+    if operation.fields is not None:
+        schema = {"$ref": REF.format(name=operation.fields.__name__)}
+    elif operation.posted_parameters:
+        properties = {each.name: dict(each.schema) for each in operation.parameters}
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    if schema is None:
+        return {}
+    types = [replies.JSON, FORM]
+    if operation.method == "PATCH":
+        types.append("application/merge-patch+json")
+    return {media_type: {"schema": schema} for media_type in types}
+
+
+def _answer(status: int, kind: Any) -> Json:  # noqa: ANN401 - a type, or a sentence
+    if not _is_type(kind):
+        return {"description": kind}
+    schema = {"$ref": REF.format(name=kind.__name__)}
+    return {"description": HTTPStatus(status).phrase, "content": {replies.JSON: {"schema": schema}}}
+
+
+def _problem(status: int) -> Json:
+    schema = {"$ref": REF.format(name=Report.__name__)}
+    return {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": schema}}}
+
+
+def _is_type(kind: object) -> bool:
+    return isinstance(kind, type)

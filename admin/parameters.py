@@ -1,0 +1,103 @@
+"""The parameters of the API, each with the reader that judges it."""
+
+import re
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from math import inf
+from typing import TypeVar
+
+from admin.operation import Parameter, did_you_mean
+from lb.config import parse_duration
+from lb.core.drain import Then
+
+E = TypeVar("E", bound=StrEnum)
+
+MAX_WAIT = 600.0
+"""A request waits at most so long; whoever wants more asks again."""
+
+MAX_DRAIN = 7 * 86400.0
+
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+class BackendState(StrEnum):
+    """What a backend can be filtered by: what the operator wished, and how far it got."""
+
+    READY = "ready"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    MAINTENANCE = "maintenance"
+
+
+class Until(StrEnum):
+    """What a request can wait for."""
+
+    DRAINED = "drained"
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    JSON = "json"
+    TABLE = "table"
+
+
+def seconds(most: float = inf) -> Callable[[object], float]:
+    """A reader of durations such as "30s", "500ms", 2.5 or "2.5"."""
+
+    def read(value: object) -> float:
+        number = isinstance(value, str) and NUMBER.fullmatch(value)
+        duration = parse_duration(float(value) if number and isinstance(value, str) else value)
+        if duration > most:
+            raise ValueError(f"{value!r} is more than {most:g} s")
+        return duration
+
+    return read
+
+
+def one_of(words: type[E]) -> Callable[[object], E]:
+    """A reader of one of these words."""
+    known: list[str] = [word.value for word in words]
+
+    def read(value: object) -> E:
+        if value not in known:
+            raise ValueError(f"expected one of {', '.join(known)}; {did_you_mean(str(value), known)}")
+        return words(value)
+
+    return read
+
+
+def boolean(value: object) -> bool:
+    """`true` or `false`, and 1 or 0, for that is what people type."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"expected true or false, got {value!r}")
+    return words[value]
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {value!r}")
+    return value
+
+
+def _words(words: Iterable[StrEnum]) -> dict[str, object]:
+    return {"type": "string", "enum": [word.value for word in words]}
+
+
+DURATION: dict[str, object] = {"type": "string", "examples": ["30s", "500ms", "2m", "1.5"]}
+WORD: dict[str, object] = {"type": "string"}
+
+POOL = Parameter("pool", "only this pool", text, WORD)
+STATE = Parameter("state", "only backends in this state", one_of(BackendState), _words(BackendState))
+FORMAT = Parameter("format", "`table` for aligned text", one_of(Format), _words(Format))
+UNTIL = Parameter("wait", "answer when this holds, or at the timeout", one_of(Until), _words(Until))
+WAIT_TIMEOUT = Parameter("timeout", "how long to wait (30s)", seconds(MAX_WAIT), DURATION)
+WAIT = Parameter("wait", "answer when it has drained, or after this time", seconds(MAX_WAIT), DURATION)
+TIMEOUT = Parameter("timeout", "after this time, cut what still runs", seconds(MAX_DRAIN), DURATION)
+DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.says, seconds(MAX_DRAIN), DURATION)
+THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
+FORCE = Parameter("force", "remove it now, cut what runs", boolean, {"type": "boolean"})
+TARGET = Parameter("pool", "the pool to replace (default)", text, WORD)

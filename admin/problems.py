@@ -1,0 +1,139 @@
+"""Every error of the API as RFC 9457 problem+json: what is wrong, where, and what would be right.
+
+A view raises `Problem`; whatever else goes wrong (no such route, a body too large, a bug of ours) is turned
+into one here, so that no client ever has to read HTML. `type` is a path of ours that serves its explanation.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+
+class Kind(NamedTuple):
+    """One kind of problem: its status, its title, and a paragraph for whoever follows its link."""
+
+    status: int
+    title: str
+    about: str
+
+
+KINDS = {
+    "malformed": Kind(400, "The body cannot be read", "It is not UTF-8, not JSON, or nested too deeply."),
+    "unauthorized": Kind(
+        401, "A token is needed", "Send `Authorization: Bearer TOKEN` with the admin token."
+    ),
+    "cross-site": Kind(
+        403, "Refused for a web page", "Requests that change something are not taken from other origins."
+    ),
+    "not-found": Kind(404, "There is no such thing", "`GET /` lists every path; ids are case-sensitive."),
+    "method-not-allowed": Kind(405, "Not with this method", "The field `Allow` lists those that are."),
+    "timeout": Kind(408, "The body did not come in time", "It is read for a few seconds only."),
+    "conflict": Kind(
+        409,
+        "It is there already, and different",
+        "POST adds. PUT and PATCH change what is there; to move a backend between pools, remove it first.",
+    ),
+    "precondition-failed": Kind(
+        412,
+        "It has changed meanwhile",
+        "If-Match or If-None-Match does not hold. Read it again, then decide.",
+    ),
+    "too-large": Kind(413, "The body is too large", "At most 64 KiB are taken."),
+    "unsupported-media-type": Kind(
+        415,
+        "Not in this format",
+        "Send application/json, application/merge-patch+json or application/x-www-form-urlencoded.",
+    ),
+    "misdirected": Kind(
+        421,
+        "Not by this name",
+        "The field Host is neither loopback, nor this address, nor in `admin.allowed_hosts`. That is what"
+        " keeps a web page with a name of its own for 127.0.0.1 (DNS rebinding) from steering the balancer.",
+    ),
+    "validation": Kind(422, "The request is not valid", "`errors` names each mistake and where it stands."),
+    "internal": Kind(500, "A mistake of ours", "The log has it under the `request_id`. Traffic goes on."),
+    "not-persisted": Kind(
+        500,
+        "The change holds, but only in memory",
+        "The state file could not be written, so a restart would lose the change. Repeat the request when"
+        " the disk is well again: the same wish twice does no harm.",
+    ),
+    "http-error": Kind(400, "The request is not valid", "The status says which rule of HTTP it broke."),
+}
+
+BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in ("not-persisted", "http-error")}
+
+
+class Mistake(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One mistake: at `pointer` in the body (RFC 6901) or in the query's `parameter`."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+    hint: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The problem+json body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    errors: tuple[Mistake, ...] = ()
+    request_id: str
+
+
+class Problem(Exception):
+    """An answer that is an error. `headers` go out with it."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str | None = None,
+        errors: tuple[Mistake, ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or KINDS[slug].title)
+        self.slug = slug
+        self.status = KINDS[slug].status
+        self.title = KINDS[slug].title
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+    def report(self, request_id: str) -> Report:
+        """What the client gets."""
+        return Report(
+            type=f"/problems/{self.slug}",
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            errors=self.errors,
+            request_id=request_id,
+        )
+
+
+def invalid(*mistakes: Mistake) -> Problem:
+    """422 with these mistakes."""
+    return Problem("validation", errors=mistakes)
+
+
+def of_http(error: HTTPException) -> Problem:
+    """What werkzeug or Quart refused, in our words and with the fields that the status requires."""
+    status = error.code or 500
+    problem = Problem(BY_STATUS.get(status, "http-error"))
+    if problem.slug == "http-error":
+        problem.status, problem.title = status, HTTPStatus(status).phrase
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        problem.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return problem
+
+
+def page(slug: str) -> str | None:
+    """The explanation behind a problem's `type`, or None where there is no such kind."""
+    kind = KINDS.get(slug)
+    return kind and f"{kind.status} {kind.title}\n\n{kind.about}\n"

@@ -1,0 +1,44 @@
+"""Answers: JSON that a person with curl can read, or text."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from quart import Response, request
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+def json(
+    body: object, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = JSON
+) -> Response:
+    """The body as JSON, spread over lines for curl, whose user has no other reader at hand."""
+    data = msgspec.json.encode(body)
+    if request.headers.get("User-Agent", "").startswith("curl"):
+        data = msgspec.json.format(data, indent=2) + b"\n"
+    return Response(data, status, dict(headers or {}), content_type=media_type)
+
+
+def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, dict(headers or {}), content_type=TEXT)
+
+
+def nothing(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """204 or 304: no body, and so nothing to say of one (RFC 9110 section 8.6)."""
+    response = Response(b"", status, dict(headers or {}))
+    del response.headers["Content-Length"], response.headers["Content-Type"]
+    return response
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns under each other: numbers to the right, the rest to the left."""
+    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    numeric = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
+    return "".join(_line(line, widths, numeric) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    columns = zip(cells, widths, numeric, strict=True)
+    padded = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in columns]
+    return "  ".join(padded).rstrip() + "\n"

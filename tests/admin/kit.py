@@ -1,0 +1,142 @@
+"""A balancer without traffic, and clients of its operator's side: in memory, and over a real socket."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from admin.app import create_app
+from lb.config import AdminConfig, Config
+from lb.control import Control
+from lb.core.backend import Backend
+from lb.core.registry import Registry
+from lb.metrics import Metrics
+
+PATIENCE = 5.0
+EPOCH = 1_800_000_000.0
+
+
+class Answer(msgspec.Struct):
+    """What came back, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def pointers(self) -> list[str]:
+        return [error["pointer"] for error in self.json["errors"]]
+
+
+class Api:
+    """A client that speaks to the app without a socket."""
+
+    def __init__(self, control: Control, token: str | None = None) -> None:
+        self.client: Any = create_app(control, token).test_client()
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        form: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        sent = {"Host": "127.0.0.1:9000", **(headers or {})}
+        if json is not None:
+            body = msgspec.json.encode(json)
+            sent.setdefault("Content-Type", "application/json")
+        if form is not None:
+            body = form.encode()
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        response = await self.client.open(path, method=method, headers=sent, data=body)
+        data = await response.get_data(as_text=False)
+        return Answer(response.status_code, dict(response.headers), data)
+
+
+class Holder:
+    """A request in flight; like a task that was cancelled, it ends a little after it was cut."""
+
+    def __init__(self, release: Callable[["Holder"], None]) -> None:
+        self._release = release
+        self.was_cut = False
+
+    def cut(self) -> None:
+        self.was_cut = True
+
+    def end(self) -> None:
+        self._release(self)
+
+
+class Saves:
+    """Stands for the state file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.has_file = True
+        self.error: OSError | None = None
+
+    async def __call__(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        self.count += 1
+        return self.has_file
+
+
+class Service:
+    """The real server on a free port."""
+
+    def __init__(self, control: Control, host: str, port: int, stop: trio.Event) -> None:
+        self.control, self.host, self.port, self.stop = control, host, port, stop
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream(self.host, self.port)
+
+    async def says(self, text: str) -> bytes:
+        """Everything that comes back until EOF."""
+        with trio.fail_after(PATIENCE):
+            return await self._ask(text)
+
+    async def _ask(self, text: str) -> bytes:
+        async with await self.connect() as stream:
+            await stream.send_all(text.replace("\n", "\r\n").encode())
+            return b"".join([chunk async for chunk in stream])
+
+
+class MakeApi(Protocol):
+    def __call__(
+        self, admin: AdminConfig, token: str | None = None, listening: Sequence[str] = ()
+    ) -> Api: ...
+
+
+class Add(Protocol):
+    def __call__(self, id: str, pool: str = "default", **settings: Any) -> Backend: ...
+
+
+Hold = Callable[[Backend], Holder]
+Serve = Callable[[], AbstractAsyncContextManager[Service]]
+
+
+def make_control(saves: Saves, admin: AdminConfig | None = None) -> Control:
+    """A balancer of one empty pool; its clock begins at EPOCH."""
+    registry = Registry(trio.current_time)
+    registry.add_pool("default")
+    started = trio.current_time()
+    return Control(
+        config=Config(admin=admin or AdminConfig(listen="127.0.0.1:0")),
+        registry=registry,
+        metrics=Metrics(),
+        save=saves,
+        wall=lambda moment: EPOCH + moment - started,
+        listening=["127.0.0.1:8080"],
+        started=started,
+    )
