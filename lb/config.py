@@ -205,13 +205,15 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much is too much: sizes in bytes, the rest are counts.
 
-    `request_body` None is no limit; `connections` None is what `connection_limit` makes of it.
+    `request_body` None is no limit; `connections` None is what `connection_limit` makes of it; `body_rate` is
+    in bytes a second, and 0 asks for none.
     """
 
     request_head: Size = 16 * 1024
     target: Size = 8 * 1024
     fields: Count = 100
     request_body: Annotated[int, parse_size] | None = None
+    body_rate: Annotated[int, parse_size] = 240
     response_head: Size = 64 * 1024
     connections: Count | None = None
     requests_per_connection: Count = 1000

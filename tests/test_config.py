@@ -110,6 +110,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "target": 8192,
         "fields": 100,
         "request_body": None,
+        "body_rate": 240,
         "response_head": 65536,
         "connections": None,
         "requests_per_connection": 1000,

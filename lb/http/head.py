@@ -9,6 +9,7 @@ few words (what to forward, how the body ends, whether the connection may stay),
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 
 import h11
 
@@ -30,10 +31,13 @@ LONE_LF = re.compile(rb"(?<!\r)\n")
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
 METHOD = re.compile(TOKEN)
 METHOD_LIMIT = 32
-HOST = re.compile(rb"(?:[-._~!$&'()*+;=%0-9A-Za-z]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,5}))?")
+HOST = re.compile(
+    rb"(?:(?:[-._~!$&'()*+;=0-9A-Za-z]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
+)
 """RFC 3986 section 3.2.2 without user information and without a comma."""
 ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)([^#]*)")
 LENGTH = re.compile(rb"[0-9]{1,19}")
+CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 ALLOW = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
@@ -172,7 +176,8 @@ def judge_request(data: bytes, default_host: bytes, target_limit: int, field_lim
     try:
         event = connection.next_event()
     except h11.RemoteProtocolError as exc:
-        raise BadRequest(str(exc)) from exc
+        status = 501 if _is_unknown_before_chunked(CODINGS.findall(data)) else 400
+        raise BadRequest(str(exc), status) from exc
     if not isinstance(event, h11.Request):
         raise BadRequest("the head is not one whole request")
     head = RequestHead(method, target, is_1_0)
@@ -271,10 +276,10 @@ def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes) -> b
     if len(hosts) > 1 or (not hosts and not head.is_1_0):
         raise BadRequest("exactly one Host field is needed")
     head.host = hosts[0] if hosts else default_host
-    if not head.target.startswith(b"/"):
-        _judge_target(head)
     if not is_host(head.host):
         raise BadRequest("Host is not a valid host and port")
+    if not head.target.startswith(b"/"):
+        _judge_target(head)
     if b"#" in head.target:
         raise BadRequest("the target has a fragment")
     return hosts != [head.host]
@@ -283,7 +288,17 @@ def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes) -> b
 def is_host(value: bytes) -> bool:
     """A host and perhaps a port, as RFC 9110 section 7.2 wants it; an empty one is legal but useless here."""
     match = HOST.fullmatch(value)
-    return match is not None and (not match[1] or int(match[1]) <= 65535)
+    if match is None or (match[2] and int(match[2]) > 65535):
+        return False
+    return not match[1] or _is_ipv6(match[1].decode())
+
+
+def _is_ipv6(literal: str) -> bool:
+    try:
+        IPv6Address(literal)
+    except ValueError:
+        return False
+    return True
 
 
 def _judge_target(head: RequestHead) -> None:
@@ -294,6 +309,8 @@ def _judge_target(head: RequestHead) -> None:
     if absolute is None:
         raise BadRequest("the target is neither a path nor an http URL")
     head.host, rest = absolute.groups()
+    if not is_host(head.host):
+        raise BadRequest("the target does not name a valid host and port")
     if not rest and head.method == b"OPTIONS":
         head.target = b"*"
     else:
@@ -310,11 +327,8 @@ def _judge_request_body(head: RequestHead, told: Told) -> None:
         raise BadRequest("both Transfer-Encoding and Content-Length frame the body")
     if head.is_1_0:
         raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
-    if len(codings) != 1 or codings[0].lower() != b"chunked":
-        raise BadRequest(
-            "the only transfer coding spoken here is chunked",
-            status=501 if _is_unknown_before_chunked(codings) else 400,
-        )
+    if [coding.lower() for coding in codings] != [b"chunked"]:
+        raise BadRequest("the only transfer coding spoken here is chunked")
     head.length = CHUNKED
 
 
@@ -325,8 +339,11 @@ def _request_length(values: list[bytes]) -> int:
 
 
 def _is_unknown_before_chunked(codings: list[bytes]) -> bool:
-    tokens = [token.strip() for token in b",".join(codings).lower().split(b",")]
-    return tokens[-1] == b"chunked" and tokens.count(b"chunked") == 1 and all(map(METHOD.fullmatch, tokens))
+    """RFC 9112 section 6.1: the framing is sound, it is only that we do not know the coding."""
+    if len(codings) != 1:
+        return False
+    *before, last = (token.strip() for token in codings[0].lower().split(b","))
+    return bool(before) and last == b"chunked" not in before and all(map(METHOD.fullmatch, before))
 
 
 def _judge_connection(head: RequestHead, told: Told, named: frozenset[bytes]) -> None:

@@ -60,6 +60,7 @@ class Client:
         "peer",
         "probed",
         "request_done",
+        "wants_more",
         "wire",
     )
 
@@ -78,6 +79,7 @@ class Client:
         self.head_sent = False
         self.ends_by_close = False
         self.request_done = True
+        self.wants_more = False
         self.probed = False
         self._served = 0
         self._scope = trio.CancelScope()
@@ -243,20 +245,20 @@ class Client:
         exchange = self.exchange
         assert exchange is not None
         exchange.method, exchange.target = head.method, head.target
-        self.is_1_0 = head.is_1_0
+        self.is_1_0, self.wants_more = head.is_1_0, head.keep_alive
         return head
 
     def _begin_exchange(self) -> None:
         self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, trio.current_time())
         self.counts.in_flight += 1
         self.head_sent = self.ends_by_close = self.request_done = False
-        self.probed = self.is_1_0 = self.is_idle = False
+        self.probed = self.is_1_0 = self.is_idle = self.wants_more = False
         self._served += 1
 
-    def stays_open(self, head: RequestHead) -> bool:
+    def stays_open(self) -> bool:
         """May the connection carry another request behind this one, as far as is known now?"""
         return (
-            head.keep_alive
+            self.wants_more
             and self.request_done
             and not self.context.closing
             and self._served < self.context.limits.requests_per_connection
@@ -276,7 +278,7 @@ class Client:
 
     async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
         self.request_done = not head.has_body
-        keep = self.stays_open(head)
+        keep = self.stays_open()
         exchange.status = 204
         await self.send(options_answer(self.context.date.now(), closing=not keep))
         self.finish(None)
@@ -292,8 +294,7 @@ class Client:
         if self.head_sent or isinstance(error, ClientGone):
             self._break_off()
         else:
-            keep = self.request_done and not isinstance(error, ClientError) and not self.context.closing
-            keep = keep and not self.is_1_0
+            keep = self.stays_open() and not isinstance(error, ClientError)
             await self._answer(error, keep)
         self.finish(error)
         return keep

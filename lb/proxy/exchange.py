@@ -14,6 +14,7 @@ import trio
 
 from lb.core.backend import Backend
 from lb.core.decision import Attempt, Exchange, PassedOver
+from lb.core.pace import Pace
 from lb.core.pool import Pool, Turn
 from lb.core.retry import may_retry
 from lb.errors import (
@@ -242,9 +243,12 @@ class Forwarding:
     async def _upload_rest(self, wire: Wire) -> None:
         """Send on what the client still sends of its body, at the pace of the slower of the two."""
         client, timeouts = self.client, self._context.timeouts
+        pace = Pace(timeouts.body_idle, self._context.limits.body_rate)
         while not client.request_done:
-            client.expect(timeouts.body_idle, RequestTimeout)
+            began = trio.current_time()
+            client.expect(pace.patience(), RequestTimeout)
             data = await client.receive()
+            pace.came(len(data), trio.current_time() - began)
             self._is_replayable = False
             if not data:
                 raise ClientGone("the client ended its side in the middle of its request")
@@ -297,7 +301,7 @@ class Forwarding:
         client, reader = self.client, reader_for(head.length)
         content = self._content(reader, data)
         until_close = head.length < 0 and client.is_1_0
-        self._client_stays = client.stays_open(self.head)
+        self._client_stays = client.stays_open()
         connection = b"" if self._client_stays else b"Connection: close\r\n"
         client.head_sent, client.ends_by_close = True, until_close
         self.exchange.status = head.status

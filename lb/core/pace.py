@@ -1,0 +1,30 @@
+"""How slow a body may be: never silent for long, and not slower than a rate on average.
+
+A limit on silence alone lets one byte every few seconds hold a backend for days (slowhttptest's "R U Dead
+Yet"). So the time that we have waited for the sender may be the idle limit, and one second more for each
+`rate` bytes that came: Apache's RequestReadTimeout and Kestrel's MinRequestBodyDataRate (240 bytes a second)
+do the same. Only waiting counts: a body that is slow because its receiver is slow is not the sender's fault.
+"""
+
+
+class Pace:
+    """The patience left for one body; seconds and bytes are told by the caller."""
+
+    __slots__ = ("_came", "_idle", "_rate", "_waited")
+
+    def __init__(self, idle: float, rate: int) -> None:
+        self._idle = idle
+        self._rate = rate
+        self._waited = 0.0
+        self._came = 0
+
+    def patience(self) -> float:
+        """Seconds to wait for the next piece; a `rate` of 0 asks for no rate."""
+        if not self._rate:
+            return self._idle
+        return max(0.0, min(self._idle, self._idle + self._came / self._rate - self._waited))
+
+    def came(self, count: int, after: float) -> None:
+        """A piece of so many bytes came, and we had waited so long for it."""
+        self._came += count
+        self._waited += after
