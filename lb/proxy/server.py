@@ -25,6 +25,7 @@ from lb.proxy.wire import Wire, no_delay
 
 BACKLOG = 4096
 BURST = 64
+UNSENT_BYTES = 128 * 1024
 REST_SECONDS = 0.1
 LAST_WORDS_SECONDS = 1.0
 LOOK_SECONDS = 0.5
@@ -40,6 +41,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, path: str | None = None) -> None:
         sock.setblocking(False)
+        _bound_unsent(sock)
         self.sock = sock
         self.name = name_of(sock.getsockname())
         self._path = path
@@ -51,6 +53,12 @@ class Listener:
             with suppress(OSError):
                 os.unlink(self._path)
             self._path = None
+
+
+def _bound_unsent(sock: socket.socket) -> None:
+    """Accepted connections inherit it: the kernel holds little for a slow reader beyond what travels."""
+    if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def name_of(name: object) -> str:
@@ -103,6 +111,7 @@ def _inherited(fd: int) -> socket.socket:
     try:
         sock = socket.socket(fileno=fd)
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.detach()
             raise OSError(errno.EINVAL, "it is a socket, but does not listen")
     except OSError as exc:
         raise OSError(exc.errno, f"cannot listen on fd://{fd}: {exc.strerror}") from exc
@@ -177,7 +186,7 @@ class Server:
             while clients:
                 self._room = trio.Event()
                 await self._room.wait()
-        self.cut = len(clients)
+        self.cut = sum(client.exchange is not None for client in clients)
         for client in list(clients):
             client.cut()
 

@@ -14,7 +14,7 @@ from tests.system.program import until
 
 NGINX = """
 daemon off; worker_processes 1; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off; keepalive_requests 1000000;
     client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi;
@@ -53,7 +53,9 @@ async def listens(port: int) -> None:
 
 
 @asynccontextmanager
-async def processes(commands: list[list[str]], ports: list[int]) -> AsyncIterator[list[trio.Process]]:
+async def processes(
+    commands: list[list[str]], ports: list[int], cwd: Path | None = None
+) -> AsyncIterator[list[trio.Process]]:
     """Run these until the block ends; they are up when it begins."""
     async with trio.open_nursery() as nursery:
         running = []
@@ -65,6 +67,7 @@ async def processes(commands: list[list[str]], ports: list[int]) -> AsyncIterato
                 stderr=subprocess.DEVNULL,
                 check=False,
                 deliver_cancel=end_at_once,
+                cwd=cwd,
             )
             running.append(await nursery.start(run))
         for port in ports:
@@ -74,6 +77,10 @@ async def processes(commands: list[list[str]], ports: list[int]) -> AsyncIterato
 
 
 async def end_at_once(process: trio.Process) -> None:
+    """Asked first, since one that is killed leaves its workers behind."""
+    process.terminate()
+    with trio.move_on_after(3):
+        await process.wait()
     process.kill()
 
 
