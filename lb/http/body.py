@@ -151,7 +151,7 @@ class ChunkedReader:
             section = data[: end - 2]
         if end == 3:
             self._held = data
-            if len(data) > TRAILER_LIMIT or data.count(b"\n") != data.count(b"\r\n"):
+            if len(data) > TRAILER_LIMIT + 1 or data.count(b"\n") != data.count(b"\r\n"):
                 raise BadBody(f"the trailers are not field lines of {TRAILER_LIMIT} bytes at most")
             return
         if len(section) > TRAILER_LIMIT or section.count(b"\n") > TRAILER_FIELDS:

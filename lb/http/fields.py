@@ -60,11 +60,13 @@ NOT_IN_TRAILERS = (
         b"cache-control",
         b"expect",
         b"max-forwards",
+        b"pragma",
         b"range",
         b"www-authenticate",
         b"location",
     }
-    | {b"date", b"expires", b"age", b"vary"}
+    | {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
+    | {b"date", b"expires", b"age", b"vary", b"retry-after", b"warning"}
 )
 """Fields that RFC 9110 section 6.5.1 forbids in a trailer section: framing, routing, control, credentials."""
 
@@ -114,8 +116,8 @@ class Identity:
         self._peer = peer
         self._trusted = trusted
         self._sends_forwarded = sends_forwarded
-        self._via = b"Via: 1.1 %b\r\n" % via
-        self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n%b" % (peer, self._via)
+        self._via = b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via
+        self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % peer
 
     def request_id(self, claims: dict[bytes, bytes] | None) -> bytes | None:
         """The id that a trusted peer gave the request, if it is fit to be logged."""
@@ -124,11 +126,15 @@ class Identity:
         claimed = claims.get(b"x-request-id", b"")
         return claimed if REQUEST_ID.fullmatch(claimed) else None
 
-    def lines(self, host: bytes, id: bytes, claims: dict[bytes, bytes] | None) -> bytes:
-        """The field lines to add to a request. `claims` is what the client said of itself, lower case."""
+    def lines(self, host: bytes, id: bytes, claims: dict[bytes, bytes] | None, is_1_0: bool = False) -> bytes:
+        """The field lines to add to a request. `claims` is what the client said of itself, lower case.
+
+        Via names the version in which we got the request, not the one in which we send it.
+        """
+        via = self._via[is_1_0]
         if claims and self._trusted:
-            return self._kept(host, id, claims)
-        lines = b"%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, host, id)
+            return self._kept(host, id, claims) + via
+        lines = b"%b%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, via, host, id)
         return lines + b"Forwarded: %b\r\n" % self._forwarded(host) if self._sends_forwarded else lines
 
     def _kept(self, host: bytes, id: bytes, claims: dict[bytes, bytes]) -> bytes:
@@ -142,8 +148,7 @@ class Identity:
             before = claims.get(b"forwarded")
             ours = self._forwarded(host)
             fields[b"forwarded"] = before + b", " + ours if before else ours
-        lines = b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
-        return lines + self._via
+        return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
 
     def _forwarded(self, host: bytes) -> bytes:
         peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer

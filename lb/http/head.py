@@ -27,7 +27,8 @@ from lb.http.fields import (
 
 ILLEGAL = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
 """Control characters, a lone CR or LF (RFC 9112 section 2.2), or a folded line (section 5.2)."""
-LONE_LF = re.compile(rb"(?<!\r)\n")
+HOPELESS = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r[^\n]|(?<!\r)\n")
+"""What is illegal in a head that has not ended yet, where a CR may still be followed by its LF."""
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
 METHOD = re.compile(TOKEN)
 METHOD_LIMIT = 32
@@ -35,7 +36,7 @@ HOST = re.compile(
     rb"(?:(?:[-._~!$&'()*+;=0-9A-Za-z]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
 )
 """RFC 3986 section 3.2.2 without user information and without a comma."""
-ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)([^#]*)")
+ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)((?:[/?][^#]*)?)")
 LENGTH = re.compile(rb"[0-9]{1,19}")
 CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 ALLOW = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
@@ -176,8 +177,9 @@ def judge_request(data: bytes, default_host: bytes, target_limit: int, field_lim
     try:
         event = connection.next_event()
     except h11.RemoteProtocolError as exc:
-        status = 501 if _is_unknown_before_chunked(CODINGS.findall(data)) else 400
-        raise BadRequest(str(exc), status) from exc
+        about_coding = exc.error_status_hint == 501 and not is_1_0
+        unknown = about_coding and _is_unknown_before_chunked(CODINGS.findall(data))
+        raise BadRequest(str(exc), status=501 if unknown else 400) from exc
     if not isinstance(event, h11.Request):
         raise BadRequest("the head is not one whole request")
     head = RequestHead(method, target, is_1_0)

@@ -22,7 +22,7 @@ from lb.errors import (
     RequestTimeout,
 )
 from lb.http.answer import CONTINUE, error_answer, options_answer
-from lb.http.head import LONE_LF, RequestHead
+from lb.http.head import HOPELESS, RequestHead
 from lb.http.plain import read_request
 from lb.metrics import ListenerCounts
 from lb.proxy.context import Context
@@ -136,7 +136,7 @@ class Client:
         An interim answer is ignored by who reads and draws a reset from who has left; only a reset is told
         apart from a half-close. Nothing can be asked of HTTP/1.0, or once our answer has begun.
         """
-        if not self.probed and not self.is_1_0:
+        if not self.probed and not self.head_sent and not self.is_1_0:
             self.probed = True
             try:
                 self.wire.send_now(CONTINUE)
@@ -144,8 +144,12 @@ class Client:
                 self.gone()
 
     def is_waiting_since(self, moment: float) -> bool:
-        """Has its request been without any answer since before that moment?"""
-        return self.exchange is not None and not self.head_sent and self.exchange.started < moment
+        """Has it been waiting since before that moment, for an answer or the rest of one?
+
+        Nobody need look after a tunnel, which reads from both sides all the time.
+        """
+        exchange = self.exchange
+        return exchange is not None and exchange.started < moment and exchange.status != 101
 
     def _end(self, why: LBError) -> None:
         if self._why is None:
@@ -228,8 +232,8 @@ class Client:
         limit = self.context.limits.request_head
         if len(data) > limit:
             self._refuse_large(data)
-        if LONE_LF.search(data, searched):
-            raise BadRequest("a line ends in a bare line feed")
+        if (illegal := HOPELESS.search(data, searched)) is not None:
+            raise BadRequest(f"the head has an illegal byte or line end at offset {illegal.start()}")
 
     def _refuse_large(self, data: bytes) -> None:
         limit = self.context.limits.request_head
@@ -271,6 +275,7 @@ class Client:
         try:
             left = self.wire.send_now(data)
             if left is not None:
+                self.probed = True  # nothing may come between the parts of what is being sent
                 self.expect(self.context.timeouts.send, ClientStalled)
                 await self.wire.send_rest(left)
         except OSError as exc:
@@ -282,6 +287,8 @@ class Client:
         exchange.status = 204
         await self.send(options_answer(self.context.date.now(), closing=not keep))
         self.finish(None)
+        if not keep:
+            await self._linger()
         return keep
 
     async def _conclude(self, error: LBError | None) -> bool:
@@ -294,8 +301,7 @@ class Client:
         if self.head_sent or isinstance(error, ClientGone):
             self._break_off()
         else:
-            keep = self.stays_open() and not isinstance(error, ClientError)
-            await self._answer(error, keep)
+            keep = await self._answer(error, self.stays_open() and not isinstance(error, ClientError))
         self.finish(error)
         return keep
 
@@ -306,22 +312,27 @@ class Client:
         else:
             self.wire.close()
 
-    async def _answer(self, error: LBError, keep: bool) -> None:
+    async def _answer(self, error: LBError, keep: bool) -> bool:
+        """True if the answer went out whole and the connection goes on."""
         assert self.exchange is not None
+        is_sent = False
         self.exchange.status, self.head_sent = error.status, True
         answer = error_answer(error, self.exchange, self.context.date.now(), closing=not keep)
         with trio.CancelScope() as self._scope:
             try:
                 await self.send(answer)
+                self.finish(error)
+                is_sent = True
                 if not keep:
                     await self._linger()
             except ClientGone:
                 pass
+        return keep and is_sent
 
     async def _linger(self) -> None:
         """Read on for a while before closing, or a reset could take the answer from the client."""
         self.expect(LINGER_SECONDS, None)
-        if self.request_done and not self.buffer:
+        if self.request_done and not self.buffer and self.wire.is_quiet():
             return
         try:
             self.wire.end_sending()

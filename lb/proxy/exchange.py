@@ -6,6 +6,7 @@ head travels with it; any other is uploaded by a second task, which lives exactl
 a backend may answer early, and its answer is passed on at once (RFC 9112 section 9.3).
 """
 
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class Forwarding:
         "_context",
         "_first",
         "_is_replayable",
+        "_owes",
         "client",
         "exchange",
         "head",
@@ -75,6 +77,7 @@ class Forwarding:
         self.upload: Reader | None = None
         self._first = b""
         self._is_replayable = True
+        self._owes = False  # the backend has not taken all that was to be sent to it
         self._client_stays = False
         self._attempt: Attempt | None = None
 
@@ -213,38 +216,48 @@ class Forwarding:
         attempt.reused, attempt.connected = reused, trio.current_time()
         keep = False
         try:
-            await self._send_to_backend(wire, self._head_for_backend() + self._first)
-            if self.client.request_done:
+            left = self._send_now(wire, self._head_for_backend() + self._first)
+            if left is None and self.client.request_done:
                 self.client.expect(self._context.timeouts.response_head, ResponseTimeout)
                 keep = await self._relay_answer(wire, attempt)
             else:
                 keep = await beside(
-                    partial(self._relay_answer, wire, attempt), partial(self._upload_rest, wire)
+                    partial(self._relay_answer, wire, attempt), partial(self._upload_rest, wire, left)
                 )
         finally:
-            self._context.connections.give(backend, wire, keep and self.client.request_done)
+            keep = keep and self.client.request_done and not self._owes
+            self._context.connections.give(backend, wire, keep)
         return self._client_stays and self.client.request_done
 
     def _head_for_backend(self) -> bytes:
         head = self.head
-        return head.to_backend(self.client.identity.lines(head.host, self.exchange.id, head.claims))
+        lines = self.client.identity.lines(head.host, self.exchange.id, head.claims, head.is_1_0)
+        return head.to_backend(lines)
 
-    async def _send_to_backend(self, wire: Wire, data: bytes) -> bool:
-        """False if the backend takes no more: no error yet, it may have answered without reading all."""
-        try:
+    def _send_now(self, wire: Wire, data: bytes) -> memoryview | None:
+        """What the backend has not taken at once; no error says that it takes no more, for it may have answered."""
+        self._owes = True
+        left = None
+        with suppress(OSError):
             left = wire.send_now(data)
-            if left is not None:
-                self.client.expect(self._context.timeouts.send, BackendStalled)
-                await wire.send_rest(left)
-        except OSError:
-            return False
-        return True
+            self._owes = left is not None
+        return left
 
-    async def _upload_rest(self, wire: Wire) -> None:
-        """Send on what the client still sends of its body, at the pace of the slower of the two."""
+    async def _send_rest(self, wire: Wire, left: memoryview | None) -> bool:
+        """False if the backend takes no more."""
+        if left is not None:
+            self.client.expect(self._context.timeouts.send, BackendStalled)
+            with suppress(OSError):
+                await wire.send_rest(left)
+                self._owes = False
+        return not self._owes
+
+    async def _upload_rest(self, wire: Wire, left: memoryview | None) -> None:
+        """Send `left`, then what the client still sends of its body, at the pace of the slower of the two."""
         client, timeouts = self.client, self._context.timeouts
+        is_taken = await self._send_rest(wire, left)
         pace = Pace(timeouts.body_idle, self._context.limits.body_rate)
-        while not client.request_done:
+        while is_taken and not client.request_done:
             began = trio.current_time()
             client.expect(pace.patience(), RequestTimeout)
             data = await client.receive()
@@ -252,8 +265,7 @@ class Forwarding:
             self._is_replayable = False
             if not data:
                 raise ClientGone("the client ended its side in the middle of its request")
-            if not await self._send_to_backend(wire, self._framed(data)):
-                break
+            is_taken = await self._send_rest(wire, self._send_now(wire, self._framed(data)))
         client.expect(timeouts.response_head, ResponseTimeout)
 
     # -- the answer ------------------------------------------------------------------------------------
@@ -337,14 +349,16 @@ class Forwarding:
         """RFC 9110 section 7.8: only to a protocol that the client offered; then we only carry bytes."""
         client = self.client
         offered = {p.strip().lower() for p in self.head.upgrade.split(b",")} - {b""}
-        if not head.upgrade or head.upgrade.lower() not in offered:
+        if not head.upgrade or head.upgrade.lower() not in offered or self._owes:
+            client.wants_more = False  # what it sends next may be meant for the other protocol
             raise UpgradeFailed("the backend switched to a protocol that was not asked for")
         client.head_sent, self.exchange.status = True, head.status
         upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         await client.send(head.to_client(b"", b"", upgrade) + data)
         early, client.buffer = client.buffer, b""
-        await self._send_to_backend(wire, early)
-        self._carried(to_client=False, count=0)
+        await self._send_rest(wire, self._send_now(wire, early))
+        self._carried(to_client=True, count=len(data))
+        self._carried(to_client=False, count=len(early))
         await tunnel(client.wire, wire, self._carried)
 
     def _carried(self, to_client: bool, count: int) -> None:

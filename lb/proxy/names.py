@@ -76,9 +76,9 @@ class Names:
                 if literal(host, port) is None:
                     await self._resolve(host, port)
             self._forget_the_gone()
-            with trio.move_on_after(REFRESH_SECONDS):
+            with trio.move_on_after(REFRESH_SECONDS) as undisturbed:
                 await self._wanted.wait()
-            if not self._has_new():
+            if not undisturbed.cancelled_caught and not self._has_new():
                 await trio.sleep(SOON_SECONDS)
 
     def _places(self) -> set[tuple[str, int]]:

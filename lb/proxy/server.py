@@ -27,6 +27,20 @@ BACKLOG = 4096
 BURST = 64
 UNSENT_BYTES = 128 * 1024
 REST_SECONDS = 0.1
+GONE_BEFORE_ACCEPTED = frozenset(
+    (
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    )
+)
+"""Errors of one connection, not of the listener: accept(2) says to go on as if it had never been there."""
 LAST_WORDS_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 """How often we look whether a client that waits for its answer has left."""
@@ -262,8 +276,9 @@ def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.so
             yield sock.accept()
         except BlockingIOError:
             return
-        except ConnectionAbortedError:
-            continue
+        except OSError as exc:
+            if exc.errno not in GONE_BEFORE_ACCEPTED:
+                raise
 
 
 def _leaving(clients: set[Client], since: float) -> list[tuple[Client, bool]]:

@@ -1,0 +1,163 @@
+"""Backends whose every word is in the test, and two that never say any."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+import trio.testing
+
+from tests.kit.line import PATIENCE, Ended, Line
+from tests.kit.message import Request, read_body, read_request_head
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def answer(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
+    """A whole answer with a Content-Length."""
+    lines = "".join(f"{line}\r\n" for line in fields)
+    return f"HTTP/1.1 {status}\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Peer(Line):
+    """The balancer, as a backend meets it on one connection."""
+
+    async def hears_request(self, start: bytes = b"") -> Request:
+        """The next request, whole; its request line, if one is given, must be this one."""
+        request = await self.hears_head(start)
+        await read_body(self, request)
+        return request
+
+    async def hears_head(self, start: bytes = b"") -> Request:
+        """The next head, and not its body."""
+        request = await read_request_head(self)
+        assert not start or request.head.startswith(start + b"\r\n"), f"{request.start!r}"
+        return request
+
+    async def hears_body(self, request: Request) -> bytes:
+        await read_body(self, request)
+        return request.body
+
+
+class Stand:
+    """Something that a backend's URL can lead to. Whoever opens it closes it."""
+
+    def __init__(self) -> None:
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        host, port = self._listening.getsockname()
+        self.address = f"{host}:{port}"
+        self.url = f"http://{self.address}"
+
+    def close(self) -> None:
+        self._listening.close()
+
+    @property
+    def sockets(self) -> int:
+        """How many of the open sockets are ours."""
+        return int(self._listening.fileno() >= 0)
+
+
+class Refusing(Stand):
+    """Nobody listens there, and nobody else can take the port."""
+
+
+class BlackHole(Stand):
+    """Its backlog is full: a connection is neither made nor refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listening.listen(0)
+        self._filling: list[socket.socket] = []
+        while not self._filling or _connects(self._filling[-1]):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self._listening.getsockname())
+            self._filling.append(filler)
+
+    def close(self) -> None:
+        for filler in self._filling:
+            filler.close()
+        super().close()
+
+    @property
+    def sockets(self) -> int:
+        return super().sockets + len(self._filling)
+
+
+def _connects(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+class Backend(Stand):
+    """A backend that does what the test says, one connection after the other."""
+
+    def __init__(self, receive_buffer: int = 0) -> None:
+        super().__init__()
+        if receive_buffer:
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._listening.listen(100)
+        self._sock = trio.socket.from_stdlib_socket(self._listening)
+        self.peers: list[Peer] = []
+
+    async def accepts(self) -> Peer:
+        """The next connection."""
+        with trio.fail_after(PATIENCE):
+            sock, _ = await self._sock.accept()
+        self.peers.append(Peer(sock))
+        return self.peers[-1]
+
+    async def hears(self, start: bytes = b"") -> Peer:
+        """The next connection and, on it, the first request, whole."""
+        peer = await self.accepts()
+        await peer.hears_request(start)
+        return peer
+
+    async def accepts_nobody(self) -> None:
+        """Nobody has anything left to do, and no connection is waiting."""
+        await trio.testing.wait_all_tasks_blocked()
+        self._listening.setblocking(False)
+        try:
+            sock, peer = self._listening.accept()
+        except BlockingIOError:
+            return
+        sock.close()
+        raise AssertionError(f"there was a connection from {peer}")
+
+    @asynccontextmanager
+    async def answering(self, *answers: bytes) -> AsyncIterator[list[Request]]:
+        """Give every request an answer, these in turn, on as many connections as it takes.
+
+        What is heard is in the list, in its order. It ends with the block; the connections stay.
+        """
+        heard: list[Request] = []
+
+        async def serve(peer: Peer) -> None:
+            try:
+                while True:
+                    heard.append(await peer.hears_request())
+                    await peer.says(answers[(len(heard) - 1) % len(answers)])
+            except (Ended, OSError):
+                peer.closes()
+
+        async def accept() -> None:
+            while True:
+                nursery.start_soon(serve, await self.accepts())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept)
+            yield heard
+            nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.closes()
+        super().close()
+
+    @property
+    def sockets(self) -> int:
+        return super().sockets + sum(peer.is_open for peer in self.peers)

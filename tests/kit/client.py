@@ -1,0 +1,47 @@
+"""The client of a dialogue."""
+
+import trio
+
+from tests.kit.line import Line
+from tests.kit.message import Response, read_body, read_chunk, read_response_head, read_trailers
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Client(Line):
+    """`client.says(...)`, `client.hears(200)`: it hears answers, whole or piece by piece."""
+
+    async def hears(self, status: int, *, to: str = "GET") -> Response:
+        """The next answer, whole; its status must be this one. `to` is the method that it answers."""
+        response = await self.hears_head(status, to=to)
+        await read_body(self, response)
+        return response
+
+    async def hears_head(self, status: int, *, to: str = "GET") -> Response:
+        """The next head, and not its body."""
+        response = await read_response_head(self, to)
+        assert response.status == status, f"{response.head!r} {self.heard[:300]!r}"
+        return response
+
+    async def hears_chunk(self, content: bytes) -> None:
+        """The next chunk of a body; of b"" the last one, without trailers."""
+        assert await read_chunk(self) == content
+        if not content:
+            assert await read_trailers(self) == []
+
+
+async def connected(address: str) -> Client:
+    """A client of a listener at `host:port`, `[host]:port` or `unix:path`."""
+    if address.startswith("unix:"):
+        sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+        await sock.connect(address.removeprefix("unix:"))
+        return Client(sock)
+    host, _, port = address.rpartition(":")
+    family = trio.socket.AF_INET6 if host.startswith("[") else trio.socket.AF_INET
+    sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    try:
+        await sock.connect((host.strip("[]"), int(port)))
+    except BaseException:
+        sock.close()
+        raise
+    return Client(sock)

@@ -1,0 +1,33 @@
+"""Virtual time: how tests get it, and how they measure it."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+import trio
+import trio.testing
+
+EXACTLY = 1e-6
+"""Seconds by which sums of floating-point times may differ; the clock itself has no jitter."""
+
+
+virtual_time = pytest.mark.virtual_time
+"""The mark of a module whose tests run on a clock that jumps, unless a test asks for one of its own."""
+
+
+def run_on_virtual_time(
+    main: Callable[[], Awaitable[object]],
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> object:
+    clock = clock or trio.testing.MockClock(autojump_threshold=0)
+    return trio.run(main, clock=clock, instruments=instruments)
+
+
+@contextmanager
+def lasting(seconds: float) -> Iterator[None]:
+    """What happens in the block takes exactly so long on Trio's clock."""
+    began = trio.current_time()
+    yield
+    took = trio.current_time() - began
+    assert abs(took - seconds) < EXACTLY, f"it took {took:g} s, not {seconds:g} s"

@@ -1,0 +1,202 @@
+"""Whatever ends a client connection, at whichever step of its tasks: nothing is left of it.
+
+What must hold afterwards is asserted by `running`: nothing in flight, nobody in the queue, no socket that
+nobody owns, every exchange told once, every counter balanced. Here, that the balancer still serves.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+import trio
+import trio.testing
+
+from lb.proxy.client import Client as Served
+from tests.kit import (
+    OK,
+    Backend,
+    Ended,
+    Peer,
+    Refusing,
+    Scene,
+    Steps,
+    running,
+    until_not_reached,
+    virtual_time,
+)
+
+pytestmark = virtual_time
+
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+UPGRADE = b"GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+UPLOAD = b"PUT %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def get(target: bytes, *, last: bool = True) -> bytes:
+    end = b"Connection: close\r\n\r\n" if last else b"\r\n"
+    return b"GET %b HTTP/1.1\r\nHost: a\r\n" % target + end
+
+
+# -- the backend, which does what the target says ---------------------------------------------------------
+
+
+async def serve(backend: Backend) -> None:
+    failed: set[str] = set()
+    async with trio.open_nursery() as nursery:
+        while True:
+            nursery.start_soon(serve_one, await backend.accepts(), failed)
+
+
+async def serve_one(peer: Peer, failed: set[str]) -> None:
+    with suppress(Ended, OSError):
+        while await serve_request(peer, failed):
+            pass
+    peer.closes()
+
+
+async def serve_request(peer: Peer, failed: set[str]) -> bool:
+    request = await peer.hears_head()
+    match request.target:
+        case "/fails-once" if not failed:
+            failed.add(request.target)
+            return False
+        case "/silent":
+            await peer.hears_all()
+        case "/early":
+            await peer.says(OK)
+            await peer.hears_all()
+        case "/tunnel":
+            await peer.says(SWITCHED + b"go")
+            while True:
+                await peer.says(await peer.take(1))
+    await peer.hears_body(request)
+    await peer.says(OK)
+    return True
+
+
+# -- what clients do; each tells what its client heard ----------------------------------------------------
+
+
+async def two_requests(lb: Scene) -> bytes:
+    client = await lb.asks(get(b"/1", last=False) + get(b"/2"))
+    return (await client.hears_all())[0]
+
+
+async def upload(lb: Scene) -> bytes:
+    client = await lb.asks(UPLOAD % b"/")
+    with suppress(OSError):
+        for _ in range(3):
+            await client.says(b"8000\r\n", bytes(0x8000), b"\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+        await client.says(b"0\r\n\r\n")
+    return (await client.hears_all())[0]
+
+
+async def early_answer(lb: Scene) -> bytes:
+    client = await lb.asks(UPLOAD % b"/early")
+    with suppress(OSError):
+        await client.says(b"5\r\nhello\r\n")
+    return (await client.hears_all())[0]
+
+
+async def retry(lb: Scene) -> bytes:
+    """A refused connection, a used one that has gone stale, and a fresh one."""
+    client = await lb.asks(get(b"/", last=False) + get(b"/fails-once"))
+    return (await client.hears_all())[0]
+
+
+async def tunnel(lb: Scene) -> bytes:
+    client = await lb.asks(UPGRADE)
+    heard = b""
+    with suppress(Ended, OSError):
+        heard = await client.take_until(b"go")
+        await client.says(b"ping")
+        heard += await client.take(4)
+        client.ends()
+    return heard + (await client.hears_all())[0]
+
+
+async def drain_cut(lb: Scene) -> bytes:
+    client = await lb.asks(get(b"/silent"))
+    await trio.testing.wait_all_tasks_blocked()
+    for backend in lb.registry.backends.values():
+        lb.registry.drain(backend, 1.0)
+    heard, _ = await client.hears_all()
+    for backend in lb.registry.backends.values():
+        lb.registry.ready(backend)
+    return heard
+
+
+async def queued(lb: Scene) -> bytes:
+    """The second client waits until the first one leaves."""
+    first = await lb.asks(get(b"/silent"))
+    await trio.testing.wait_all_tasks_blocked()
+    second = await lb.asks(get(b"/"))
+    await trio.testing.wait_all_tasks_blocked()
+    first.resets()
+    return (await second.hears_all())[0]
+
+
+STORIES: dict[Callable[[Scene], Awaitable[bytes]], tuple[bytes, int]] = {
+    two_requests: (b"HTTP/1.1 200 OK", 2),
+    upload: (b"HTTP/1.1 200 OK", 1),
+    early_answer: (b"HTTP/1.1 200 OK", 1),
+    retry: (b"HTTP/1.1 200 OK", 2),
+    tunnel: (b"goping", 1),
+    drain_cut: (b"HTTP/1.1 503 Service Unavailable", 1),
+    queued: (b"HTTP/1.1 200 OK", 1),
+}
+
+
+class Victim:
+    """One client connection, in a scope of its own, and what can happen to it from outside."""
+
+    def __init__(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._scope = trio.CancelScope()
+        self._client: Served | None = None
+        self._before = number
+        serve = Served.serve
+
+        async def scoped(client: Served) -> None:
+            self._before -= 1
+            if self._before:
+                return await serve(client)
+            self._client = client
+            with self._scope:
+                await serve(client)
+
+        monkeypatch.setattr(Served, "serve", scoped)
+
+    def suffers(self, what: str) -> None:
+        if what == "cancelled":
+            self._scope.cancel()
+        elif self._client is not None:
+            {"cut": self._client.cut, "gone": self._client.gone}[what]()
+
+
+@pytest.mark.parametrize("what", ["cancelled", "cut", "gone"])
+@pytest.mark.parametrize("story", STORIES)
+async def test_nothing_is_left_of_it(
+    story: Callable[[Scene], Awaitable[bytes]], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 2 if story is queued else 1
+    kinds = (Refusing, Backend) if story is retry else (Backend,)
+    heard = b""
+
+    async def run(step: int) -> Steps:
+        nonlocal heard
+        with monkeypatch.context() as patch:
+            victim = Victim(number, patch)
+            steps = Steps(step, lambda: victim.suffers(what), number)
+            async with running(*kinds, each={"max_in_flight": 1}) as lb, trio.open_nursery() as nursery:
+                nursery.start_soon(serve, lb.backend)
+                trio.lowlevel.add_instrument(steps)
+                heard = await story(lb)
+                trio.lowlevel.remove_instrument(steps)
+                await (await lb.asks(get(b"/after"))).hears(200)
+                nursery.cancel_scope.cancel()
+        return steps
+
+    assert await until_not_reached(run) >= 4
+    expected, times = STORIES[story]
+    assert heard.count(expected) == times, f"and undisturbed it heard {heard!r}"
