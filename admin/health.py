@@ -63,9 +63,17 @@ def why_not_ready(control: Control) -> Iterator[str]:
         yield "stopping"
     if not control.listening:
         yield "not listening"
-    for pool in control.registry.pools.values():
-        if not _can_serve(pool):
-            yield f"pool {pool.name} has no available backend"
+    if not control.registry.backends:
+        yield "there are no backends"
+    for name, pool in control.registry.pools.items():
+        if _is_used(control, pool) and not _can_serve(pool):
+            yield f"pool {name} has no available backend"
+
+
+def _is_used(control: Control, pool: Pool) -> bool:
+    """A pool that never had a backend is nobody's: `default` may be there only for what no route takes."""
+    configured = control.config.pools.get(pool.name)
+    return bool(pool.backends) or (configured is not None and bool(configured.backends))
 
 
 def _can_serve(pool: Pool) -> bool:

@@ -33,7 +33,7 @@ KINDS = {
     "timeout": Kind(408, "The body did not come in time", "It is read for a few seconds only."),
     "conflict": Kind(
         409,
-        "It is there already, and different",
+        "It contradicts what is there",
         "POST adds. PUT and PATCH change what is there; to move a backend between pools, remove it first.",
     ),
     "precondition-failed": Kind(

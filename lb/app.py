@@ -239,13 +239,20 @@ async def open_balancer(config: Config) -> AsyncIterator[Balancer]:
     """A running balancer for as long as the block lasts, in the caller's task tree: no admin, no signals.
 
     `balancer.control.listening` has the addresses, `balancer.registry` the backends. Leaving the block stops
-    it gracefully; an error or a cancellation inside ends it at once.
+    it gracefully; an error or a cancellation inside ends it at once, and the error comes out as it was.
     """
     balancer = Balancer(config)
+    error: Exception | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(balancer.run)
-        yield balancer
+        try:
+            yield balancer
+        except Exception as exc:
+            error = exc
+            nursery.cancel_scope.cancel()
         balancer.stop()
+    if error is not None:
+        raise error
 
 
 async def serve(
@@ -265,11 +272,14 @@ async def serve(
         nonlocal killed_by
         task_status.started()
         async for number in signals:
+            name = signal.Signals(number).name
             if balancer.control.stopping:
+                log.info("stopping at once", signal=name)
                 killed_by = number
                 nursery.cancel_scope.cancel()
-            log.info("stopping", signal=signal.Signals(number).name, grace=balancer.config.timeouts.grace)
-            balancer.stop()
+            else:
+                log.info("stopping", signal=name, grace=balancer.config.timeouts.grace)
+                balancer.stop()
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
@@ -280,4 +290,5 @@ async def serve(
             nursery.cancel_scope.cancel()
     if killed_by:
         return 128 + killed_by
+    log.info("stopped", cut=balancer.cut)
     return 1 if balancer.cut else 0

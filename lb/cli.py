@@ -126,8 +126,11 @@ def check(file: Path) -> int:
         The file to check.
     """
     config = load(file)
+    admin_token(config.admin)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
+    if DEFAULT_POOL in config.pools and not config.pools[DEFAULT_POOL].backends:
+        sys.stdout.write(f"note: what no route takes gets 503, for pool {DEFAULT_POOL!r} has no backends\n")
     return OK
 
 

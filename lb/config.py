@@ -1,34 +1,28 @@
 """What the operator may set: `lb.toml` and flags become one frozen `Config`.
 
-Every default and every message about a setting is here. A field's type says how its value is read: plain
-types by msgspec, an `Annotated` one by the rule that stands in it: a function from what the file holds to
-the value, ValueError or msgspec's own error where it is wrong. Nothing is half right: either there
-is a whole `Config`, or one `ConfigError` that lists every mistake by the path of its key.
+Every default and every rule about a setting is here; `lb.reader` reads the tables beside the types. Nothing
+is half right: either there is a whole `Config`, or one `ConfigError` that lists every mistake by its key.
 
 Every request has a pool: the first route that matches names it, otherwise it is `default`. So `default` is
 added, empty, where the file does not define it; only a file with pools of its own and a route for
 everything (no host, path `/`) goes without. An empty pool answers 503 until somebody adds a backend.
 """
 
-import json
 import os
 import re
 import resource
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from lb.core.backend import HOST, ID, BackendSpec
 from lb.core.policy import POLICIES
 from lb.errors import ConfigError
-
-T = TypeVar("T")
+from lb.reader import Reader, did_you_mean, join
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)
@@ -149,7 +143,7 @@ def _network(value: object) -> str:
 def _policy(value: object) -> str:
     name = msgspec.convert(value, str)
     if name not in POLICIES:
-        raise ValueError(f"there is no policy {name!r}{_did_you_mean(name, POLICIES)}")
+        raise ValueError(f"there is no policy {name!r}{did_you_mean(name, POLICIES)}")
     return name
 
 
@@ -344,108 +338,21 @@ def _list(mistakes: Sequence[str], source: str) -> str:
     return "\n  ".join(lines)
 
 
-def _did_you_mean(word: str, known: Mapping[str, object]) -> str:
-    """The end of a sentence about a word that is not one of these."""
-    if close := get_close_matches(word, known, n=1):
-        return f", did you mean `{close[0]}`?"
-    return f"; there are: {', '.join(known)}" if known else ""
-
-
-class Reader:
-    """Walks the tables beside the types, and notes every mistake instead of stopping at the first.
-
-    Where a value is wrong its field keeps its default, and an item its place as None, so that the rest can
-    still be looked at. What comes out is a Config only while `mistakes` is empty.
-    """
-
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
-
-    def value(self, hint: object, value: object, path: str) -> object:
-        """The value as its type wants it, or None with a mistake noted."""
-        try:
-            return self._read(hint, value, path)
-        except msgspec.ValidationError as exc:
-            choices = f", expected one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else ""
-            message = str(exc).replace("`", "")
-            self._note(path, message[0].lower() + message[1:] + choices)
-        except ValueError as exc:
-            self._note(path, str(exc))
-        return None
-
-    def _read(self, hint: object, value: object, path: str) -> object:
-        origin, args = get_origin(hint), get_args(hint)
-        if NoneType in args:
-            return self._read(next(arg for arg in args if arg is not NoneType), value, path)
-        if origin is tuple:
-            items = _expected(list, "list", value)
-            return tuple(self.value(args[0], item, f"{path}[{index}]") for index, item in enumerate(items))
-        if origin is dict:
-            table = _expected(dict, "table", value)
-            return {key: self.value(args[1], item, _join(path, key)) for key, item in table.items()}
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            return self.struct(hint, _expected(dict, "table", value), path)
-        return _rule(hint)(value)
-
-    def struct(
-        self, cls: type[msgspec.Struct], table: Mapping[str, object], path: str
-    ) -> msgspec.Struct | None:
-        """An instance of the struct, or None where the table lacks what it cannot do without."""
-        hints = get_type_hints(cls, include_extras=True)
-        for key in table:
-            if key not in hints:
-                self._note(_join(path, key), f"unknown key{_did_you_mean(key, hints)}")
-        required = [field.name for field in msgspec.structs.fields(cls) if field.required]
-        for key in required:
-            if key not in table:
-                self._note(_join(path, key), "is missing")
-        read = {key: self.value(hints[key], table[key], _join(path, key)) for key in hints if key in table}
-        values = {key: value for key, value in read.items() if value is not None}
-        return self._made(cls(**values), path) if values.keys() >= set(required) else None
-
-    def _made(self, made: msgspec.Struct, path: str) -> msgspec.Struct | None:
-        try:
-            return made.checked() if isinstance(made, BackendSpec) else made
-        except ValueError as exc:
-            self.mistakes.append(f"{path}.{exc}")
-            return None
-
-    def _note(self, path: str, mistake: str) -> None:
-        self.mistakes.append(f"{path}: {mistake}")
-
-
-def _expected(kind: type[T], name: str, value: object) -> T:
-    if not isinstance(value, kind):
-        raise ValueError(f"expected {name}, got {type(value).__name__}")
-    return value
-
-
-def _rule(hint: object) -> Callable[[object], object]:
-    """What reads a value of this type: the rule that an `Annotated` carries, otherwise msgspec."""
-    if get_origin(hint) is not Annotated:
-        return lambda value: msgspec.convert(value, hint)
-    _kind, rule = get_args(hint)
-    return cast("Callable[[object], object]", rule)
-
-
-def _join(path: str, key: str) -> str:
-    key = key if ID.fullmatch(key) and "." not in key else json.dumps(key)
-    return f"{path}.{key}" if path else key
-
-
 def _contradictions(config: Config) -> Iterator[str]:
     """What is wrong between settings that are each right; items that are None were complained of already."""
     if not config.listen:
         yield "listen: expected one address or more"
+    for address in sorted({a for a in config.listen if config.listen.count(a) > 1 and not a.endswith(":0")}):
+        yield f"listen: {address} stands there twice"
     for name in config.pools:
         if not ID.fullmatch(name):
-            yield f"{_join('pools', name)}: a pool's name may hold letters, digits and . _ ~ - only"
+            yield f"{join('pools', name)}: a pool's name may hold letters, digits and . _ ~ - only"
     if config.demo and DEFAULT_POOL in config.pools and config.pools[DEFAULT_POOL].backends:
         yield f"demo: the demo brings its own backends, and pools.{DEFAULT_POOL} has some already"
     names = dict.fromkeys(_pool_names(config))
     for index, route in enumerate(config.routes):
         if route is not None and route.pool not in names:
-            yield f"routes[{index}].pool: there is no pool {route.pool!r}{_did_you_mean(route.pool, names)}"
+            yield f"routes[{index}].pool: there is no pool {route.pool!r}{did_you_mean(route.pool, names)}"
     yield from _duplicates(config)
 
 
@@ -455,7 +362,7 @@ def _duplicates(config: Config) -> Iterator[str]:
         for index, backend in enumerate(pool.backends if pool else ()):
             if backend is None:
                 continue
-            place = f"{_join('pools', name)}.backends[{index}]"
+            place = f"{join('pools', name)}.backends[{index}]"
             if (first := places.setdefault(backend.id, place)) != place:
                 yield f"{place}.id: {backend.id!r} is the id of {first} too"
 

@@ -178,6 +178,12 @@ class AttemptCut(Unavailable):
     """A drain came to its timeout, or a backend was taken out, while the request ran on it."""
 
 
+class Abandoned(AttemptCut):
+    """The whole connection was ended from outside; there was no answer, so there is no status either."""
+
+    status = 0
+
+
 class QueueFull(Unavailable):
     """Every backend is at its cap, and the queue is too long or the wait was."""
 

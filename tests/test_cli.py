@@ -193,7 +193,8 @@ def test_a_file_that_is_right_is_counted(tmp_path: Path, capsys: pytest.CaptureF
     file = tmp_path / "lb.toml"
     file.write_text("[pools.web]\nbackends = [{url = 'http://a'}, {url = 'http://b'}]")
     assert cli.main(["config", "check", str(file)]) == 0
-    assert capsys.readouterr().out == f"{file}: ok, 2 pools, 2 backends\n"
+    note = "note: what no route takes gets 503, for pool 'default' has no backends\n"
+    assert capsys.readouterr().out == f"{file}: ok, 2 pools, 2 backends\n{note}"
 
 
 def test_a_file_that_is_wrong_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

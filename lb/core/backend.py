@@ -70,8 +70,10 @@ def parse_url(url: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as exc:
         raise ValueError(f"url: {url!r}: {exc}") from None
+    if parts.scheme == "https":
+        raise ValueError(f"url: {url!r}: TLS to backends is not supported; expected http://host:port")
     if parts.scheme != "http":
-        raise ValueError(f"url: {url!r}: expected http://host:port (TLS to backends is not supported)")
+        raise ValueError(f"url: {url!r}: expected http://host:port")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"url: {url!r}: expected http://host:port and nothing more")
     if not host or not HOST.fullmatch(host):

@@ -7,11 +7,14 @@ cancels that scope and says why; then the client gets an answer if that is still
 connection goes on only where nothing is left that could be misread.
 """
 
+import re
+
 import structlog
 import trio
 
 from lb.core.decision import Exchange
 from lb.errors import (
+    Abandoned,
     AttemptCut,
     BackendError,
     BadRequest,
@@ -33,6 +36,10 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024
 LAST_CHANCE_SECONDS = 1.0
 """How long a connection that was just used may still send its next request once we are closing."""
+
+EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
+NOT_BEGUN = (b"", b"\r")
+"""What may still become an empty line before a request."""
 
 log = structlog.get_logger()
 
@@ -94,7 +101,7 @@ class Client:
         finally:
             self.wire.close()
             if self.exchange is not None:
-                self.finish(self._why or AttemptCut("the balancer shut down"))
+                self.finish(self._why or Abandoned("the balancer was ended at once"))
 
     async def _serve_until_trouble(self) -> bool:
         """True if there was trouble and the connection goes on behind it."""
@@ -107,6 +114,9 @@ class Client:
                 return False
             except LBError as exc:
                 error = exc
+            except Exception:
+                log.exception("a bug ended an exchange", client=self.peer, listener=self.listener)
+                self.wants_more, error = False, LBError("the balancer has a bug; its log says more")
         return await self._conclude(error or self._verdict())
 
     # -- what bounds a wait ---------------------------------------------------------------------------
@@ -116,9 +126,9 @@ class Client:
         self._phase = phase
         self._scope.deadline = trio.current_time() + seconds
 
-    def cut(self) -> None:
+    def cut(self, why: str = "the backend was taken out while the request ran on it") -> None:
         """A drain or an operator ends what runs on a backend (`lb.core.backend.Running`)."""
-        self._end(AttemptCut("the backend was taken out while the request ran on it"))
+        self._end(AttemptCut(why))
 
     def gone(self) -> None:
         """The client has left for good: nobody will read an answer."""
@@ -136,7 +146,7 @@ class Client:
         An interim answer is ignored by who reads and draws a reset from who has left; only a reset is told
         apart from a half-close. Nothing can be asked of HTTP/1.0, or once our answer has begun.
         """
-        if not self.probed and not self.head_sent and not self.is_1_0:
+        if self.request_done and not (self.probed or self.head_sent or self.is_1_0):
             self.probed = True
             try:
                 self.wire.send_now(CONTINUE)
@@ -180,8 +190,8 @@ class Client:
 
     async def _receive_head(self) -> RequestHead | None:
         """The next request, judged; None when the client has no more."""
-        data = self.buffer.lstrip(b"\r\n") if self.buffer else b""
-        if not data and (data := await self._receive_first_bytes()) == b"":
+        data = _behind_empty_lines(self.buffer)
+        if data in NOT_BEGUN and (data := await self._receive_first_bytes(data)) == b"":
             return None
         self._begin_exchange()
         end = data.find(b"\r\n\r\n")
@@ -205,18 +215,19 @@ class Client:
             data += more
         return data, end
 
-    async def _receive_first_bytes(self) -> bytes:
-        """Wait for a request to begin; empty lines before it are skipped (RFC 9112 section 2.2)."""
+    async def _receive_first_bytes(self, data: bytes) -> bytes:
+        """Wait for a request to begin; empty lines before it are skipped."""
         timeouts = self.context.timeouts
         self.is_idle = True
         self.expect(timeouts.keepalive if self._served else timeouts.request_head, None)
         if self.context.closing:
             self.close_soon()
         while True:
-            data = await self.receive()
-            if not data:
+            more = await self.receive()
+            if not more:
                 return b""
-            if data := data.lstrip(b"\r\n"):
+            data = _behind_empty_lines(data + more)
+            if data not in NOT_BEGUN:
                 self.is_idle = False
                 return data
 
@@ -353,12 +364,18 @@ class Client:
         exchange.ended = trio.current_time()
         if error is not None:
             exchange.reason, exchange.detail = error.reason, str(error)
-            exchange.status = exchange.status or error.status
-            if isinstance(error, BackendError) and exchange.attempts:
+            answered = self.head_sent and not isinstance(error, BackendError)
+            if exchange.attempts and not answered:
                 exchange.attempts[-1].reason = error.reason
+            exchange.status = exchange.status or error.status
         self.context.finished(exchange)
 
     def _forget_exchange(self) -> None:
         """The client ended its side in the middle of a head: there was no request."""
         self.exchange = None
         self.counts.in_flight -= 1
+
+
+def _behind_empty_lines(data: bytes) -> bytes:
+    """RFC 9112 section 2.2: empty lines before a request are skipped, if they end as lines must."""
+    return EMPTY_LINES.sub(b"", data, count=1) if data.startswith(b"\r\n") else data

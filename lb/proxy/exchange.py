@@ -235,7 +235,7 @@ class Forwarding:
         return head.to_backend(lines)
 
     def _send_now(self, wire: Wire, data: bytes) -> memoryview | None:
-        """What the backend has not taken at once; no error says that it takes no more, for it may have answered."""
+        """What the backend has not taken at once. An error is none yet: it may have answered before."""
         self._owes = True
         left = None
         with suppress(OSError):

@@ -94,10 +94,18 @@ async def open_listeners(address: Address) -> list[Listener]:
         case UnixAddress(path=path):
             return [Listener(_listen(socket.AF_UNIX, path), path)]
         case TcpAddress(host=host, port=port):
-            found = await trio.socket.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            return _listen_on_all([(family, where) for family, _, _, _, where in dict.fromkeys(found)])
+            return _listen_on_all(await _places(host, port))
+
+
+async def _places(host: str, port: int) -> list[tuple[int, object]]:
+    """(family, address) of each place that a host stands for; an empty one is every interface."""
+    try:
+        found = await trio.socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as exc:
+        raise OSError(exc.errno, f"cannot listen on {host}:{port}: {str(exc.strerror).lower()}") from exc
+    return [(family, where) for family, _, _, _, where in dict.fromkeys(found)]
 
 
 def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
@@ -202,7 +210,7 @@ class Server:
                 await self._room.wait()
         self.cut = sum(client.exchange is not None for client in clients)
         for client in list(clients):
-            client.cut()
+            client.cut("the balancer was stopped, and the grace was over")
 
     def _close_listeners(self, connections: trio.Nursery) -> None:
         """Whoever the kernel has let in already is served before the door closes."""
@@ -265,7 +273,7 @@ class Server:
             for client, gone in _leaving(self._context.clients, trio.current_time() - LOOK_SECONDS):
                 if gone:
                     client.gone()
-                elif client.request_done:
+                else:
                     client.ask_whether_there()
 
 
@@ -282,7 +290,7 @@ def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.so
 
 
 def _leaving(clients: set[Client], since: float) -> list[tuple[Client, bool]]:
-    """Who, waiting for an answer since then, has ended its side; True for those that are gone for good.
+    """Who, in an exchange since then, has ended its side; True for those that are gone for good.
 
     One system call for all: nothing is spent on a connection while its exchange is quick.
     """
