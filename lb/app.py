@@ -142,6 +142,7 @@ class Balancer:
             for listener in listeners:
                 listener.close()
             self._connections.close()
+            self._context.pipes.close()
         self.cut = server.cut
 
     def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:

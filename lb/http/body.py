@@ -62,6 +62,11 @@ class LengthReader:
         self.left, self.done = 0, True
         return content
 
+    def skip(self, count: int) -> None:
+        """So many bytes of content, not more than are left, went past us."""
+        self.left -= count
+        self.done = not self.left
+
     def ends_with_connection(self) -> bool:
         return self.done
 

@@ -36,10 +36,13 @@ HOST = re.compile(
     rb"(?:(?:[-._~!$&'()*+;=0-9A-Za-z]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?"
 )
 """RFC 3986 section 3.2.2 without user information and without a comma."""
+HOST_LIMIT = 4096  # far beyond any name; the pattern takes 150 times the memory of what it matches
 ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)((?:[/?][^#]*)?)")
 LENGTH = re.compile(rb"[0-9]{1,19}")
 CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 ALLOW = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+MOST_OFFERS = 10
+"""Protocols that are looked at in one Upgrade line; more may be ignored (RFC 9110 section 7.8)."""
 PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 _H11_HEAD_LIMIT = 1 << 20  # ours apply before h11 sees anything; its own must never be the first to bite
@@ -289,7 +292,7 @@ def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes) -> b
 
 def is_host(value: bytes) -> bool:
     """A host and perhaps a port, as RFC 9110 section 7.2 wants it; an empty one is legal but useless here."""
-    match = HOST.fullmatch(value)
+    match = HOST.fullmatch(value) if len(value) <= HOST_LIMIT else None
     if match is None or (match[2] and int(match[2]) > 65535):
         return False
     return not match[1] or _is_ipv6(match[1].decode())
@@ -354,7 +357,8 @@ def _judge_connection(head: RequestHead, told: Told, named: frozenset[bytes]) ->
     head.keep_alive = b"close" not in named
     head.te_trailers = b"trailers" in connection_options(told.get(b"te", ()))
     if b"upgrade" in named and not head.has_body:
-        asked = [p.strip() for value in told.get(b"upgrade", ()) for p in value.split(b",")]
+        values = told.get(b"upgrade", ())
+        asked = [p.strip() for value in values for p in value.split(b",", MOST_OFFERS)[:MOST_OFFERS]]
         head.upgrade = b", ".join(p for p in asked if PROTOCOL.fullmatch(p) and p.lower() != b"h2c")
 
 

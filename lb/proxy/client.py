@@ -71,13 +71,15 @@ class Client:
         "wire",
     )
 
-    def __init__(self, context: Context, wire: Wire, listener: str, peer: tuple[str, str], host: str) -> None:
+    def __init__(
+        self, context: Context, wire: Wire, listener: str, peer: tuple[str, str], host: bytes
+    ) -> None:
         self.context = context
         self.wire = wire
         self.listener = listener
         self.counts: ListenerCounts = context.metrics.listener(listener)
         address, self.peer = peer
-        self.host = host.encode()
+        self.host = host
         self.identity = context.identity(address)
         self.buffer = b""
         self.exchange: Exchange | None = None
@@ -241,20 +243,17 @@ class Client:
     def _refuse_hopeless(self, data: bytes, searched: int) -> None:
         """Say no before the head is whole where it never will be."""
         limit = self.context.limits.request_head
-        if len(data) > limit:
-            self._refuse_large(data)
-        if (illegal := HOPELESS.search(data, searched)) is not None:
+        if (illegal := HOPELESS.search(data, searched, limit)) is not None:
             raise BadRequest(f"the head has an illegal byte or line end at offset {illegal.start()}")
-
-    def _refuse_large(self, data: bytes) -> None:
-        limit = self.context.limits.request_head
+        if len(data) <= limit:
+            return
         if b"\n" not in data[: self.context.limits.target + 40]:
             raise BadRequest(f"the target is longer than {self.context.limits.target} bytes", status=414)
         raise BadRequest(f"the head is longer than {limit} bytes", status=431)
 
     def _judge(self, data: bytes, end: int) -> RequestHead:
         if end > self.context.limits.request_head:
-            self._refuse_large(data[:end])
+            self._refuse_hopeless(data[:end], 0)
         head = read_request(data[:end], self.host, self.context.limits.target, self.context.limits.fields)
         self.buffer = data[end:]
         exchange = self.exchange
@@ -287,10 +286,17 @@ class Client:
             left = self.wire.send_now(data)
             if left is not None:
                 self.probed = True  # nothing may come between the parts of what is being sent
-                self.expect(self.context.timeouts.send, ClientStalled)
-                await self.wire.send_rest(left)
+                await self._send_rest(left)
         except OSError as exc:
             raise ClientGone("the client closed the connection") from exc
+
+    async def _send_rest(self, left: memoryview) -> None:
+        """The time that the client takes is not held against whom we were waiting for before."""
+        phase, deadline, began = self._phase, self._scope.deadline, trio.current_time()
+        self.expect(self.context.timeouts.send, ClientStalled)
+        await self.wire.send_rest(left)
+        if self._phase is ClientStalled:
+            self._phase, self._scope.deadline = phase, deadline + trio.current_time() - began
 
     async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
         self.request_done = not head.has_body
@@ -310,15 +316,18 @@ class Client:
             error = AttemptCut("the balancer shut down")
         keep = False
         if self.head_sent or isinstance(error, ClientGone):
-            self._break_off()
+            self._break_off(error)
         else:
             keep = await self._answer(error, self.stays_open() and not isinstance(error, ClientError))
         self.finish(error)
         return keep
 
-    def _break_off(self) -> None:
-        """The client must see that its answer broke off; where the end is its end, only a reset shows it."""
-        if self.ends_by_close:
+    def _break_off(self, error: LBError) -> None:
+        """The client must see that its answer broke off; where the end is its end, only a reset shows it.
+
+        A reset also frees what the kernel would go on holding, for minutes, for a client that does not read.
+        """
+        if self.ends_by_close or isinstance(error, ClientStalled):
             self.wire.reset()
         else:
             self.wire.close()
@@ -338,6 +347,8 @@ class Client:
                     await self._linger()
             except ClientGone:
                 pass
+        if not is_sent:
+            self._break_off(ClientStalled("the client did not take the answer"))
         return keep and is_sent
 
     async def _linger(self) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from secrets import token_hex
@@ -15,9 +16,13 @@ from lb.core.route import Routes
 from lb.http.fields import Identity
 from lb.metrics import Metrics
 from lb.proxy.idle import Connections
+from lb.proxy.pipe import Pipes
 
 if TYPE_CHECKING:
     from lb.proxy.client import Client
+
+
+IDENTITIES = 1024
 
 
 class Ids:
@@ -72,15 +77,17 @@ class Context:
         self.most_clients = connection_limit(config.limits)
         self.clients: set[Client] = set()
         self.closing = False
+        self.pipes = Pipes()
         self.ids = Ids()
+        self.identity = lru_cache(IDENTITIES)(self._identity)
+        """What backends are told about a client at an address without a port."""
         self.date = HttpDate()
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
         # The comment makes us recognise ourselves and nobody else, however many balancers are in line.
         self.via = b"%b (%b)" % (config.via.encode(), token_hex(4).encode())
 
-    def identity(self, peer: str) -> Identity:
-        """What backends are told about a client at `peer`, an address without a port."""
+    def _identity(self, peer: str) -> Identity:
         return Identity(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
 
     def _is_trusted(self, peer: str) -> bool:

@@ -24,6 +24,7 @@ from lb.errors import (
     BadRequest,
     BadResponse,
     ClientGone,
+    ClientStalled,
     ConnectionTerminated,
     LBError,
     LoopDetected,
@@ -36,10 +37,11 @@ from lb.errors import (
     Unavailable,
     UpgradeFailed,
 )
-from lb.http.body import CHUNKED, BadBody, Reader, as_chunk, last_chunk, reader_for
+from lb.http.body import CHUNKED, BadBody, LengthReader, Reader, as_chunk, last_chunk, reader_for
 from lb.http.head import RequestHead, ResponseHead
 from lb.http.plain import read_response
 from lb.proxy.beside import beside
+from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe
 from lb.proxy.tunnel import tunnel
 from lb.proxy.wire import Wire
 
@@ -257,6 +259,8 @@ class Forwarding:
         client, timeouts = self.client, self._context.timeouts
         is_taken = await self._send_rest(wire, left)
         pace = Pace(timeouts.body_idle, self._context.limits.body_rate)
+        if is_taken and isinstance(self.upload, LengthReader) and self.upload.left >= SPLICE_FROM:
+            is_taken = await self._carry_upload(wire, self.upload, pace)
         while is_taken and not client.request_done:
             began = trio.current_time()
             client.expect(pace.patience(), RequestTimeout)
@@ -267,6 +271,40 @@ class Forwarding:
                 raise ClientGone("the client ended its side in the middle of its request")
             is_taken = await self._send_rest(wire, self._send_now(wire, self._framed(data)))
         client.expect(timeouts.response_head, ResponseTimeout)
+
+    async def _carry_upload(self, wire: Wire, reader: LengthReader, pace: Pace) -> bool:
+        """The rest of a large body goes to the backend without coming to us. False if it takes no more."""
+        client, timeouts = self.client, self._context.timeouts
+        with self._context.pipes.lend() as pipe:
+            while not reader.done:
+                began = trio.current_time()
+                client.expect(pace.patience(), RequestTimeout)
+                count = await self._fill_from_client(pipe, reader)
+                pace.came(count, trio.current_time() - began)
+                self._is_replayable, self._owes = False, True
+                try:
+                    while not pipe.drain(wire.sock):
+                        client.expect(timeouts.send, BackendStalled)
+                        await wire.writable()
+                except OSError:
+                    return False
+                self._owes = False
+        client.request_done = True
+        return True
+
+    async def _fill_from_client(self, pipe: Pipe | Copy, reader: LengthReader) -> int:
+        wire, count = self.client.wire, None
+        try:
+            while count is None:
+                await wire.readable()
+                count = pipe.fill(wire.sock, reader.left)
+        except OSError as exc:
+            raise ClientGone("the client reset the connection") from exc
+        if not count:
+            raise ClientGone("the client ended its side in the middle of its request")
+        reader.skip(count)
+        self.exchange.request_bytes += count
+        return count
 
     # -- the answer ------------------------------------------------------------------------------------
 
@@ -320,10 +358,40 @@ class Forwarding:
         first = head.to_client(self._context.date.now(), head.framing(client.is_1_0), connection)
         frame = identity_framing if head.length >= 0 or until_close else chunked_framing
         await client.send(first + frame(reader, content))
+        if isinstance(reader, LengthReader) and reader.left >= SPLICE_FROM:
+            await self._carry_answer(wire, reader)
         while not reader.done:
             content = await self._receive_content(wire, reader)
             await client.send(frame(reader, content))
         return head.keep_alive and not reader.rest
+
+    async def _carry_answer(self, wire: Wire, reader: LengthReader) -> None:
+        """The rest of a large body goes to the client without coming to us."""
+        client, timeouts = self.client, self._context.timeouts
+        with self._context.pipes.lend() as pipe:
+            while not reader.done:
+                client.expect(timeouts.response_idle, ResponseStalled)
+                count = await self._fill(pipe, wire, reader)
+                self.exchange.response_bytes += count
+                try:
+                    while not pipe.drain(client.wire.sock):
+                        client.expect(timeouts.send, ClientStalled)
+                        await client.wire.writable()
+                except OSError as exc:
+                    raise ClientGone("the client closed the connection") from exc
+
+    async def _fill(self, pipe: Pipe | Copy, wire: Wire, reader: LengthReader) -> int:
+        count: int | None = None
+        try:
+            while count is None:
+                await wire.readable()
+                count = pipe.fill(wire.sock, reader.left)
+        except OSError as exc:
+            raise ResponseIncomplete("the backend reset the connection in the middle of its answer") from exc
+        if not count:
+            raise ResponseIncomplete("the backend closed the connection in the middle of its answer")
+        reader.skip(count)
+        return count
 
     async def _receive_content(self, wire: Wire, reader: Reader) -> bytes:
         self.client.expect(self._context.timeouts.response_idle, ResponseStalled)

@@ -49,15 +49,19 @@ log = structlog.get_logger()
 
 
 class Listener:
-    """A listening socket and its name; `path` is what to remove with it. Whoever made it closes it."""
+    """A listening socket and its name; `path` is what to remove with it. Whoever made it closes it.
 
-    __slots__ = ("_path", "name", "sock")
+    `host` stands in for the Host that an HTTP/1.0 request need not have.
+    """
+
+    __slots__ = ("_path", "host", "name", "sock")
 
     def __init__(self, sock: socket.socket, path: str | None = None) -> None:
         sock.setblocking(False)
-        _bound_unsent(sock)
+        _prepare(sock)
         self.sock = sock
         self.name = name_of(sock.getsockname())
+        self.host = b"localhost" if sock.family == socket.AF_UNIX else self.name.encode()
         self._path = path
 
     def close(self) -> None:
@@ -69,8 +73,10 @@ class Listener:
             self._path = None
 
 
-def _bound_unsent(sock: socket.socket) -> None:
-    """Accepted connections inherit it: the kernel holds little for a slow reader beyond what travels."""
+def _prepare(sock: socket.socket) -> None:
+    """What accepted connections inherit: small answers leave at once, and for a slow reader the kernel holds
+    little beyond what travels."""
+    no_delay(sock)
     if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
@@ -222,6 +228,7 @@ class Server:
 
     async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
         counts = self._context.metrics.listener(listener.name)
+        is_resting = False
         while True:
             await wait_readable(listener.sock)
             try:
@@ -230,11 +237,14 @@ class Server:
                     if len(self._context.clients) >= self._context.most_clients:
                         counts.rejected["connection_limit"] += 1
                         await self._wait_for_room()
+                is_resting = False
             except OSError as exc:
                 if exc.errno not in OUT_OF_DESCRIPTORS:
                     raise
                 counts.rejected["file_descriptors"] += 1
-                log.warning("accepting rests", listener=listener.name, why=exc.strerror)
+                if not is_resting:
+                    log.warning("accepting rests", listener=listener.name, why=exc.strerror)
+                is_resting = True
                 await trio.sleep(REST_SECONDS)
 
     async def _wait_for_room(self) -> None:
@@ -243,12 +253,8 @@ class Server:
             await self._room.wait()
 
     def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
-        no_delay(sock)
-        wire = Wire(sock)
-        name = name_of(peer) if sock.family != socket.AF_UNIX else "unix"
-        address = str(peer[0]) if isinstance(peer, tuple) else "unix"
-        host = name_of(sock.getsockname()) if sock.family != socket.AF_UNIX else "localhost"
-        client = Client(self._context, wire, listener.name, (address, name), host)
+        address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
+        client = Client(self._context, Wire(sock), listener.name, (address, name), listener.host)
         self._context.clients.add(client)
         client.counts.accepted += 1
         client.counts.open += 1

@@ -28,6 +28,14 @@ class Wire:
         self.origin = origin
         sock.setblocking(False)
 
+    async def readable(self) -> None:
+        """Wait until there is something to receive, if only the end."""
+        await wait_readable(self.sock)
+
+    async def writable(self) -> None:
+        """Wait until something can be sent."""
+        await wait_writable(self.sock)
+
     async def receive(self, size: int = RECEIVE_SIZE) -> bytes:
         """Up to `size` bytes, at least one, or none when the peer has sent its last."""
         while True:

@@ -232,6 +232,10 @@ def test_a45_what_is_no_trailer(trailers: bytes) -> None:
     assert chunked(b"0\r\n%b\r\n" % trailers).is_bad
 
 
+def test_a45_a_bare_line_feed_in_the_trailers_is_not_waited_upon() -> None:
+    assert chunked(b"0\r\nA: b\n").is_bad
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1, 2, 3, 100])
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\r\n", b"\r", b""])
 def test_a46_endless_trailers(over: int, end: bytes) -> None:

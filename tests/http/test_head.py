@@ -271,6 +271,8 @@ def test_a25_a26_the_authority_of_an_absolute_target_wins(
     assert (head.host, head.target) == (host, expected)
     assert forwarded(head).start == b"GET %b HTTP/1.1" % expected
     assert forwarded(head).values(b"host") == [host]
+    if head.host != b"a":
+        assert forwarded(head).fields[0] == (b"host", host)
 
 
 @pytest.mark.parametrize(
@@ -427,6 +429,7 @@ def test_a36_a_length_is_normalised() -> None:
         (b"chun\xc4\xb7ed", 400),
         (b"chunked\r\nTransfer-Encoding: chunked", 400),
         (b"gzip\r\nTransfer-Encoding: chunked", 400),
+        (b"gzip, chunked\r\nTransfer-Encoding: chunked", 400),
         (b"chunked\r\nTransfer-Encoding: identity", 400),
         (b"\r\nTransfer-Encoding: chunked", 400),
         (b"gzip;q=1, chunked", 400),

@@ -128,8 +128,18 @@ def test_answers_of_everyday_are_plain(data: bytes, length: int, has_date: bool)
     assert b"connection" not in relayed(head).names
 
 
+@pytest.mark.parametrize("option", [b"close", b"Close", b"close\r\nConnection: keep-alive"])
+def test_a_wish_to_close_is_plain(option: bytes) -> None:
+    line = b"Connection: " + option
+    asked = plain_request(request(line), TARGET_LIMIT, FIELD_LIMIT)
+    answered = plain_response(response(b"Content-Length: 5", line), b"GET", FIELD_LIMIT)
+    assert asked is not None
+    assert answered is not None
+    assert (asked.keep_alive, answered.keep_alive) == (False, False)
+
+
 def test_the_lines_of_a_plain_head_travel_as_they_came() -> None:
-    lines = b"Host:\ta \r\nX-a:b\r\nx-A:  c\t d \r\nE:\r\n"
+    lines = b"Host:\ta \r\nX-a:b\r\nX-Connection: keep-alive\r\nx-A:  c\t d \r\nE:\r\n"
     for cuts in (b"", b"CONNECTION:keep-alive\r\n", b"content-Length: 5\r\nConnection: Keep-Alive\r\n"):
         head = plain_request(b"POST / HTTP/1.1\r\n" + cuts + lines + b"\r\n", TARGET_LIMIT, FIELD_LIMIT)
         assert head is not None
@@ -143,7 +153,7 @@ def test_the_lines_of_a_plain_head_travel_as_they_came() -> None:
         b"Via: 1.1 a", b"Forwarded: for=1", b"X-Forwarded-For: 1", b"X_Real_IP: 1", b"X.Request.Id: 1",
         b"Max-Forwards: 1", b"Keep-Alive: 1", b"Proxy-Connection: x", b"Proxy-Authorization: x",
         b"HTTP2-Settings: x",
-        b"Connection: close", b"Connection: keep-alive, x", b"Connection:", b"Connection: keep-alive ",
+        b"Connection: close, x", b"Connection: keep-alive, x", b"Connection:", b"Connection: keep-alive ",
         b"Content-Length: +5", b"Content-Length: 5 ", b"Content-Length: 5\r\nContent-Length: 5",
         b"Content-Length:",
         b"Content-Length: " + b"1" * 19, b"Host: a", b"host:b",
