@@ -427,7 +427,7 @@ class Forwarding:
         await self._send_rest(wire, self._send_now(wire, early))
         self._carried(to_client=True, count=len(data))
         self._carried(to_client=False, count=len(early))
-        await tunnel(client.wire, wire, self._carried)
+        await tunnel(client.wire, wire, self._context.pipes, self._carried)
 
     def _carried(self, to_client: bool, count: int) -> None:
         if to_client:
