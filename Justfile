@@ -16,12 +16,30 @@ run *args: (_setup "." "run")
 test *args: _dev
     @exec .venv/bin/python -m pytest "$@"
 
+# Make up damaged connections and answers for so many minutes
+fuzz minutes="10": _dev
+    #!/bin/sh
+    set -eu
+    minutes=${1#minutes=}
+    end=$(($(date +%s) + minutes * 60))
+    while [ "$(date +%s)" -lt $end ]; do
+        FUZZ_EXAMPLES=1000 .venv/bin/python -m pytest -q tests/checks/test_fuzz.py
+    done
+
+# Send the table of HTTP checks to HAProxy and nginx, which must be installed, and print how we differ
+peers-http: _dev
+    @exec .venv/bin/python -m tests.peers.http
+
 # Check format, lint, types and the direction of imports
 check: _dev
     .venv/bin/ruff format --check
     .venv/bin/ruff check
     .venv/bin/mypy
     .venv/bin/lint-imports
+
+# Measure beside the peers: CPU for each request, medians; --write puts the table into the README
+bench *args: (_setup ".[dev,bench]" "bench")
+    @exec .venv/bin/python -m tests.bench "$@"
 
 # Mend what can be mended by machine
 fix: _dev

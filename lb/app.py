@@ -37,8 +37,9 @@ from lb.errors import LBError
 from lb.metrics import Metrics
 from lb.proxy.context import Context
 from lb.proxy.idle import Connections
+from lb.proxy.listen import Listener, open_listeners
 from lb.proxy.names import Names
-from lb.proxy.server import Listener, Server, open_listeners
+from lb.proxy.server import Server
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0

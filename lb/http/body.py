@@ -187,3 +187,13 @@ def as_chunk(content: bytes) -> bytes:
 
 def last_chunk(trailers: bytes = b"") -> bytes:
     return b"0\r\n%b\r\n" % trailers
+
+
+def as_it_is(_reader: Reader, content: bytes) -> bytes:
+    """Content unframed: its length was announced, or the end of the connection is its end."""
+    return content
+
+
+def framed(reader: Reader, content: bytes) -> bytes:
+    """Content as one chunk, and the last chunk with the trailers when it is the end."""
+    return as_chunk(content) + last_chunk(reader.trailers) if reader.done else as_chunk(content)

@@ -1,6 +1,7 @@
 """Sockets: who accepts, who owns which connection, and how one exchange travels.
 
-`server` accepts and starts one task per client connection; `client` is that task; `exchange` takes one
-request to a backend and its answer back; `tunnel` is what is left after an upgrade. `wire` is the one place
-that touches a socket's bytes, `dial` connects, `idle` keeps connections for reuse, `names` resolves.
+`server` accepts on what `listen` opened and starts one task per client connection; `client` is that task.
+`exchange` finds a backend for one request, `upload` is the request on its way there and `relay` the answer
+on its way back; `tunnel` is what is left after an upgrade. `wire` touches a socket's bytes, `pipe` lets large
+bodies pass by us; `dial` connects, `idle` keeps connections for reuse, `names` resolves.
 """

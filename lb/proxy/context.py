@@ -68,7 +68,6 @@ class Context:
     ) -> None:
         self.timeouts = config.timeouts
         self.limits = config.limits
-        self.request_body_limit = config.limits.request_body
         self.pools = registry.pools
         self.routes = Routes(config.routes)
         self.connections = connections

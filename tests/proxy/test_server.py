@@ -14,7 +14,7 @@ import trio.testing
 
 from lb.config import FdAddress, TcpAddress, UnixAddress
 from lb.proxy.exchange import Forwarding
-from lb.proxy.server import open_listeners
+from lb.proxy.listen import open_listeners
 from tests.kit import GET, OK, Client, lasting, running, virtual_time
 
 pytestmark = virtual_time

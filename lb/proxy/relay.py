@@ -1,0 +1,175 @@
+"""The answer on its way to the client: interim heads, the final one and its body, or a tunnel."""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from lb.core.decision import Attempt
+from lb.errors import (
+    BadResponse,
+    ClientGone,
+    ClientStalled,
+    ConnectionTerminated,
+    ResponseIncomplete,
+    ResponseStalled,
+    TunnelIdle,
+    UpgradeFailed,
+)
+from lb.http.body import BadBody, LengthReader, Reader, as_it_is, framed, reader_for
+from lb.http.head import ResponseHead
+from lb.http.plain import read_response
+from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe
+from lb.proxy.tunnel import tunnel
+from lb.proxy.upload import Upload
+from lb.proxy.wire import Wire
+
+if TYPE_CHECKING:
+    from lb.proxy.client import Client
+
+MOST_INTERIM = 20
+SWITCHING_PROTOCOLS = 101
+ANSWER_BEGINS = b"HTTP/1."
+
+
+class Relay:
+    """One answer, from its first byte to its last. `client_stays` is what its head told the client."""
+
+    __slots__ = ("_attempt", "_client", "_exchange", "_upload", "_wire", "client_stays")
+
+    def __init__(self, client: "Client", upload: Upload, attempt: Attempt, wire: Wire) -> None:
+        self._client = client
+        self._upload = upload
+        self._exchange = upload.exchange
+        self._attempt = attempt
+        self._wire = wire
+        self.client_stays = False
+
+    async def run(self) -> bool:
+        """Pass on the answer, interim ones first. True if its connection can carry another exchange."""
+        data = b""
+        for _ in range(MOST_INTERIM):
+            head, data = await self._receive_head(data)
+            if head.status == SWITCHING_PROTOCOLS:
+                await self._switch(head, data)
+                return False
+            if not head.is_interim:
+                return await self._relay_final(head, data)
+            if not self._client.is_1_0:
+                await self._client.send(head.to_client(b"", b"", b""))
+        raise BadResponse(f"more than {MOST_INTERIM} interim answers")
+
+    async def _receive_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
+        """The next head of an answer, judged, and what came behind it."""
+        limits, searched = self._client.context.limits, 0
+        while (end := data.find(b"\r\n\r\n", searched)) < 0 and len(data) <= limits.response_head:
+            if data and not data.startswith(ANSWER_BEGINS[: len(data)]):
+                raise BadResponse("the answer is not HTTP/1")
+            searched = max(0, len(data) - 3)
+            data += await self._receive_some()
+        if not 0 <= end <= limits.response_head - 4:
+            raise BadResponse(f"the head of the answer is longer than {limits.response_head} bytes")
+        return read_response(data[: end + 4], self._upload.head.method, limits.fields), data[end + 4 :]
+
+    async def _receive_some(self) -> bytes:
+        try:
+            data = await self._wire.receive()
+        except OSError:
+            data = b""
+        if not data and self._attempt.first_byte is None:
+            raise ConnectionTerminated(f"{self._attempt.backend.id} closed the connection without an answer")
+        if not data:
+            raise ResponseIncomplete(
+                f"{self._attempt.backend.id} closed the connection in the head of its answer"
+            )
+        if self._attempt.first_byte is None:
+            self._attempt.first_byte = trio.current_time()
+        return data
+
+    async def _relay_final(self, head: ResponseHead, data: bytes) -> bool:
+        client, reader = self._client, reader_for(head.length)
+        content = self._content(reader, data)
+        until_close = head.length < 0 and client.is_1_0
+        self.client_stays = client.stays_open()
+        connection = b"" if self.client_stays else b"Connection: close\r\n"
+        client.head_sent, client.ends_by_close = True, until_close
+        self._exchange.status = head.status
+        first = head.to_client(self._client.context.date.now(), head.framing(client.is_1_0), connection)
+        frame = as_it_is if head.length >= 0 or until_close else framed
+        await client.send(first + frame(reader, content))
+        if isinstance(reader, LengthReader) and reader.left >= SPLICE_FROM:
+            await self._carry(reader)
+        while not reader.done:
+            content = await self._receive_content(reader)
+            await client.send(frame(reader, content))
+        return head.keep_alive and not reader.rest
+
+    async def _carry(self, reader: LengthReader) -> None:
+        """The rest of a large body goes to the client without coming to us."""
+        client, timeouts = self._client, self._client.context.timeouts
+        with self._client.context.pipes.lend() as pipe:
+            while not reader.done:
+                client.expect(timeouts.response_idle, ResponseStalled)
+                count = await self._fill(pipe, reader)
+                self._exchange.response_bytes += count
+                try:
+                    while not pipe.drain(client.wire.sock):
+                        client.expect(timeouts.send, ClientStalled)
+                        await client.wire.writable()
+                except OSError as exc:
+                    raise ClientGone("the client closed the connection") from exc
+
+    async def _fill(self, pipe: Pipe | Copy, reader: LengthReader) -> int:
+        count: int | None = None
+        try:
+            while count is None:
+                await self._wire.readable()
+                count = pipe.fill(self._wire.sock, reader.left)
+        except OSError as exc:
+            raise ResponseIncomplete("the backend reset the connection in the middle of its answer") from exc
+        if not count:
+            raise ResponseIncomplete("the backend closed the connection in the middle of its answer")
+        reader.skip(count)
+        return count
+
+    async def _receive_content(self, reader: Reader) -> bytes:
+        self._client.expect(self._client.context.timeouts.response_idle, ResponseStalled)
+        try:
+            data = await self._wire.receive()
+        except OSError as exc:
+            raise ResponseIncomplete("the backend reset the connection in the middle of its answer") from exc
+        if not data and not reader.ends_with_connection():
+            raise ResponseIncomplete("the backend closed the connection in the middle of its answer")
+        return self._content(reader, data) if data else data
+
+    def _content(self, reader: Reader, data: bytes) -> bytes:
+        try:
+            content = reader.feed(data)
+        except BadBody as exc:
+            raise BadResponse(f"the body of the answer: {exc}") from exc
+        self._exchange.response_bytes += len(content)
+        return content
+
+    # -- upgrades --------------------------------------------------------------------------------------
+
+    async def _switch(self, head: ResponseHead, data: bytes) -> None:
+        """RFC 9110 section 7.8: only to a protocol that the client offered; then we only carry bytes."""
+        client = self._client
+        offered = {p.strip().lower() for p in self._upload.head.upgrade.split(b",")} - {b""}
+        if not head.upgrade or head.upgrade.lower() not in offered or self._upload.owes:
+            client.wants_more = False  # what it sends next may be meant for the other protocol
+            raise UpgradeFailed("the backend switched to a protocol that was not asked for")
+        client.head_sent, self._exchange.status = True, head.status
+        upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        await client.send(head.to_client(b"", b"", upgrade) + data)
+        early, client.buffer = client.buffer, b""
+        await self._upload.send_rest(self._wire, self._upload.send_now(self._wire, early))
+        self._carried(to_client=True, count=len(data))
+        self._carried(to_client=False, count=len(early))
+        await tunnel(client.wire, self._wire, self._client.context.pipes, self._carried)
+
+    def _carried(self, to_client: bool, count: int) -> None:
+        if to_client:
+            self._exchange.response_bytes += count
+        else:
+            self._exchange.request_bytes += count
+        self._client.expect(self._client.context.timeouts.tunnel_idle, TunnelIdle)

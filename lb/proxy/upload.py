@@ -1,0 +1,135 @@
+"""The request on its way to a backend: its head, what came with it, and what the client still sends.
+
+Nothing here is an error of the backend's by itself: one that takes no more may have answered before, and its
+answer decides. What it has not taken it is still owed, and such a connection is never used again.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from lb.core.decision import Exchange
+from lb.core.pace import Pace
+from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout, ResponseTimeout
+from lb.http.body import CHUNKED, BadBody, LengthReader, Reader, framed, reader_for
+from lb.http.head import RequestHead
+from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe
+from lb.proxy.wire import Wire
+
+if TYPE_CHECKING:
+    from lb.proxy.client import Client
+
+
+class Upload:
+    """One request's bytes. `first` is the content that came with its head, framed for the backend.
+
+    `is_replayable`: all that was ever sent could be sent again. `owes`: the backend has not taken all.
+    """
+
+    __slots__ = ("_client", "_reader", "exchange", "first", "head", "is_replayable", "owes")
+
+    def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
+        self._client = client
+        self.head = head
+        self.exchange = exchange
+        self._reader: Reader | None = None
+        self.first = b""
+        self.is_replayable = True
+        self.owes = False
+        if head.length:
+            self._reader = reader_for(head.length)
+            data, client.buffer = client.buffer, b""
+            self.first = self._framed(data)
+        else:
+            client.request_done = True
+
+    def _framed(self, data: bytes) -> bytes:
+        """The content in what the client sent, framed for the backend; its rest is the next request."""
+        reader = self._reader
+        assert reader is not None
+        try:
+            content = reader.feed(data)
+        except BadBody as exc:
+            raise BadRequest(f"the request body: {exc}") from exc
+        self._count_request_bytes(len(content))
+        if reader.done:
+            self._client.request_done = True
+            self._client.buffer = reader.rest
+        return framed(reader, content) if self.head.length == CHUNKED else content
+
+    def _count_request_bytes(self, count: int) -> None:
+        self.exchange.request_bytes += count
+        limit = self._client.context.limits.request_body
+        if limit is not None and self.exchange.request_bytes > limit:
+            raise BadRequest(f"the body is longer than {limit} bytes", status=413)
+
+    def send_now(self, wire: Wire, data: bytes) -> memoryview | None:
+        """What the backend has not taken at once. An error is none yet: it may have answered before."""
+        self.owes = True
+        left = None
+        with suppress(OSError):
+            left = wire.send_now(data)
+            self.owes = left is not None
+        return left
+
+    async def send_rest(self, wire: Wire, left: memoryview | None) -> bool:
+        """False if the backend takes no more."""
+        if left is not None:
+            self._client.expect(self._client.context.timeouts.send, BackendStalled)
+            with suppress(OSError):
+                await wire.send_rest(left)
+                self.owes = False
+        return not self.owes
+
+    async def send_all_of_it(self, wire: Wire, left: memoryview | None) -> None:
+        """Send `left`, then what the client still sends of its body, at the pace of the slower of the two."""
+        client, timeouts = self._client, self._client.context.timeouts
+        is_taken = await self.send_rest(wire, left)
+        pace = Pace(timeouts.body_idle, self._client.context.limits.body_rate)
+        if is_taken and isinstance(self._reader, LengthReader) and self._reader.left >= SPLICE_FROM:
+            is_taken = await self._carry_upload(wire, self._reader, pace)
+        while is_taken and not client.request_done:
+            began = trio.current_time()
+            client.expect(pace.patience(), RequestTimeout)
+            data = await client.receive()
+            pace.came(len(data), trio.current_time() - began)
+            self.is_replayable = False
+            if not data:
+                raise ClientGone("the client ended its side in the middle of its request")
+            is_taken = await self.send_rest(wire, self.send_now(wire, self._framed(data)))
+        client.expect(timeouts.response_head, ResponseTimeout)
+
+    async def _carry_upload(self, wire: Wire, reader: LengthReader, pace: Pace) -> bool:
+        """The rest of a large body goes to the backend without coming to us. False if it takes no more."""
+        client, timeouts = self._client, self._client.context.timeouts
+        with self._client.context.pipes.lend() as pipe:
+            while not reader.done:
+                began = trio.current_time()
+                client.expect(pace.patience(), RequestTimeout)
+                count = await self._fill_from_client(pipe, reader)
+                pace.came(count, trio.current_time() - began)
+                self.is_replayable, self.owes = False, True
+                try:
+                    while not pipe.drain(wire.sock):
+                        client.expect(timeouts.send, BackendStalled)
+                        await wire.writable()
+                except OSError:
+                    return False
+                self.owes = False
+        client.request_done = True
+        return True
+
+    async def _fill_from_client(self, pipe: Pipe | Copy, reader: LengthReader) -> int:
+        wire, count = self._client.wire, None
+        try:
+            while count is None:
+                await wire.readable()
+                count = pipe.fill(wire.sock, reader.left)
+        except OSError as exc:
+            raise ClientGone("the client reset the connection") from exc
+        if not count:
+            raise ClientGone("the client ended its side in the middle of its request")
+        reader.skip(count)
+        self.exchange.request_bytes += count
+        return count
