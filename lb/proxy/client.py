@@ -354,8 +354,8 @@ class Client:
     async def _linger(self) -> None:
         """Read on for a while before closing, or a reset could take the answer from the client."""
         self.expect(LINGER_SECONDS, None)
-        if self.request_done and not self.buffer and self.wire.is_quiet():
-            return
+        if self.request_done and not self.buffer and not self.wants_more and self.wire.is_quiet():
+            return  # it wished for the end, and has nothing more to say
         try:
             self.wire.end_sending()
             left = LINGER_BYTES

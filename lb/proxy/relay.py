@@ -155,8 +155,8 @@ class Relay:
         """RFC 9110 section 7.8: only to a protocol that the client offered; then we only carry bytes."""
         client = self._client
         offered = {p.strip().lower() for p in self._upload.head.upgrade.split(b",")} - {b""}
+        client.wants_more = False  # what it sends next may be meant for the other protocol
         if not head.upgrade or head.upgrade.lower() not in offered or self._upload.owes:
-            client.wants_more = False  # what it sends next may be meant for the other protocol
             raise UpgradeFailed("the backend switched to a protocol that was not asked for")
         client.head_sent, self._exchange.status = True, head.status
         upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade

@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+import trio.testing
 
 from tests.checks.play import every, holds, plays
 from tests.checks.table import GET, OLD, POISON, POST, Row, chunked
@@ -371,6 +372,16 @@ async def test_a51_whoever_still_sends_can_read_the_answer() -> None:
         assert (await client.hears(400))["Connection"] == "close"
         await client.hears_end()
         await lb.backend.accepts_nobody()
+
+
+async def test_a51_whoever_asks_on_when_we_have_closed_can_read_the_answer() -> None:
+    async with running(limits={"requests_per_connection": 1}) as lb, lb.backend.answering(OK) as heard:
+        client = await lb.asks(GET)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.says_bytewise(GET)
+        assert (await client.hears(200)).all("Connection") == ["close"]
+        await client.hears_end()
+        assert len(heard) == 1
 
 
 @every("a52")

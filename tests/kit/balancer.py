@@ -117,7 +117,7 @@ async def running(
 
 
 def open_sockets() -> set[int]:
-    """The inodes of all sockets of this process."""
+    """The inodes of all sockets and pipes of this process."""
     return set(_inodes())
 
 
@@ -127,7 +127,7 @@ def _inodes() -> Iterator[int]:
             status = os.fstat(fd)
         except OSError:  # the one that the list was read with
             continue
-        if stat.S_ISSOCK(status.st_mode):
+        if stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode):
             yield status.st_ino
 
 
@@ -164,7 +164,7 @@ def check_at_rest(scene: Scene, before: set[int]) -> None:
     control = scene.balancer.control
     inherited = sum(address.startswith("fd://") for address in control.config.listen)
     listeners = 0 if control.stopping else len(control.listening) - inherited
-    owned = scene.own_sockets + listeners + idle
+    owned = scene.own_sockets + listeners + idle + len(scene.context.pipes._idle)
     assert len(open_sockets() - before) == owned, "a socket is open that nobody owns"
 
 

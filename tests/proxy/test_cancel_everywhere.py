@@ -29,6 +29,7 @@ pytestmark = virtual_time
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 UPGRADE = b"GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+LARGE = 1 << 20
 UPLOAD = b"PUT %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -65,6 +66,10 @@ async def serve_request(peer: Peer, failed: set[str]) -> bool:
         case "/early":
             await peer.says(OK)
             await peer.hears_all()
+        case "/large":
+            with suppress(OSError):
+                await peer.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE, bytes(LARGE))
+            return True
         case "/tunnel":
             await peer.says(SWITCHED + b"go")
             while True:
@@ -89,6 +94,15 @@ async def upload(lb: Scene) -> bytes:
             await client.says(b"8000\r\n", bytes(0x8000), b"\r\n")
             await trio.testing.wait_all_tasks_blocked()
         await client.says(b"0\r\n\r\n")
+    return (await client.hears_all())[0]
+
+
+async def by_pipe(lb: Scene) -> bytes:
+    """A body of known length that goes up by pipe, and one that comes down by pipe."""
+    client = await lb.asks(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LARGE)
+    with suppress(OSError):
+        await client.says(bytes(LARGE))
+        await client.says(get(b"/large"))
     return (await client.hears_all())[0]
 
 
@@ -140,6 +154,7 @@ async def queued(lb: Scene) -> bytes:
 STORIES: dict[Callable[[Scene], Awaitable[bytes]], tuple[bytes, int]] = {
     two_requests: (b"HTTP/1.1 200 OK", 2),
     upload: (b"HTTP/1.1 200 OK", 1),
+    by_pipe: (b"HTTP/1.1 200 OK", 2),
     early_answer: (b"HTTP/1.1 200 OK", 1),
     retry: (b"HTTP/1.1 200 OK", 2),
     tunnel: (b"goping", 1),
