@@ -4,6 +4,7 @@
              └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body travels beside its answer
+                          ├─ readiness      watches all sockets, and wakes who waits for one
                           ├─ names          resolves the names of backends
                           ├─ janitor        closes what clients and time have left behind
                           ├─ drains         cuts what is left of a drain at its deadline
@@ -39,6 +40,7 @@ from lb.proxy.context import Context
 from lb.proxy.idle import Connections
 from lb.proxy.listen import Listener, open_listeners
 from lb.proxy.names import Names
+from lb.proxy.readiness import Readiness
 from lb.proxy.server import Server
 
 PULSE_SECONDS = 0.5
@@ -71,9 +73,10 @@ class Balancer:
         self._stop = trio.Event()
         self._fill_registry()
         names = self._names = Names(self.registry)
+        readiness = self._readiness = Readiness()
         observers = [] if access_log is None else [access_log.finished]
-        self._connections = Connections(self.registry, names, config.timeouts.connect)
-        self._context = Context(config, self.registry, self._connections, self.metrics, observers)
+        self._connections = Connections(self.registry, names, readiness, config.timeouts.connect)
+        self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
         self.control = Control(
             config=config,
             registry=self.registry,
@@ -147,7 +150,8 @@ class Balancer:
         self.cut = server.cut
 
     def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:
-        return self._names.run, server.look_after, self._keep_drains, self._keep_state, self._pulse
+        keepers = (self._keep_drains, self._keep_state, self._pulse)
+        return self._readiness.run, self._names.run, server.look_after, *keepers
 
     async def _open_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []

@@ -17,6 +17,7 @@ from lb.http.fields import Identity
 from lb.metrics import Metrics
 from lb.proxy.idle import Connections
 from lb.proxy.pipe import Pipes
+from lb.proxy.readiness import Readiness
 
 if TYPE_CHECKING:
     from lb.proxy.client import Client
@@ -63,6 +64,7 @@ class Context:
         config: Config,
         registry: Registry,
         connections: Connections,
+        readiness: Readiness,
         metrics: Metrics,
         observers: Iterable[Callable[[Exchange], None]],
     ) -> None:
@@ -71,6 +73,7 @@ class Context:
         self.pools = registry.pools
         self.routes = Routes(config.routes)
         self.connections = connections
+        self.readiness = readiness
         self.metrics = metrics
         self.observers = (metrics.finished, *observers)
         self.most_clients = connection_limit(config.limits)

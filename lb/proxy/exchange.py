@@ -151,7 +151,7 @@ class Forwarding:
         """The attempt over a connection that is lent to us; it goes back whatever happens."""
         attempt = self._attempt
         assert attempt is not None
-        attempt.reused, attempt.connected = reused, trio.current_time()
+        attempt.reused, attempt.connected = reused, attempt.started if reused else trio.current_time()
         upload, relay, keep = self._upload, Relay(self.client, self._upload, attempt, wire), False
         try:
             left = upload.send_now(wire, self._head_for_backend() + upload.first)

@@ -12,6 +12,7 @@ from lb.core.registry import Event, Registry
 from lb.errors import ConnectFailed, ConnectTimeout, TooManyDescriptors
 from lb.proxy.dial import OUT_OF_DESCRIPTORS, connect
 from lb.proxy.names import Names
+from lb.proxy.readiness import Readiness
 from lb.proxy.wire import Wire
 
 PER_BACKEND = 32
@@ -21,8 +22,11 @@ MAX_AGE_SECONDS = 30.0
 class Connections:
     """All connections to all backends. `take` and `open` lend one; `give` takes it back."""
 
-    def __init__(self, registry: Registry, names: Names, connect_timeout: float) -> None:
+    def __init__(
+        self, registry: Registry, names: Names, readiness: Readiness, connect_timeout: float
+    ) -> None:
         self._names = names
+        self._readiness = readiness
         self._timeout = connect_timeout
         self._idle: dict[Backend, list[tuple[Wire, float]]] = {}
         registry.subscribe(self._on_event)
@@ -55,7 +59,7 @@ class Connections:
             raise ConnectFailed(f"{backend.id} at {backend.spec.url}: {exc.strerror or exc}") from exc
         backend.connections += 1
         backend.connections_opened += 1
-        return Wire(sock, backend.spec.url)
+        return Wire(sock, backend.spec.url, self._readiness)
 
     def give(self, backend: Backend, wire: Wire, keep: bool) -> None:
         """Take back what was lent; `keep` says that the next exchange may use it."""

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from lb.proxy.wire import Wire
+
 PIPE_BYTES = 256 * 1024
 MOST_PIPES = 64
 SPLICE_FROM = 64 * 1024
@@ -30,11 +32,12 @@ class Pipe:
         with suppress(OSError):  # a user's pipes have a limit together; the size that it has will do
             fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def fill(self, source: socket.socket, most: int) -> int | None:
-        """Take up to `most` bytes from a socket: how many, 0 at its end, None if it has none now."""
+    def fill(self, source: Wire, most: int) -> int | None:
+        """Take up to `most` bytes from a wire: how many, 0 at its end, None if it has none now."""
         try:
-            moved = os.splice(source.fileno(), self._into, most, flags=FLAGS)
+            moved = os.splice(source.sock.fileno(), self._into, most, flags=FLAGS)
         except BlockingIOError:
+            source.was_emptied()
             return None
         self.held += moved
         return moved
@@ -65,10 +68,11 @@ class Copy:
     def held(self) -> int:
         return len(self._data)
 
-    def fill(self, source: socket.socket, most: int) -> int | None:
+    def fill(self, source: Wire, most: int) -> int | None:
         try:
-            data = source.recv(min(most, COPY_BYTES))
+            data = source.sock.recv(min(most, COPY_BYTES))
         except BlockingIOError:
+            source.was_emptied()
             return None
         self._data = memoryview(data)
         return len(data)

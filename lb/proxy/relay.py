@@ -123,7 +123,7 @@ class Relay:
         try:
             while count is None:
                 await self._wire.readable()
-                count = pipe.fill(self._wire.sock, reader.left)
+                count = pipe.fill(self._wire, reader.left)
         except OSError as exc:
             raise ResponseIncomplete("the backend reset the connection in the middle of its answer") from exc
         if not count:

@@ -121,7 +121,13 @@ class Server:
 
     def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
         address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
-        client = Client(self._context, Wire(sock), listener.name, (address, name), listener.host)
+        client = Client(
+            self._context,
+            Wire(sock, readiness=self._context.readiness),
+            listener.name,
+            (address, name),
+            listener.host,
+        )
         self._context.clients.add(client)
         client.counts.accepted += 1
         client.counts.open += 1

@@ -35,7 +35,7 @@ async def tunnel(client: Wire, backend: Wire, pipes: Pipes, progress: Progress) 
 
     async def carry_burst(source: Wire, sink: Wire, to_client: bool) -> None:
         with pipes.lend() as pipe:
-            while count := pipe.fill(source.sock, PIPE_BYTES):
+            while count := pipe.fill(source, PIPE_BYTES):
                 progress(to_client, count)
                 while not pipe.drain(sink.sock):
                     await sink.writable()

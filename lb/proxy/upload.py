@@ -125,7 +125,7 @@ class Upload:
         try:
             while count is None:
                 await wire.readable()
-                count = pipe.fill(wire.sock, reader.left)
+                count = pipe.fill(wire, reader.left)
         except OSError as exc:
             raise ClientGone("the client reset the connection") from exc
         if not count:

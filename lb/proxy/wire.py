@@ -8,7 +8,10 @@ never there yet; the wait is also what lets others run and a cancellation in.
 import socket
 import struct
 
-from trio.lowlevel import wait_readable, wait_writable
+import trio
+from trio.lowlevel import Abort, Task, wait_readable, wait_writable
+
+from lb.proxy.readiness import Readiness
 
 RECEIVE_SIZE = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -21,16 +24,42 @@ class Wire:
     no more use but to be closed.
     """
 
-    __slots__ = ("origin", "sock")
+    __slots__ = ("_has_ended", "_is_ready", "_reader", "_readiness", "origin", "sock")
 
-    def __init__(self, sock: socket.socket, origin: str = "") -> None:
+    def __init__(self, sock: socket.socket, origin: str = "", readiness: Readiness | None = None) -> None:
         self.sock = sock
         self.origin = origin
         sock.setblocking(False)
+        self._is_ready = self._has_ended = False
+        self._reader: Task | None = None
+        registered = readiness is not None and readiness.register(sock.fileno(), self)
+        self._readiness = readiness if registered else None
 
     async def readable(self) -> None:
         """Wait until there is something to receive, if only the end."""
-        await wait_readable(self.sock)
+        if self._readiness is None:
+            await wait_readable(self.sock)
+        elif self._is_ready:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._reader = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+
+    def _stop_waiting(self, _raise_cancel: object) -> Abort:
+        self._reader = None
+        return Abort.SUCCEEDED
+
+    def wake(self, ended: bool) -> None:
+        """There is something to receive (`lb.proxy.readiness.Waiting`)."""
+        self._is_ready = True
+        self._has_ended = self._has_ended or ended
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader)
+            self._reader = None
+
+    def was_emptied(self) -> None:
+        """All that there was has been received; an end, which is told only once, is still there."""
+        self._is_ready = self._has_ended
 
     async def writable(self) -> None:
         """Wait until something can be sent."""
@@ -39,11 +68,15 @@ class Wire:
     async def receive(self, size: int = RECEIVE_SIZE) -> bytes:
         """Up to `size` bytes, at least one, or none when the peer has sent its last."""
         while True:
-            await wait_readable(self.sock)
+            await self.readable()
             try:
-                return self.sock.recv(size)
+                data = self.sock.recv(size)
             except BlockingIOError:
+                self.was_emptied()
                 continue
+            if len(data) < size:
+                self.was_emptied()
+            return data
 
     def send_now(self, data: bytes) -> memoryview | None:
         """Send without waiting; what is left to send, or None."""
@@ -82,12 +115,14 @@ class Wire:
         return False
 
     def close(self) -> None:
+        if self._readiness is not None:
+            self._readiness.forget(self.sock.fileno())
         self.sock.close()
 
     def reset(self) -> None:
         """Close so that the peer sees an error, where an orderly end would say that all is well."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.sock.close()
+        self.close()
 
 
 def no_delay(sock: socket.socket) -> None:

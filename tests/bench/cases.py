@@ -87,7 +87,7 @@ def wrk(path: str, connections: int = 32, script: str = "", options: tuple[str, 
             "wrk",
             "-t1",
             f"-c{connections}",
-            f"-d{seconds:g}s",
+            f"-d{max(1, round(seconds))}s",
             "--latency",
         ]
         if script:
