@@ -5,6 +5,7 @@
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body travels beside its answer
                           ├─ readiness      watches all sockets, and wakes who waits for one
+                          ├─ deadlines      ends a connection's wait at its instant
                           ├─ names          resolves the names of backends
                           ├─ janitor        closes what clients and time have left behind
                           ├─ drains         cuts what is left of a drain at its deadline
@@ -150,7 +151,7 @@ class Balancer:
         self.cut = server.cut
 
     def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:
-        keepers = (self._keep_drains, self._keep_state, self._pulse)
+        keepers = (self._context.deadlines.run, self._keep_drains, self._keep_state, self._pulse)
         return self._readiness.run, self._names.run, server.look_after, *keepers
 
     async def _open_listeners(self) -> list[Listener]:

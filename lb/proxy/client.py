@@ -8,6 +8,7 @@ connection goes on only where nothing is left that could be misread.
 """
 
 import re
+from math import inf
 
 import structlog
 import trio
@@ -29,6 +30,7 @@ from lb.http.head import HOPELESS, RequestHead
 from lb.http.plain import read_request
 from lb.metrics import ListenerCounts
 from lb.proxy.context import Context
+from lb.proxy.deadlines import Timer
 from lb.proxy.exchange import Forwarding
 from lb.proxy.wire import Wire
 
@@ -48,10 +50,10 @@ class Client:
     """A client connection. `serve` is its whole life; the other verbs are for those who may end it."""
 
     __slots__ = (
-        "_keepalive",
         "_phase",
         "_scope",
         "_served",
+        "_timer",
         "_why",
         "buffer",
         "context",
@@ -92,6 +94,7 @@ class Client:
         self.probed = False
         self._served = 0
         self._scope = trio.CancelScope()
+        self._timer = Timer(context.deadlines, self._scope)
         self._phase: type[LBError] | None = None
         self._why: LBError | None = None
 
@@ -102,6 +105,7 @@ class Client:
                 pass
         finally:
             self.wire.close()
+            self._timer.cancel()
             if self.exchange is not None:
                 self.finish(self._why or Abandoned("the balancer was ended at once"))
 
@@ -110,6 +114,7 @@ class Client:
         error: LBError | None = None
         self._why = None
         with trio.CancelScope() as self._scope:
+            self._timer.scope = self._scope
             try:
                 while await self._next_exchange():
                     pass
@@ -126,7 +131,7 @@ class Client:
     def expect(self, seconds: float, phase: type[LBError] | None) -> None:
         """From now on wait at most so long; `phase` is the error if it takes longer, None a quiet end."""
         self._phase = phase
-        self._scope.deadline = trio.current_time() + seconds
+        self._timer.move(trio.current_time() + seconds)
 
     def cut(self, why: str = "the backend was taken out while the request ran on it") -> None:
         """A drain or an operator ends what runs on a backend (`lb.core.backend.Running`)."""
@@ -140,7 +145,7 @@ class Client:
         """We are shutting down: an idle connection ends, after a last chance if it was just used."""
         if self.is_idle:
             self._phase = None
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + LAST_CHANCE_SECONDS)
+            self._timer.move(min(self._timer.at, trio.current_time() + LAST_CHANCE_SECONDS))
 
     def ask_whether_there(self) -> None:
         """The client has ended its side: has it left, or does it still read? RFC 9110, 15.2 lets us ask.
@@ -292,11 +297,12 @@ class Client:
 
     async def _send_rest(self, left: memoryview) -> None:
         """The time that the client takes is not held against whom we were waiting for before."""
-        phase, deadline, began = self._phase, self._scope.deadline, trio.current_time()
+        phase, deadline, began = self._phase, self._timer.at, trio.current_time()
         self.expect(self.context.timeouts.send, ClientStalled)
         await self.wire.send_rest(left)
         if self._phase is ClientStalled:
-            self._phase, self._scope.deadline = phase, deadline + trio.current_time() - began
+            self._phase = phase
+            self._timer.move(deadline + trio.current_time() - began)
 
     async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
         self.request_done = not head.has_body
@@ -339,6 +345,8 @@ class Client:
         self.exchange.status, self.head_sent = error.status, True
         answer = error_answer(error, self.exchange, self.context.date.now(), closing=not keep)
         with trio.CancelScope() as self._scope:
+            self._timer.scope = self._scope
+            self._timer.move(inf)
             try:
                 await self.send(answer)
                 self.finish(error)

@@ -15,6 +15,7 @@ from lb.core.registry import Registry
 from lb.core.route import Routes
 from lb.http.fields import Identity
 from lb.metrics import Metrics
+from lb.proxy.deadlines import Deadlines
 from lb.proxy.idle import Connections
 from lb.proxy.pipe import Pipes
 from lb.proxy.readiness import Readiness
@@ -80,6 +81,7 @@ class Context:
         self.clients: set[Client] = set()
         self.closing = False
         self.pipes = Pipes()
+        self.deadlines = Deadlines()
         self.ids = Ids()
         self.identity = lru_cache(IDENTITIES)(self._identity)
         """What backends are told about a client at an address without a port."""
