@@ -98,7 +98,8 @@ class Backend:
     """
 
     __slots__ = (
-        "admin_state",
+        "_admin_state",
+        "cap",
         "codes",
         "connections",
         "connections_opened",
@@ -107,6 +108,7 @@ class Backend:
         "failures",
         "host",
         "idle_connections",
+        "is_open",
         "pool",
         "port",
         "removed",
@@ -120,10 +122,10 @@ class Backend:
     )
 
     def __init__(self, spec: BackendSpec, pool: str, source: str, now: float) -> None:
+        self._admin_state = AdminState.READY
         self.respec(spec)
         self.pool = pool
         self.source = source
-        self.admin_state = AdminState.READY
         self.since = now
         self.revision = 0
         self.drain: Drain | None = None
@@ -142,6 +144,21 @@ class Backend:
         """Take on other settings; what runs keeps the connection that it has."""
         self.host, self.port = parse_url(spec.url)
         self.spec = spec
+        self.cap = spec.max_in_flight
+        self._derive()
+
+    def _derive(self) -> None:
+        """`is_open`: may it have requests at all? Its cap aside, which is looked at for each."""
+        self.is_open = self._admin_state is AdminState.READY and self.spec.weight > 0
+
+    @property
+    def admin_state(self) -> AdminState:
+        return self._admin_state
+
+    @admin_state.setter
+    def admin_state(self, state: AdminState) -> None:
+        self._admin_state = state
+        self._derive()
 
     @property
     def id(self) -> str:
@@ -153,13 +170,12 @@ class Backend:
 
     @property
     def is_full(self) -> bool:
-        cap = self.spec.max_in_flight
-        return cap is not None and len(self.running) >= cap
+        return self.cap is not None and len(self.running) >= self.cap
 
     @property
     def is_worth_waiting_for(self) -> bool:
         """Only its cap keeps it from taking a request."""
-        return self.is_full and self.admin_state is AdminState.READY and self.spec.weight > 0
+        return self.is_full and self.is_open
 
     def why_not(self) -> str | None:
         """Why it takes no request now, in words, or None when it is available."""

@@ -67,7 +67,9 @@ class Pool:
         return self._choose(holder, tried)
 
     def _choose(self, holder: Running, tried: Collection[Backend]) -> tuple[Backend | None, PassedOver]:
-        candidates = [b for b in self.backends if b.why_not() is None and b not in tried]
+        candidates = [b for b in self.backends if b.is_open and not (b.cap and len(b.running) >= b.cap)]
+        if tried:
+            candidates = [b for b in candidates if b not in tried]
         everybody = len(candidates) == len(self.backends)
         passed_over = NOBODY if everybody else self._reasons(tried)
         if not candidates:

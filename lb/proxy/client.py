@@ -131,7 +131,7 @@ class Client:
     def expect(self, seconds: float, phase: type[LBError] | None) -> None:
         """From now on wait at most so long; `phase` is the error if it takes longer, None a quiet end."""
         self._phase = phase
-        self._timer.move(trio.current_time() + seconds)
+        self._timer.move(self.context.now() + seconds)
 
     def cut(self, why: str = "the backend was taken out while the request ran on it") -> None:
         """A drain or an operator ends what runs on a backend (`lb.core.backend.Running`)."""
@@ -145,7 +145,7 @@ class Client:
         """We are shutting down: an idle connection ends, after a last chance if it was just used."""
         if self.is_idle:
             self._phase = None
-            self._timer.move(min(self._timer.at, trio.current_time() + LAST_CHANCE_SECONDS))
+            self._timer.move(min(self._timer.at, self.context.now() + LAST_CHANCE_SECONDS))
 
     def ask_whether_there(self) -> None:
         """The client has ended its side: has it left, or does it still read? RFC 9110, 15.2 lets us ask.
@@ -268,7 +268,7 @@ class Client:
         return head
 
     def _begin_exchange(self) -> None:
-        self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, trio.current_time())
+        self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, self.context.now())
         self.counts.in_flight += 1
         self.head_sent = self.ends_by_close = self.request_done = False
         self.probed = self.is_1_0 = self.is_idle = self.wants_more = False
@@ -297,12 +297,12 @@ class Client:
 
     async def _send_rest(self, left: memoryview) -> None:
         """The time that the client takes is not held against whom we were waiting for before."""
-        phase, deadline, began = self._phase, self._timer.at, trio.current_time()
+        phase, deadline, began = self._phase, self._timer.at, self.context.now()
         self.expect(self.context.timeouts.send, ClientStalled)
         await self.wire.send_rest(left)
         if self._phase is ClientStalled:
             self._phase = phase
-            self._timer.move(deadline + trio.current_time() - began)
+            self._timer.move(deadline + self.context.now() - began)
 
     async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
         self.request_done = not head.has_body
@@ -380,7 +380,7 @@ class Client:
         if exchange is None:
             return
         self.counts.in_flight -= 1
-        exchange.ended = trio.current_time()
+        exchange.ended = self.context.now()
         if error is not None:
             exchange.reason, exchange.detail = error.reason, str(error)
             answered = self.head_sent and not isinstance(error, BackendError)

@@ -9,6 +9,8 @@ from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+import trio
+
 from lb.config import Config, connection_limit
 from lb.core.decision import Exchange
 from lb.core.registry import Registry
@@ -80,6 +82,8 @@ class Context:
         self.most_clients = connection_limit(config.limits)
         self.clients: set[Client] = set()
         self.closing = False
+        self.now = trio.lowlevel.current_clock().current_time
+        """As `trio.current_time`, without asking each time which clock it is."""
         self.pipes = Pipes()
         self.deadlines = Deadlines()
         self.ids = Ids()

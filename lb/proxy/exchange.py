@@ -93,7 +93,7 @@ class Forwarding:
         return backend, passed_over
 
     async def _queue(self, tried: tuple[Backend, ...]) -> tuple[Backend, PassedOver]:
-        granted, began, longest = trio.Event(), trio.current_time(), self._context.timeouts.queue
+        granted, began, longest = trio.Event(), self._context.now(), self._context.timeouts.queue
         ticket = self.pool.queue(self.client, tried, granted.set)
         self.client.expect(inf, None)
         try:
@@ -105,7 +105,7 @@ class Forwarding:
             self.pool.leave(ticket)
             raise
         finally:
-            self.exchange.queued += trio.current_time() - began
+            self.exchange.queued += self._context.now() - began
         ticket.turn = Turn.LEFT
         return ticket.backend, ticket.passed_over
 
@@ -130,7 +130,7 @@ class Forwarding:
 
     def _begin_attempt(self, backend: Backend, passed_over: PassedOver) -> None:
         self._settle()
-        self._attempt = Attempt(backend, passed_over, trio.current_time())
+        self._attempt = Attempt(backend, passed_over, self._context.now())
         self.exchange.attempts.append(self._attempt)
 
     def _blame(self, error: LBError) -> None:
@@ -139,7 +139,7 @@ class Forwarding:
 
     def _settle(self) -> None:
         if self._attempt is not None and self._attempt.ended is None:
-            self._attempt.ended = trio.current_time()
+            self._attempt.ended = self._context.now()
 
     def _may_go_elsewhere(self, error: LBError, tried: tuple[Backend, ...]) -> bool:
         return may_retry(error, self.exchange, self._upload.is_replayable) and any(
@@ -151,7 +151,7 @@ class Forwarding:
         """The attempt over a connection that is lent to us; it goes back whatever happens."""
         attempt = self._attempt
         assert attempt is not None
-        attempt.reused, attempt.connected = reused, attempt.started if reused else trio.current_time()
+        attempt.reused, attempt.connected = reused, attempt.started if reused else self._context.now()
         upload, relay, keep = self._upload, Relay(self.client, self._upload, attempt, wire), False
         try:
             left = upload.send_now(wire, self._head_for_backend() + upload.first)

@@ -28,6 +28,7 @@ class Connections:
         self._names = names
         self._readiness = readiness
         self._timeout = connect_timeout
+        self._now = trio.lowlevel.current_clock().current_time
         self._idle: dict[Backend, list[tuple[Wire, float]]] = {}
         registry.subscribe(self._on_event)
 
@@ -37,7 +38,7 @@ class Connections:
         while stack:
             wire, since = stack.pop()
             backend.idle_connections -= 1
-            if trio.current_time() - since < MAX_AGE_SECONDS and wire.is_quiet():
+            if self._now() - since < MAX_AGE_SECONDS and wire.is_quiet():
                 backend.connections_reused += 1
                 return wire
             _close(backend, wire)
@@ -68,12 +69,12 @@ class Connections:
         if stack is None or len(stack) >= PER_BACKEND or wire.origin != backend.spec.url:
             _close(backend, wire)
             return
-        stack.append((wire, trio.current_time()))
+        stack.append((wire, self._now()))
         backend.idle_connections += 1
 
     def close_old(self) -> None:
         """Close what has been idle too long, and what the backend has closed meanwhile."""
-        now = trio.current_time()
+        now = self._now()
         for backend, stack in self._idle.items():
             good = []
             for wire, since in stack:

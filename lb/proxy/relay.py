@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import trio
-
 from lb.core.decision import Attempt
 from lb.errors import (
     BadResponse,
@@ -82,7 +80,7 @@ class Relay:
                 f"{self._attempt.backend.id} closed the connection in the head of its answer"
             )
         if self._attempt.first_byte is None:
-            self._attempt.first_byte = trio.current_time()
+            self._attempt.first_byte = self._client.context.now()
         return data
 
     async def _relay_final(self, head: ResponseHead, data: bytes) -> bool:

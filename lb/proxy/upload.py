@@ -7,8 +7,6 @@ answer decides. What it has not taken it is still owed, and such a connection is
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import trio
-
 from lb.core.decision import Exchange
 from lb.core.pace import Pace
 from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout, ResponseTimeout
@@ -90,10 +88,10 @@ class Upload:
         if is_taken and isinstance(self._reader, LengthReader) and self._reader.left >= SPLICE_FROM:
             is_taken = await self._carry_upload(wire, self._reader, pace)
         while is_taken and not client.request_done:
-            began = trio.current_time()
+            began = client.context.now()
             client.expect(pace.patience(), RequestTimeout)
             data = await client.receive()
-            pace.came(len(data), trio.current_time() - began)
+            pace.came(len(data), client.context.now() - began)
             self.is_replayable = False
             if not data:
                 raise ClientGone("the client ended its side in the middle of its request")
@@ -105,10 +103,10 @@ class Upload:
         client, timeouts = self._client, self._client.context.timeouts
         with self._client.context.pipes.lend() as pipe:
             while not reader.done:
-                began = trio.current_time()
+                began = client.context.now()
                 client.expect(pace.patience(), RequestTimeout)
                 count = await self._fill_from_client(pipe, reader)
-                pace.came(count, trio.current_time() - began)
+                pace.came(count, client.context.now() - began)
                 self.is_replayable, self.owes = False, True
                 try:
                     while not pipe.drain(wire.sock):
