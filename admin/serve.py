@@ -15,6 +15,7 @@ only so can the following be had:
 """
 
 import logging
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -45,6 +46,8 @@ SEND_SECONDS = 3.0
 LINGER_SECONDS = 1.0
 IDLE_SECONDS = 15
 MAX_CONNECTIONS = 512
+SHARE_OF_DESCRIPTORS = 20
+"""One in so many is the most for the operator's side: clients and backends have nine tenths of them."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 UNIX = "unix:"
@@ -141,12 +144,20 @@ async def _connection(
 ) -> None:
     """One connection, and its crash is its own. Who accepted it closes it, whatever happens here."""
     try:
-        if len(connections.child_tasks) <= MAX_CONNECTIONS:
+        if len(connections.child_tasks) <= most_connections():
             ours = BoundedStream(stream)
             # hypercorn says SSLStream, and takes whatever has these methods
             await Connection(app, config, context, ConnectionState({}), ours).run()  # type: ignore[arg-type]
     except Exception:
         log.exception("a connection to the admin service crashed")
+
+
+def most_connections() -> int:
+    """How many may be connected at once, so that whoever holds them all takes nothing from the traffic."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(16, soft // SHARE_OF_DESCRIPTORS))
 
 
 class Connection(TCPServer):

@@ -6,6 +6,7 @@ had or another failure of the system, 2 for a mistake in what we were told.
 """
 
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ app.command(config_app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Mistakes are one message on stderr, never a traceback."""
+    _open_what_is_closed()
     try:
         return app(arguments) or OK
     except CycloptsError as exc:
@@ -62,8 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{where}{exc.strerror or exc}", FAILED)
 
 
+def _open_what_is_closed() -> None:
+    """A daemon may be started without stdout or stderr; what is said there is lost, and nothing else is."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+
+
+def _say(text: str) -> None:
+    """Tell a person, if there is one: nobody to read it is no reason not to run."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = None  # or its next flush would fail at exit
+        _open_what_is_closed()
+
+
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write(f"lb: {message}\n")
+    _say(f"lb: {message}")
     return code
 
 
@@ -212,8 +231,7 @@ async def _serve(config: Config) -> int:
 
     def announce(control: "Control") -> None:
         urls = [backend.spec.url for backend in control.registry.backends.values()]
-        text = banner(config, control.listening, admin_at[0] if admin_at else None, urls)
-        sys.stderr.write(f"{text}\n")
+        _say(banner(config, control.listening, admin_at[0] if admin_at else None, urls))
 
     before = [_serve_demo] if config.demo else []
     beside = [partial(_serve_admin, token, admin_at)] if config.admin.enabled else []

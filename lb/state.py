@@ -95,8 +95,8 @@ def apply(changes: Changes, registry: Registry) -> list[str]:
         _remove(name, change, registry)
     for name, change in known.items():
         overtaken += _put(name, change, registry)
-    for change in known.values():
-        _set_wishes(change, registry)
+    for name, change in known.items():
+        _set_wishes(name, change, registry)
     return overtaken
 
 
@@ -125,9 +125,10 @@ def _put(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
             registry.change(there, spec)
 
 
-def _set_wishes(change: PoolChanges, registry: Registry) -> None:
+def _set_wishes(name: str, change: PoolChanges, registry: Registry) -> None:
     for id, wish in change.admin_state.items():
-        if (backend := registry.backends.get(id)) is None:
+        backend = registry.backends.get(id)
+        if backend is None or backend.pool != name:
             continue
         if wish == "maintenance":
             registry.maintenance(backend)

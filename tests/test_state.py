@@ -139,6 +139,12 @@ class TestEditedConfiguration:
         assert apply(saved, registry) == ["backend 'a' is not in pool 'default' any more"]
         assert told(registry) == {"default": [], "web": [(C, "ready")]}
 
+    def test_a_wish_for_one_that_is_in_another_pool_now_is_overtaken(self) -> None:
+        saved: Changes = {"default": PoolChanges(added=(C,), admin_state={C.id: "maintenance"})}
+        registry = registry_of({"default": (), "web": (C,)})
+        assert len(apply(saved, registry)) == 1
+        assert told(registry) == {"default": [], "web": [(C, "ready")]}
+
     def test_the_later_word_at_runtime_holds_where_both_speak(self) -> None:
         registry = registry_of({"default": (A,)})
         assert apply({"default": PoolChanges(added=(HEAVY_A,))}, registry) == []

@@ -23,10 +23,11 @@ class Turn(Enum):
     WAITING = 0
     GRANTED = 1
     LEFT = 2
+    REFUSED = 3
 
 
 class Ticket:
-    """A place in the queue. `wake` is called once, when `backend` has been taken for its holder."""
+    """A place in the queue. `wake` is called once: `backend` was taken for its holder, or none will be."""
 
     __slots__ = ("backend", "holder", "passed_over", "tried", "turn", "wake")
 
@@ -92,7 +93,7 @@ class Pool:
 
     def queue(self, holder: Running, tried: Collection[Backend], wake: Callable[[], None]) -> Ticket:
         """Stand in the queue. Raises `Unavailable` or `QueueFull` where waiting would be in vain."""
-        if not any(b.is_worth_waiting_for and b not in tried for b in self.backends):
+        if not self._is_worth_waiting(tried):
             raise Unavailable(self.explain(self._reasons(tried)))
         if len(self._waiting) >= self.queue_limit:
             raise QueueFull(f"{len(self._waiting)} requests wait already for pool {self.name!r}")
@@ -108,6 +109,9 @@ class Pool:
             self.release(ticket.backend, ticket.holder)
         ticket.turn = Turn.LEFT
 
+    def _is_worth_waiting(self, tried: Collection[Backend]) -> bool:
+        return any(b.is_worth_waiting_for and b not in tried for b in self.backends)
+
     def serve_queue(self) -> None:
         """Hand what is available to those who wait, in the order in which they came."""
         for ticket in list(self._waiting):
@@ -118,6 +122,18 @@ class Pool:
                 ticket.wake()
             elif not ticket.tried:
                 return
+
+    def reconsider(self) -> None:
+        """An operator has changed something: who waits may be served, or wait for nobody any more.
+
+        The latter are told so now instead of at their timeout.
+        """
+        self.serve_queue()
+        for ticket in list(self._waiting):
+            if not self._is_worth_waiting(ticket.tried):
+                self._waiting.remove(ticket)
+                ticket.passed_over, ticket.turn = self._reasons(ticket.tried), Turn.REFUSED
+                ticket.wake()
 
     def explain(self, passed_over: PassedOver) -> str:
         """Why there is no backend, in one sentence for people."""

@@ -84,7 +84,7 @@ class Registry:
         self.backends[backend.id] = backend
         into.backends.append(backend)
         self._happened("added", backend, spec.url)
-        into.serve_queue()
+        into.reconsider()
         return backend
 
     def change(self, backend: Backend, spec: BackendSpec, pool: str | None = None) -> bool:
@@ -102,7 +102,7 @@ class Registry:
             for each in self.pools[backend.pool].backends:
                 each.turn = 0  # what it saved up was measured in the old weights
         self._happened("changed", backend, ", ".join(changed))
-        self.pools[backend.pool].serve_queue()
+        self.pools[backend.pool].reconsider()
         return True
 
     def replace(self, pool: str, specs: Iterable[BackendSpec], drain_timeout: float) -> list[Backend]:
@@ -131,7 +131,6 @@ class Registry:
         """Let it take requests again; a drain that still runs is taken back."""
         self._end_drain(backend, Outcome.CANCELLED)
         self._wish(backend, AdminState.READY)
-        self.pools[backend.pool].serve_queue()
 
     def maintenance(self, backend: Backend) -> int:
         """Take it out at once: what runs on it is cut. How many were."""
@@ -218,6 +217,7 @@ class Registry:
         del self.backends[backend.id]
         self.pools[backend.pool].backends.remove(backend)
         self._happened("removed", backend)
+        self.pools[backend.pool].reconsider()
 
     def _wish(self, backend: Backend, state: AdminState, detail: str = "") -> None:
         if state is AdminState.READY:
@@ -226,6 +226,7 @@ class Registry:
             return
         backend.admin_state, backend.since = state, self.now()
         self._happened(state.value, backend, detail)
+        self.pools[backend.pool].reconsider()
 
     def _happened(self, kind: str, backend: Backend, detail: str = "") -> None:
         self.revision += 1

@@ -117,7 +117,8 @@ class Client:
             self._timer.scope = self._scope
             try:
                 while await self._next_exchange():
-                    pass
+                    if self._scope.cancel_called:
+                        return self._came_too_late()
                 return False
             except LBError as exc:
                 error = exc
@@ -125,6 +126,10 @@ class Client:
                 log.exception("a bug ended an exchange", client=self.peer, listener=self.listener)
                 self.wants_more, error = False, LBError("the balancer has a bug; its log says more")
         return await self._conclude(error or self._verdict())
+
+    def _came_too_late(self) -> bool:
+        """What was to end an exchange found it ended; the next one must not pay, unless the client left."""
+        return self._why is None or isinstance(self._why, AttemptCut)
 
     # -- what bounds a wait ---------------------------------------------------------------------------
 

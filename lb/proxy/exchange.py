@@ -99,6 +99,8 @@ class Forwarding:
         try:
             with trio.move_on_after(longest):
                 await granted.wait()
+            if ticket.turn is Turn.REFUSED:
+                raise Unavailable(self.pool.explain(ticket.passed_over))
             if ticket.backend is None:  # a grant in the very moment of the timeout still counts
                 raise QueueFull(f"no backend came free in {longest:g} s")
         except BaseException:

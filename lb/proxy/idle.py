@@ -46,9 +46,10 @@ class Connections:
 
     async def open(self, backend: Backend) -> Wire:
         """A new connection; raises ConnectFailed or one of its kinds, and lends nothing then."""
+        url, host, port = backend.spec.url, backend.host, backend.port  # they may change while we connect
         try:
             with trio.fail_after(self._timeout):
-                addresses = await self._names.addresses(backend.host, backend.port)
+                addresses = await self._names.addresses(host, port)
                 sock = await connect(addresses)
         except trio.TooSlowError as exc:
             self._names.refresh()
@@ -57,10 +58,10 @@ class Connections:
             self._names.refresh()
             if exc.errno in OUT_OF_DESCRIPTORS:
                 raise TooManyDescriptors("this balancer is out of file descriptors") from exc
-            raise ConnectFailed(f"{backend.id} at {backend.spec.url}: {exc.strerror or exc}") from exc
+            raise ConnectFailed(f"{backend.id} at {url}: {exc.strerror or exc}") from exc
         backend.connections += 1
         backend.connections_opened += 1
-        return Wire(sock, backend.spec.url, self._readiness)
+        return Wire(sock, url, self._readiness)
 
     def give(self, backend: Backend, wire: Wire, keep: bool) -> None:
         """Take back what was lent; `keep` says that the next exchange may use it."""

@@ -4,6 +4,7 @@ python -m tests.bench [--rounds 5] [--seconds 2] [--cases NAME,...] [--programs 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,10 +31,11 @@ Results = dict[tuple[str, str], list[Result]]
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
 NONE = "-"
+NUMBER = re.compile(r"\d+\.\d+\.\d+")
 NOT_FOR = {
     "1 GiB": {"textbook"},
     "1 MiB": {"textbook"},
-    "idle connection": {"textbook", "ancestor", "HAProxy"},  # HAProxy asks for twice the descriptors
+    "idle connection": {"textbook", "ancestor", "HAProxy", "nginx"},  # HAProxy asks for twice the descriptors
     "chunked response": {"ancestor"},
 }
 
@@ -119,7 +121,8 @@ def versions(names: list[str]) -> str:
     for name in names:
         if name in VERSIONS:
             done = subprocess.run(VERSIONS[name], capture_output=True, text=True, check=False)
-            found.append(f"{name} ({(done.stdout + done.stderr).strip().splitlines()[0].strip()})")
+            number = NUMBER.search(done.stdout + done.stderr)
+            found.append(f"{name} {number[0] if number else 'of unknown version'}")
     return "; ".join(found)
 
 

@@ -17,7 +17,7 @@ class Waiter(Request):
         self.ticket: Ticket = pool.queue(self, tried, self._wake)
 
     def _wake(self) -> None:
-        assert self.ticket.backend is not None
+        assert (self.ticket.backend is not None) == (self.ticket.turn is Turn.GRANTED)
         self.woken += 1
 
 
@@ -139,9 +139,25 @@ def test_a_newcomer_gets_what_those_who_wait_cannot_use() -> None:
     scene.occupy("b")
     picky = Waiter(scene.pool, scene["a"])
     assert scene.pool.take(Request())[0] is scene["a"]
-    scene.registry.drain(scene["b"], 60)
-    assert scene.pool.take(Request())[0] is scene["a"]
     assert picky.ticket.turn is Turn.WAITING
+
+
+@pytest.mark.parametrize("leaves", ["drain", "maintenance", "remove", "weight 0"])
+def test_who_waits_for_nobody_any_more_is_told_at_once(leaves: str) -> None:
+    scene = Scene(spec("a", cap=1))
+    scene.occupy("a")
+    waiters = [Waiter(scene.pool) for _ in range(3)]
+    match leaves:
+        case "drain":
+            scene.registry.drain(scene["a"], 60)
+        case "maintenance":
+            scene.registry.maintenance(scene["a"])
+        case "remove":
+            scene.registry.remove(scene["a"])
+        case _:
+            scene.registry.change(scene["a"], spec("a", cap=1, weight=0))
+    assert [(waiter.woken, waiter.ticket.turn) for waiter in waiters] == [(1, Turn.REFUSED)] * 3
+    assert scene.pool.waiting == 0
 
 
 def test_a_newcomer_overtakes_nobody() -> None:

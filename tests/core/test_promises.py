@@ -120,9 +120,12 @@ class Promises(RuleBasedStateMachine):
             self.waiting.append(request)
 
     def _granted(self, waiter: Waiter) -> None:
-        waiter.grants += 1
         backend = waiter.ticket.backend
-        assert backend is not None
+        if backend is None:
+            assert waiter.ticket.turn is Turn.REFUSED
+            self.waiting.remove(waiter)
+            return
+        waiter.grants += 1
         assert waiter.ticket.turn is Turn.GRANTED
         self._check_grant(waiter, backend, waiter.tried)
         earlier = self.waiting[: self.waiting.index(waiter)]
@@ -247,6 +250,7 @@ class Promises(RuleBasedStateMachine):
         for waiter in self.waiting:
             assert waiter.ticket.turn is Turn.WAITING
             assert all(b in waiter.tried or b.why_not() is not None for b in self.pool.backends)
+            assert any(b.is_worth_waiting_for and b not in waiter.tried for b in self.pool.backends)
 
     @invariant()
     def each_was_granted_once_at_most(self) -> None:

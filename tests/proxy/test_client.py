@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from lb.core.decision import Exchange
 from lb.http.head import ALLOW
 from tests.kit import GET, OK, Refusing, answer, lasting, running, virtual_time
 
@@ -384,3 +385,24 @@ async def test_a_client_that_resets_in_its_answer_stops_it() -> None:
             await peer.says(b"cd")
             await peer.hears_end()
         assert (lb.exchange.status, lb.reason) == (200, "client_disconnected")
+
+
+async def test_a_cut_that_came_too_late_for_its_exchange_costs_the_next_one_nothing() -> None:
+    async with running() as lb:
+
+        def cut(exchange: Exchange) -> None:
+            if len(lb.exchanges) == 1:
+                for client in lb.context.clients:
+                    client.cut()
+
+        lb.context.observers = (*lb.context.observers, cut)
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        await peer.says(OK)
+        await client.hears(200)
+        for _ in range(2):
+            await client.says(GET)
+            await peer.hears_request()
+            await peer.says(OK)
+            await client.hears(200)
+        assert [exchange.reason for exchange in lb.exchanges] == [None] * 3

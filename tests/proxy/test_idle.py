@@ -1,10 +1,14 @@
 """Connections that are kept for the next exchange: which one is taken, which are closed, and when."""
 
+import socket
+
 import pytest
 import trio
 import trio.testing
 
 from lb.core.backend import BackendSpec
+from lb.proxy.dial import connect
+from lb.proxy.names import Address
 from tests.kit import GET, OK, Peer, Scene, lasting, running, virtual_time
 
 pytestmark = virtual_time
@@ -114,3 +118,24 @@ async def test_one_that_was_lent_at_the_time_is_not_kept_afterwards(wish: str) -
         await client.hears(200)
         with lasting(0.0):
             await peer.hears_end()
+
+
+async def test_a_connection_that_was_dialled_before_the_address_changed_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as lb:
+        old = lb["one"].spec
+
+        async def connect_slowly(addresses: list[Address]) -> socket.socket:
+            monkeypatch.undo()
+            sock = await connect(addresses)
+            lb.registry.change(lb["one"], BackendSpec(id=old.id, url="http://127.0.0.1:1"))
+            return sock
+
+        monkeypatch.setattr("lb.proxy.idle.connect", connect_slowly)
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        await peer.says(OK)
+        await client.hears(200)
+        await peer.hears_end()
+        assert lb["one"].idle_connections == 0

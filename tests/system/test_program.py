@@ -190,3 +190,22 @@ def test_the_access_log_is_json_where_nobody_watches(tmp_path: Path) -> None:
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"])
+def test_nobody_to_read_what_it_says_is_no_reason_not_to_run(closed: str) -> None:
+    [port] = free_ports(1)
+    command = (
+        f"exec {sys.executable} -m lb run --listen 127.0.0.1:{port} --no-admin --backend http://127.0.0.1:1"
+    )
+    process = subprocess.Popen(
+        f"{command} {closed}", shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        transport = httpx.HTTPTransport(retries=8)  # it retries connecting, ever more slowly
+        with httpx.Client(transport=transport) as client:
+            assert client.get(f"http://127.0.0.1:{port}/").status_code == 502
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
