@@ -16,7 +16,7 @@ only so can the following be had:
 
 import logging
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -106,7 +106,7 @@ async def serve_admin(
     context = WorkerContext(None)
     app = ASGIWrapper(shielded(create_app(control, token)))
     async with trio.open_nursery() as connections:
-        serve = partial(_connection, app, settings(), context, connections)
+        serve = partial(_connection, app, settings(), context, connections, Door())
         async with trio.open_nursery() as accepting:
             for listener in bound:
                 # accepting closes what it accepts on
@@ -140,16 +140,44 @@ async def _connection(
     config: HypercornConfig,
     context: WorkerContext,
     connections: trio.Nursery,
+    door: "Door",
     stream: trio.SocketStream,
 ) -> None:
     """One connection, and its crash is its own. Who accepted it closes it, whatever happens here."""
+    if len(connections.child_tasks) > most_connections() and not door.makes_room():
+        return
     try:
-        if len(connections.child_tasks) <= most_connections():
-            ours = BoundedStream(stream)
+        with trio.CancelScope() as scope, door.silent(scope) as speaks:
+            ours = BoundedStream(stream, speaks)
             # hypercorn says SSLStream, and takes whatever has these methods
             await Connection(app, config, context, ConnectionState({}), ours).run()  # type: ignore[arg-type]
     except Exception:
         log.exception("a connection to the admin service crashed")
+
+
+class Door:
+    """Who is connected and has not said a word, oldest first: when the house is full, they make room."""
+
+    def __init__(self) -> None:
+        self._silent: dict[trio.CancelScope, None] = {}
+
+    @contextmanager
+    def silent(self, scope: trio.CancelScope) -> Iterator[Callable[[], object]]:
+        """For as long as a connection lasts; to be called when its first bytes come."""
+        self._silent[scope] = None
+        try:
+            yield partial(self._silent.pop, scope, None)
+        finally:
+            self._silent.pop(scope, None)
+
+    def makes_room(self) -> bool:
+        """The one that has been silent longest goes; False if everybody has spoken."""
+        if not self._silent:
+            return False
+        longest = next(iter(self._silent))
+        del self._silent[longest]
+        longest.cancel()
+        return True
 
 
 def most_connections() -> int:
@@ -179,8 +207,9 @@ class BoundedStream:
     bytes with a reset, and a reset takes the answer along (RFC 9112 section 9.6).
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, speaks: Callable[[], object]) -> None:
         self._stream = stream
+        self._speaks = speaks
         self.socket = stream.socket
         self._receiving: trio.CancelScope | None = None
         self._is_closing = False
@@ -199,6 +228,7 @@ class BoundedStream:
             while self._is_closing and data:
                 data = await self._stream.receive_some(most)
         if not self._is_closing:
+            self._speaks()
             return bytes(data)
         self.socket.close()
         raise trio.ClosedResourceError

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import admin.serve
 from admin.serve import GRACE_SECONDS, SEND_SECONDS, address, bind, supervised
@@ -175,6 +176,19 @@ async def test_beyond_the_limit_connections_are_closed(serve: Serve, monkeypatch
         await ask_once(first)
         async with await service.connect() as second:
             assert await second.receive_some() == b""
+
+
+async def test_when_the_house_is_full_the_silent_make_room(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.serve, "MAX_CONNECTIONS", 2)
+    async with serve() as service, await service.connect() as silent, await service.connect() as spoken:
+        await ask_once(spoken)
+        await trio.testing.wait_all_tasks_blocked()
+        async with await service.connect() as third:
+            await ask_once(third)
+            assert await silent.receive_some() == b""
+            await ask_once(spoken)
 
 
 async def test_a_unix_socket_is_private_and_leaves_no_file(control: Control, tmp_path: Path) -> None:
