@@ -38,7 +38,7 @@ NGINX = """
 daemon off; user root; worker_processes 1; pid {root}/pid; error_log {root}/error.log; worker_rlimit_nofile 20000;
 events {{ worker_connections 19000; }}
 http {{
-  access_log {log}; keepalive_requests 1000000; client_max_body_size 0; proxy_buffering off;
+  access_log {log}; keepalive_requests 1000000; client_max_body_size 0;
   client_body_temp_path {root}/b; proxy_temp_path {root}/p; fastcgi_temp_path {root}/f;
   uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
   upstream web {{ {servers} keepalive 64; keepalive_requests 1000000; }}
