@@ -86,6 +86,15 @@ class Copy:
         return True
 
 
+async def fill(pipe: Pipe | Copy, source: Wire, most: int) -> int:
+    """Wait until a wire has something and take up to `most` bytes of it: how many, 0 at its end."""
+    count: int | None = None
+    while count is None:
+        await source.readable()
+        count = pipe.fill(source, most)
+    return count
+
+
 class Pipes:
     """The pipes of one balancer. At most so many are open at a time, lent or not."""
 

@@ -16,7 +16,7 @@ from lb.errors import (
 from lb.http.body import BadBody, LengthReader, Reader, as_it_is, framed, reader_for
 from lb.http.head import ResponseHead
 from lb.http.plain import read_response
-from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe
+from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe, fill
 from lb.proxy.tunnel import tunnel
 from lb.proxy.upload import Upload
 from lb.proxy.wire import Wire
@@ -117,11 +117,8 @@ class Relay:
                     raise ClientGone("the client closed the connection") from exc
 
     async def _fill(self, pipe: Pipe | Copy, reader: LengthReader) -> int:
-        count: int | None = None
         try:
-            while count is None:
-                await self._wire.readable()
-                count = pipe.fill(self._wire, reader.left)
+            count = await fill(pipe, self._wire, reader.left)
         except OSError as exc:
             raise ResponseIncomplete("the backend reset the connection in the middle of its answer") from exc
         if not count:

@@ -12,7 +12,7 @@ from lb.core.pace import Pace
 from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout, ResponseTimeout
 from lb.http.body import CHUNKED, BadBody, LengthReader, Reader, framed, reader_for
 from lb.http.head import RequestHead
-from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe
+from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe, fill
 from lb.proxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -119,11 +119,8 @@ class Upload:
         return True
 
     async def _fill_from_client(self, pipe: Pipe | Copy, reader: LengthReader) -> int:
-        wire, count = self._client.wire, None
         try:
-            while count is None:
-                await wire.readable()
-                count = pipe.fill(wire, reader.left)
+            count = await fill(pipe, self._client.wire, reader.left)
         except OSError as exc:
             raise ClientGone("the client reset the connection") from exc
         if not count:
