@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -206,6 +207,8 @@ def _start(config: Config) -> int:
 
     from lb.log import configure
 
+    if any(":" in pool.policy for pool in config.pools.values()):
+        sys.path.insert(0, os.getcwd())  # where a policy of one's own is looked for first
     configure(json=not sys.stderr.isatty())
     try:
         return trio.run(_serve, config)
@@ -262,8 +265,8 @@ async def _serve_admin(
 ) -> None:
     import trio
 
-    from admin.serve import supervised
-
+    # In a thread, for it takes longest of all to import, and clients are served already.
+    serve = await trio.to_thread.run_sync(import_module, "admin.serve")
     async with trio.open_nursery() as nursery:
-        bound.append(await nursery.start(partial(supervised, control, token, stop=stop)))
+        bound.append(await nursery.start(partial(serve.supervised, control, token, stop=stop)))
         task_status.started()

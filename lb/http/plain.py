@@ -85,14 +85,13 @@ def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHe
 
 
 def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead | None:
-    """The verdict on a plain head of an answer with a body, or None: it is for the judge to say."""
+    """The verdict on a plain head of a final answer, or None: it is for the judge to say."""
     match = PLAIN_RESPONSE.fullmatch(data) if data.count(b"\n") - 2 <= field_limit else None
-    if match is None or method == b"HEAD":
+    if match is None:
         return None
     status, reason, lines = match.groups()
     begin, end = match.start(3) - 1, match.end(3)
-    if status in WITHOUT_A_BODY:
-        return None
+    has_body = method != b"HEAD" and status not in WITHOUT_A_BODY
     length: int | None = None
     has_date, has_cuts, stays = False, False, True
     for name, value in TELLING_OF_RESPONSE.findall(data, begin, end):
@@ -107,10 +106,10 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
                 has_cuts, stays = True, stays and option == b"keep-alive"
             case _:
                 return None
-    if length is None:
+    if (has_body and length is None) or (status == b"204" and length is not None):
         return None
     head = ResponseHead(int(status), reason)
-    head.has_date, head.length, head.keep_alive = has_date, length, stays
+    head.has_date, head.length, head.keep_alive = has_date, length if has_body and length else 0, stays
     head.announced = None if length == CHUNKED else length
     head.lines = CUT.sub(b"", data[begin:end])[1:] if has_cuts else lines
     return head

@@ -187,16 +187,36 @@ def test_unusual_hosts_are_for_the_judge(host: bytes | None) -> None:
     "start",
     [
         b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 100 Continue", b"HTTP/1.1 101 x", b"HTTP/1.1 204 x",
-        b"HTTP/1.1 304 x", b"HTTP/1.1 600 x", b"HTTP/1.2 200 OK",
+        b"HTTP/1.1 600 x", b"HTTP/1.2 200 OK",
     ],
 )  # fmt: skip
 def test_unusual_status_lines_are_for_the_judge(start: bytes) -> None:
     assert plain_response(response(b"Content-Length: 0", start=start), b"GET", FIELD_LIMIT) is None
 
 
-def test_answers_without_a_length_or_a_body_are_for_the_judge() -> None:
+@pytest.mark.parametrize(
+    ("start", "method", "lines", "announced"),
+    [
+        (b"HTTP/1.1 200 OK", b"HEAD", (b"Content-Length: 100",), 100),
+        (b"HTTP/1.1 200 OK", b"HEAD", (b"Transfer-Encoding: chunked",), None),
+        (b"HTTP/1.1 200 OK", b"HEAD", (), None),
+        (b"HTTP/1.1 304 Not Modified", b"GET", (), None),
+        (b"HTTP/1.1 304 Not Modified", b"GET", (b"Content-Length: 100",), 100),
+        (b"HTTP/1.1 204 No Content", b"DELETE", (), None),
+    ],
+)
+def test_answers_without_a_body_are_plain_too(
+    start: bytes, method: bytes, lines: tuple[bytes, ...], announced: int | None
+) -> None:
+    data = response(*lines, start=start)
+    head = plain_response(data, method, FIELD_LIMIT)
+    assert head is not None
+    assert (head.length, head.announced) == (0, announced)
+    assert_same_response(head, judge_response(data, method, FIELD_LIMIT))
+
+
+def test_answers_without_a_length_are_for_the_judge() -> None:
     assert plain_response(response(), b"GET", FIELD_LIMIT) is None
-    assert plain_response(response(b"Content-Length: 0"), b"HEAD", FIELD_LIMIT) is None
     many = [b"X: y"] * FIELD_LIMIT
     assert plain_response(response(b"Content-Length: 0", *many), b"GET", FIELD_LIMIT) is None
     assert plain_request(request(*many), TARGET_LIMIT, FIELD_LIMIT) is None
