@@ -23,7 +23,14 @@ Add a backend, drain it and see it leave:
   curl -X DELETE HERE/backends/web4
   curl 'HERE/backends?format=table'
 
-Bodies are JSON or forms; durations are 500ms, 30s, 2m or seconds. Errors are problem+json.
+Probe the backends of a pool, and change its policy, while requests flow:
+
+  curl -X PATCH HERE/pools/default -d probe.path=/healthz -d probe.interval=5s
+  curl -X PATCH HERE/pools/default -d policy=least_requests -d slow_start=30s
+  curl -X PATCH HERE/pools/default -d probe=
+
+Bodies are JSON or forms; a setting that is null, or empty in a form, is the default again. Durations are
+500ms, 30s, 2m or seconds. Errors are problem+json.
 """
 
 

@@ -1,29 +1,10 @@
-"""/backends: add, change, drain and remove, while requests flow.
+"""/backends: what can be done with backends. How it is done stands in `admin.backend_views`."""
 
-A view first reads all that it must wait for, then decides and changes in plain code, which nothing can
-interleave, then saves, and only then waits if it was asked to. Whoever is cancelled while waiting leaves the
-drain running: it belongs to the backend.
-"""
-
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-import trio
-from quart import Response
-
-from admin import conditions, render, replies, schema, targets
 from admin import parameters as given
-from admin.operation import Ask, Operation
-from admin.problems import Mistake, Problem, invalid
-from lb.config import DEFAULT_POOL
+from admin import render, schema
+from admin.backend_views import Backends
+from admin.operation import Operation
 from lb.control import Control
-from lb.core.backend import AdminState, Backend
-from lb.core.drain import Drain, Then
-from lb.core.registry import NotThere
-
-SAVE_SECONDS = 10.0
-WAIT_SECONDS = 30.0
-COLUMNS = ("ID", "POOL", "URL", "STATE", "WEIGHT", "IN_FLIGHT", "REQUESTS", "FAILURES")
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
@@ -92,7 +73,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=views.delete,
             parameters=(given.DRAIN_TIMEOUT, given.WAIT, given.FORCE),
             answers={204: "It is gone.", 202: one},
-            problems=(404, 412),
+            problems=(404, 409, 412),
         ),
         Operation(
             method="POST",
@@ -102,7 +83,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             parameters=(given.TIMEOUT, given.THEN, given.WAIT),
             posted_parameters=True,
             answers={200: one, 202: one},
-            problems=(404, 412),
+            problems=(404, 409, 412),
         ),
         Operation(
             method="POST",
@@ -122,245 +103,13 @@ def operations(control: Control) -> tuple[Operation, ...]:
             answers={200: one},
             problems=(404, 412),
         ),
+        Operation(
+            method="POST",
+            path="/backends/{id}/check",
+            says="send a probe now, and judge by it",
+            view=views.check,
+            posted_parameters=True,
+            answers={200: one},
+            problems=(404, 409),
+        ),
     )
-
-
-class Backends:
-    """The views."""
-
-    def __init__(self, control: Control) -> None:
-        self.control = control
-        self.registry = control.registry
-
-    async def list(self, ask: Ask) -> Response:
-        shown = self._selected(ask)
-        revision = self.registry.revision
-        if ask.get(given.FORMAT) is given.Format.TABLE:
-            return replies.text(replies.table(COLUMNS, [self._row(each) for each in shown]))
-        if conditions.is_known(ask.request, revision):
-            return replies.nothing(304, self._tag(revision))
-        return replies.json(render.backends(self.control, shown), headers=self._tag(revision))
-
-    async def show(self, ask: Ask, id: str) -> Response:
-        backend = self._there(id)
-        if ask.get(given.UNTIL) and backend.drain is not None:
-            timeout = ask.get(given.WAIT_TIMEOUT)
-            await ended(backend.drain, WAIT_SECONDS if timeout is None else timeout)
-        elif conditions.is_known(ask.request, backend.revision):
-            return replies.nothing(304, self._tag(backend.revision))
-        if ask.get(given.FORMAT) is given.Format.TABLE:
-            return replies.text(replies.table(COLUMNS, [self._row(backend)]))
-        return replies.json(render.backend(self.control, backend), headers=self._tag(backend.revision))
-
-    async def add(self, ask: Ask) -> Response:
-        body = await ask.body()
-        wish = schema.wish(body.fields(), is_form=body.is_form)
-        self._judge(ask, [wish])
-        there = self.registry.backends.get(wish.spec.id)
-        conditions.check(ask.request, None if there is None else there.revision)
-        backend, is_new = self._enter(wish)
-        location = {"Location": f"/backends/{backend.id}"} if is_new else None
-        return await self._changed(backend, 201 if is_new else 200, headers=location)
-
-    async def put(self, ask: Ask, id: str) -> Response:
-        body = await ask.body()
-        fields = body.fields()
-        if fields.setdefault("id", id) != id:
-            raise invalid(Mistake(pointer="#/id", detail=f"the path says {id!r}"))
-        wish = schema.wish(fields, is_form=body.is_form)
-        self._judge(ask, [wish])
-        there = self.registry.backends.get(id)
-        conditions.check(ask.request, None if there is None else there.revision)
-        if there is None:
-            backend, _ = self._enter(wish)
-            return await self._changed(backend, 201, headers={"Location": f"/backends/{id}"})
-        self.registry.change(there, wish.spec, wish.pool)
-        self._move(there, wish.admin_state)
-        return await self._changed(there)
-
-    async def patch(self, ask: Ask, id: str) -> Response:
-        body = await ask.body()
-        backend = self._for_change(ask, id)
-        wish = schema.merged(backend.spec, body.fields(), is_form=body.is_form)
-        self._judge(ask, [wish])
-        self.registry.change(backend, wish.spec, wish.pool)
-        self._move(backend, wish.admin_state)
-        return await self._changed(backend)
-
-    async def replace(self, ask: Ask) -> Response:
-        pool = schema.known_pool(ask.get(given.TARGET) or DEFAULT_POOL, [*self.registry.pools])
-        body = await ask.body()
-        wishes = schema.wishes(body.value)
-        self._judge(ask, wishes, [pool])
-        conditions.check(ask.request, self.registry.revision)
-        timeout = ask.get(given.DRAIN_TIMEOUT)
-        patience = self.control.config.timeouts.drain if timeout is None else timeout
-        leaving = self.registry.replace(pool, [wish.spec for wish in wishes], patience)
-        for wish in wishes:
-            self._move(self.registry.backend(wish.spec.id), wish.admin_state)
-        persisted = await save(self.control)
-        answer = render.backends(self.control, self.registry.pool(pool).backends)
-        answer.persisted = persisted
-        is_done = all(backend.removed for backend in leaving)
-        return replies.json(answer, 200 if is_done else 202, self._tag(answer.revision))
-
-    async def delete(self, ask: Ask, id: str) -> Response:
-        backend = self._for_change(ask, id)
-        patience, wait = ask.get(given.DRAIN_TIMEOUT), ask.get(given.WAIT)
-        if ask.get(given.FORCE):
-            self.registry.remove(backend)
-            await save(self.control)
-            return self._gone(backend)
-        drain = self._drain(backend, patience, Then.REMOVE)
-        persisted = await self._seen_through(drain, wait)
-        return self._gone(backend) if backend.removed else self._item(backend, 202, persisted, drain)
-
-    async def drain(self, ask: Ask, id: str) -> Response:
-        await ask.take_posted_parameters()
-        timeout, then, wait = ask.get(given.TIMEOUT), ask.get(given.THEN), ask.get(given.WAIT)
-        backend = self._for_change(ask, id)
-        drain = self._drain(backend, timeout, then)
-        persisted = await self._seen_through(drain, wait)
-        return self._item(backend, 202 if drain.outcome is None else 200, persisted, drain)
-
-    async def ready(self, ask: Ask, id: str) -> Response:
-        await ask.take_posted_parameters()
-        backend = self._for_change(ask, id)
-        self.registry.ready(backend)
-        return await self._changed(backend)
-
-    async def maintenance(self, ask: Ask, id: str) -> Response:
-        await ask.take_posted_parameters()
-        backend = self._for_change(ask, id)
-        self.registry.maintenance(backend)
-        return await self._changed(backend)
-
-    def _selected(self, ask: Ask) -> Sequence[Backend]:
-        pool, state = ask.get(given.POOL), ask.get(given.STATE)
-        if pool is not None:
-            schema.known_pool(pool, [*self.registry.pools])
-        return [
-            backend
-            for backend in self.registry.backends.values()
-            if pool in (None, backend.pool) and state in (None, backend.state)
-        ]
-
-    def _row(self, backend: Backend) -> Sequence[object]:
-        view = render.backend(self.control, backend)
-        status = view.status
-        counts = view.weight, status.in_flight, status.requests_total, status.failures_total
-        return view.id, view.pool, view.url, status.state, *counts
-
-    def _there(self, id: str) -> Backend:
-        try:
-            return self.registry.backend(id)
-        except NotThere as exc:
-            raise Problem("not-found", str(exc)) from exc
-
-    def _for_change(self, ask: Ask, id: str) -> Backend:
-        backend = self._there(id)
-        conditions.check(ask.request, backend.revision)
-        return backend
-
-    def _judge(self, ask: Ask, wishes: Sequence[schema.Wish], pools: Iterable[str] = ()) -> None:
-        """422 for a pool that is not one of these (of all there are), or an address no backend may have."""
-        own = [*self.control.listening, self.control.config.admin.listen, *_server(ask)]
-        known = [*(pools or self.registry.pools)]
-        mistakes = []
-        for wish in wishes:
-            if (why := targets.objection(wish.spec.url, own)) is not None:
-                mistakes.append(Mistake(pointer=f"{wish.at}/url", detail=why))
-            if wish.pool is not None:
-                schema.known_pool(wish.pool, known, f"{wish.at}/pool")
-        if mistakes:
-            raise invalid(*mistakes)
-
-    def _enter(self, wish: schema.Wish) -> tuple[Backend, bool]:
-        pool = schema.known_pool(wish.pool or DEFAULT_POOL, [*self.registry.pools], f"{wish.at}/pool")
-        backend, is_new = self.registry.add(wish.spec, pool)
-        self._move(backend, wish.admin_state)
-        return backend, is_new
-
-    def _move(self, backend: Backend, state: AdminState | None) -> None:
-        """Let it be in this admin state; nothing where it is already or nothing is said."""
-        if state is None or state is backend.admin_state:
-            return
-        if state is AdminState.READY:
-            self.registry.ready(backend)
-        elif state is AdminState.MAINTENANCE:
-            self.registry.maintenance(backend)
-        else:
-            self._drain(backend, None, None)
-
-    def _drain(self, backend: Backend, timeout: float | None, then: Then | None) -> Drain:
-        is_running = backend.drain is not None and backend.drain.outcome is None
-        if timeout is None and not is_running:
-            timeout = self.control.config.timeouts.drain
-        return self.registry.drain(backend, timeout, then)
-
-    async def _seen_through(self, drain: Drain, wait: float | None) -> bool:
-        """Write the drain down, wait for its end if asked to, and write down what became of it."""
-        persisted = await save(self.control)
-        if drain.outcome is None and wait:
-            await ended(drain, wait)
-            persisted = await save(self.control) if drain.outcome is not None else persisted
-        return persisted
-
-    async def _changed(
-        self, backend: Backend, status: int = 200, headers: dict[str, str] | None = None
-    ) -> Response:
-        return self._item(backend, status, await save(self.control), headers=headers)
-
-    def _item(
-        self,
-        backend: Backend,
-        status: int,
-        persisted: bool,
-        drain: Drain | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        view = render.backend(self.control, backend, drain)
-        view.persisted = persisted
-        more = {**self._tag(backend.revision), **self._warning(backend), **(headers or {})}
-        return replies.json(view, status, more)
-
-    def _gone(self, backend: Backend) -> Response:
-        return replies.nothing(204, self._warning(backend))
-
-    def _tag(self, revision: int) -> dict[str, str]:
-        return {"ETag": conditions.etag(revision)}
-
-    def _warning(self, backend: Backend) -> dict[str, str]:
-        """To take out the last one is allowed, but nobody should do so without knowing."""
-        pool = self.registry.pools[backend.pool]
-        if any(each.admin_state is AdminState.READY and each.spec.weight for each in pool.backends):
-            return {}
-        return {"Lb-Warning": f"pool {pool.name} has no backend that takes requests"}
-
-
-def _server(ask: Ask) -> tuple[str, ...]:
-    """The address on which the request came in."""
-    server: Any = ask.request.scope.get("server")
-    if server is None or server[1] is None:
-        return ()
-    host, port = server
-    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}",)
-
-
-async def ended(drain: Drain, seconds: float) -> None:
-    """Wait for the end of a drain, but no longer than this. The drain does not notice who waits."""
-    event = trio.Event()
-    drain.when_ended(event.set)
-    with trio.move_on_after(seconds):
-        await event.wait()
-
-
-async def save(control: Control) -> bool:
-    """Write the change down, even for a client that has left; whether there is a file to write it to."""
-    try:
-        with trio.fail_after(SAVE_SECONDS, shield=True):
-            return await control.save()
-    except (OSError, trio.TooSlowError) as exc:
-        why = exc if isinstance(exc, OSError) else "it took too long"
-        detail = f"The change holds in memory; the state file could not be written: {why}"
-        raise Problem("not-persisted", detail) from exc

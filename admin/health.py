@@ -77,5 +77,8 @@ def _is_used(control: Control, pool: Pool) -> bool:
 
 
 def _can_serve(pool: Pool) -> bool:
-    """A pool at its caps serves its queue: that is load, and no reason to move it to somebody else."""
-    return any(backend.why_not() is None or backend.is_worth_waiting_for for backend in pool.backends)
+    """A pool at its caps serves its queue: that is load, and no reason to move it to somebody else.
+
+    Nor is a panic, for the pool then uses all that are ready. But whose first probe is still out may be down.
+    """
+    return any(backend.is_open for backend in pool.backends)

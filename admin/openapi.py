@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -22,6 +23,8 @@ def document(operations: Sequence[Operation], version: str) -> Json:
     """OpenAPI 3.1 for these operations."""
     types = {kind for each in operations for kind in (*each.answers.values(), each.fields) if _is_type(kind)}
     _, components = msgspec.json.schema_components(sorted({*types, Report}, key=repr), ref_template=REF)
+    for component in components.values():
+        component["description"] = cleandoc(component.get("description", ""))
     paths: dict[str, Json] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)

@@ -4,7 +4,7 @@ The router, the check for unknown parameters, /openapi.json and the cheat sheet 
 operations, so none of them can know less than the others. An `Ask` is one request to one of them.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,8 @@ T = TypeVar("T")
 FORM = "application/x-www-form-urlencoded"
 JSON_TYPES = frozenset({"application/json", "application/merge-patch+json"})
 FORM_FIELDS = 200
+MAX_HINTS = 20
+"""Nobody reads more of them, and to look for what was meant takes 20 us a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,12 @@ class Ask:
 
     def __post_init__(self) -> None:
         given = self.request.args.to_dict(flat=False)
-        mistakes = [_unknown(name, self._known()) for name in given if name not in self._known()]
+        hints = Hints()
+        mistakes = [
+            Mistake(parameter=name, detail="unknown parameter", hint=hints(name, self._known()))
+            for name in given
+            if name not in self._known()
+        ]
         repeated = [name for name, values in given.items() if len(values) > 1]
         mistakes += [Mistake(parameter=name, detail="given more than once") for name in repeated]
         if mistakes:
@@ -114,18 +121,29 @@ class Ask:
     async def take_posted_parameters(self) -> None:
         """Parameters from the body, as `curl -d wait=30s` sends them; those of the query win."""
         fields = (await self.body()).fields()
-        unknown = [name for name in fields if name not in self._known()]
-        if unknown:
-            raise invalid(*(unknown_field(f"#/{escaped(name)}", name, self._known()) for name in unknown))
+        if mistakes := unknown_fields("#", fields, self._known(), Hints()):
+            raise invalid(*mistakes)
         self.values = {**fields, **self.values}
 
 
-def unknown_field(pointer: str, name: str, known: list[str]) -> Mistake:
-    return Mistake(pointer=pointer, detail="unknown field", hint=did_you_mean(name, known))
+class Hints:
+    """What was probably meant by unknown words: for the first MAX_HINTS of a request, then None."""
+
+    def __init__(self) -> None:
+        self._left = MAX_HINTS
+
+    def __call__(self, word: str, known: list[str]) -> str | None:
+        self._left -= 1
+        return did_you_mean(word, known) if self._left >= 0 else None
 
 
-def _unknown(name: str, known: list[str]) -> Mistake:
-    return Mistake(parameter=name, detail="unknown parameter", hint=did_you_mean(name, known))
+def unknown_fields(at: str, names: Iterable[str], known: list[str], hints: Hints) -> list[Mistake]:
+    """A mistake for each of the names that is none of these; `at` is the pointer of what they stand in."""
+    return [
+        Mistake(pointer=f"{at}/{escaped(name)}", detail="unknown field", hint=hints(name, known))
+        for name in names
+        if name not in known
+    ]
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -1,14 +1,15 @@
 """The parameters of the API, each with the reader that judges it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from math import inf
 from typing import TypeVar
 
 from admin.operation import Parameter, did_you_mean
-from lb.config import parse_duration
+from lb.core.backend import STATES
 from lb.core.drain import Then
+from lb.rules import parse_duration
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -18,15 +19,6 @@ MAX_WAIT = 600.0
 MAX_DRAIN = 7 * 86400.0
 
 NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
-
-
-class BackendState(StrEnum):
-    """What a backend can be filtered by: what the operator wished, and how far it got."""
-
-    READY = "ready"
-    DRAINING = "draining"
-    DRAINED = "drained"
-    MAINTENANCE = "maintenance"
 
 
 class Until(StrEnum):
@@ -55,16 +47,21 @@ def seconds(most: float = inf) -> Callable[[object], float]:
     return read
 
 
-def one_of(words: type[E]) -> Callable[[object], E]:
+def word(known: Sequence[str]) -> Callable[[object], str]:
     """A reader of one of these words."""
-    known: list[str] = [word.value for word in words]
 
-    def read(value: object) -> E:
-        if value not in known:
-            raise ValueError(f"expected one of {', '.join(known)}; {did_you_mean(str(value), known)}")
-        return words(value)
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise ValueError(f"expected one of {', '.join(known)}; {did_you_mean(str(value), [*known])}")
+        return value
 
     return read
+
+
+def one_of(words: type[E]) -> Callable[[object], E]:
+    """A reader of one of these words, as the member that it stands for."""
+    read = word([*words])
+    return lambda value: words(read(value))
 
 
 def boolean(value: object) -> bool:
@@ -83,15 +80,15 @@ def text(value: object) -> str:
     return value
 
 
-def _words(words: Iterable[StrEnum]) -> dict[str, object]:
-    return {"type": "string", "enum": [word.value for word in words]}
+def _words(words: Iterable[str]) -> dict[str, object]:
+    return {"type": "string", "enum": [str(word) for word in words]}
 
 
 DURATION: dict[str, object] = {"type": "string", "examples": ["30s", "500ms", "2m", "1.5"]}
 WORD: dict[str, object] = {"type": "string"}
 
 POOL = Parameter("pool", "only this pool", text, WORD)
-STATE = Parameter("state", "only backends in this state", one_of(BackendState), _words(BackendState))
+STATE = Parameter("state", "only backends in this state", word(STATES), _words(STATES))
 FORMAT = Parameter("format", "`table` for aligned text", one_of(Format), _words(Format))
 UNTIL = Parameter("wait", "answer when this holds, or at the timeout", one_of(Until), _words(Until))
 WAIT_TIMEOUT = Parameter("timeout", "how long to wait (30s)", seconds(MAX_WAIT), DURATION)

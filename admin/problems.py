@@ -64,6 +64,8 @@ KINDS = {
     "http-error": Kind(400, "The request is not valid", "The status says which rule of HTTP it broke."),
 }
 
+MAX_MISTAKES = 100
+
 BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in ("not-persisted", "http-error")}
 
 
@@ -118,7 +120,10 @@ class Problem(Exception):
 
 
 def invalid(*mistakes: Mistake) -> Problem:
-    """422 with these mistakes."""
+    """422 with these mistakes, of which so many are listed as somebody may want to read."""
+    if (more := len(mistakes) - MAX_MISTAKES) > 0:
+        rest = Mistake(pointer="#", detail=f"there are {more} more mistakes")
+        mistakes = (*mistakes[:MAX_MISTAKES], rest)
     return Problem("validation", errors=mistakes)
 
 

@@ -1,4 +1,4 @@
-"""From the registry to JSON: what the API shows of backends, pools and drains.
+"""From the registry to JSON: what the API shows of backends and drains.
 
 Times leave as RFC 3339 UTC, durations as seconds. Everything is read at the moment of asking.
 """
@@ -6,16 +6,19 @@ Times leave as RFC 3339 UTC, durations as seconds. Everything is read at the mom
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
+from typing import Literal
 
 import msgspec
 
 from lb.control import Control
-from lb.core.backend import AdminState, Backend
+from lb.core.backend import FULL_SHARE, AdminState, Backend
 from lb.core.drain import Drain, Outcome
-from lb.core.pool import Pool
+from lb.core.ejection import Outcomes, Standing
+from lb.core.health import Check, Health
 from lb.errors import Reason
 
 CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
+WHY_LENGTH = 60
 
 
 class DrainProgress(msgspec.Struct, kw_only=True):
@@ -31,17 +34,56 @@ class DrainProgress(msgspec.Struct, kw_only=True):
     then: str
 
 
+class CheckView(msgspec.Struct, kw_only=True):
+    """The result of one probe, and when it ended."""
+
+    ok: bool
+    why: str
+    seconds: float
+    at: str
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """What probes say, since when, and the words of the one that turned it; `recent` ends with the newest.
+
+    The verdict is unknown where the pool has no probe.
+    """
+
+    verdict: Literal["up", "down", "checking", "unknown"]
+    since: str | None = None
+    why: str = ""
+    last: CheckView | None = None
+    passes: int = 0
+    fails: int = 0
+    recent: list[bool] = []
+
+
+class OutcomesView(msgspec.Struct, kw_only=True):
+    """What exchanges have shown; `until` is when an ejection ends, `ejections` how many there were."""
+
+    standing: Standing
+    since: str | None
+    why: str
+    until: str | None
+    ejections: int
+
+
 class Status(msgspec.Struct, kw_only=True):
-    """What a backend is doing now, and what it has done since it was added."""
+    """What a backend is doing now, and what it has done since it was added.
+
+    `why_not` is null where it would take a request now; `share` is its weight, or in slow start less.
+    """
 
     state: str
-    health: str = "unknown"
+    why_not: str | None
+    health: HealthView
+    outcomes: OutcomesView
+    share: float
     in_flight: int
     connections: int
     idle_connections: int
     requests_total: int
     failures_total: int
-    last_check: str | None = None
     since: str
     drain: DrainProgress | None
 
@@ -54,6 +96,8 @@ class BackendView(msgspec.Struct, kw_only=True):
     pool: str
     weight: int
     max_in_flight: int | None
+    max_connections: int | None
+    backup: bool
     admin_state: AdminState
     labels: dict[str, str]
     source: str
@@ -79,29 +123,6 @@ class BackendList(msgspec.Struct, kw_only=True):
     persisted: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class Queue(msgspec.Struct, kw_only=True):
-    """Requests that wait because every backend is at its cap."""
-
-    length: int
-    limit: int
-
-
-class PoolView(msgspec.Struct, kw_only=True):
-    """One pool and the ids of its backends."""
-
-    name: str
-    policy: str
-    totals: Totals
-    queue: Queue
-    backends: list[str]
-
-
-class PoolList(msgspec.Struct, kw_only=True):
-    """Every pool."""
-
-    items: list[PoolView]
-
-
 def timestamp(seconds: float) -> str:
     """RFC 3339 of seconds since 1970."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -116,6 +137,8 @@ def backend(control: Control, backend: Backend, drain: Drain | None = None) -> B
         pool=backend.pool,
         weight=spec.weight,
         max_in_flight=spec.max_in_flight,
+        max_connections=spec.max_connections,
+        backup=spec.backup,
         admin_state=backend.admin_state,
         labels=spec.labels,
         source=backend.source,
@@ -127,21 +150,17 @@ def backend(control: Control, backend: Backend, drain: Drain | None = None) -> B
 def backends(control: Control, shown: Sequence[Backend]) -> BackendList:
     """These backends with their totals."""
     items = [backend(control, each) for each in shown]
-    return BackendList(items=items, totals=_totals(shown), revision=control.registry.revision)
+    return BackendList(items=items, totals=totals(shown), revision=control.registry.revision)
 
 
-def pool(pool: Pool) -> PoolView:
-    """The pool as it is."""
-    return PoolView(
-        name=pool.name,
-        policy=pool.policy_name,
-        totals=_totals(pool.backends),
-        queue=Queue(length=pool.waiting, limit=pool.queue_limit),
-        backends=[each.id for each in pool.backends],
-    )
+def short_why(backend: Backend) -> str:
+    """Why it takes no request, or only some: what `state` does not say already."""
+    why = backend.why_not() or backend.why_unfit() or ""
+    why = why.removeprefix(f"{backend.state}: ")
+    return "" if why in set(AdminState) | {backend.state} else why[:WHY_LENGTH]
 
 
-def _totals(shown: Sequence[Backend]) -> Totals:
+def totals(shown: Sequence[Backend]) -> Totals:
     return Totals(
         backends=len(shown),
         available=sum(each.why_not() is None for each in shown),
@@ -153,6 +172,10 @@ def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
     failures = sum(count for reason, count in backend.failures.items() if reason not in CLIENTS_DOING)
     return Status(
         state=backend.state,
+        why_not=backend.why_not(),
+        health=_health(control, backend.health),
+        outcomes=_outcomes(control, backend.outcomes),
+        share=backend.share / FULL_SHARE,
         in_flight=backend.in_flight,
         connections=backend.connections,
         idle_connections=backend.idle_connections,
@@ -160,6 +183,37 @@ def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
         failures_total=failures,
         since=timestamp(control.wall(backend.since)),
         drain=None if drain is None else _progress(control, backend, drain),
+    )
+
+
+def _health(control: Control, health: Health | None) -> HealthView:
+    if health is None:
+        return HealthView(verdict="unknown", why="the pool has no probe")
+    return HealthView(
+        verdict=health.verdict.value,
+        since=timestamp(control.wall(health.since)),
+        why=health.why,
+        last=None if health.last is None else check(control, health.last),
+        passes=health.passes,
+        fails=health.fails,
+        recent=list(health.recent),
+    )
+
+
+def check(control: Control, check: Check) -> CheckView:
+    """The result of a probe."""
+    at = timestamp(control.wall(check.at))
+    return CheckView(ok=check.ok, why=check.why, seconds=round(check.seconds, 6), at=at)
+
+
+def _outcomes(control: Control, outcomes: Outcomes) -> OutcomesView:
+    is_ejected = outcomes.standing is Standing.EJECTED
+    return OutcomesView(
+        standing=outcomes.standing,
+        since=timestamp(control.wall(outcomes.since)) if outcomes.since else None,
+        why=outcomes.why,
+        until=timestamp(control.wall(outcomes.until)) if is_ejected else None,
+        ejections=outcomes.ejections.total(),
     )
 
 

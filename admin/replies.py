@@ -32,10 +32,15 @@ def nothing(status: int, headers: Mapping[str, str] | None = None) -> Response:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under each other: numbers to the right, the rest to the left."""
-    lines = [list(head), *([str(cell) for cell in row] for row in rows)]
+    lines = [list(head), *([_printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     numeric = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
     return "".join(_line(line, widths, numeric) for line in lines)
+
+
+def _printable(text: str) -> str:
+    """What a backend said may stand in a cell, and must not break the line or steer the terminal."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:

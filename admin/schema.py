@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from admin.operation import did_you_mean, escaped, unknown_field
-from admin.problems import Mistake, Problem, invalid
+from admin.operation import Hints, did_you_mean, unknown_fields
+from admin.problems import Mistake, invalid
 from lb.core.backend import AdminState, BackendSpec
 
 LABEL = "labels."
+CAPS = frozenset({"max_in_flight", "max_connections"})
 
 
 class BackendFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,8 @@ class BackendFields(msgspec.Struct, frozen=True, kw_only=True):
     pool: str = "default"
     weight: int = 1
     max_in_flight: int | None = None
+    max_connections: int | None = None
+    backup: bool = False
     labels: dict[str, str] = {}
     admin_state: AdminState = AdminState.READY
 
@@ -36,6 +39,8 @@ class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     pool: str | None = None
     weight: int | None = None
     max_in_flight: int | None = None
+    max_connections: int | None = None
+    backup: bool | None = None
     labels: dict[str, str | None] | None = None
     admin_state: AdminState | None = None
 
@@ -63,14 +68,21 @@ class Wish(NamedTuple):
     at: str
 
 
-def wish(fields: Mapping[str, object], *, is_form: bool = False, at: str = "#") -> Wish:
+def wish(fields: Mapping[str, object], *, is_form: bool = False) -> Wish:
     """The wish in these fields; one `Problem` with every mistake in them otherwise."""
+    mistakes: list[Mistake] = []
+    made = _wish(fields, "#", mistakes, Hints(), is_form)
+    if made is None:
+        raise invalid(*mistakes)
+    return made
+
+
+def _wish(
+    fields: Mapping[str, object], at: str, noted: list[Mistake], hints: Hints, is_form: bool = False
+) -> Wish | None:
+    """The wish, or None where there is a mistake in it; all of them are `noted`."""
     fields = _with_labels(fields) if is_form else fields
-    mistakes = [
-        unknown_field(f"{at}/{escaped(name)}", name, KNOWN)
-        for name in fields
-        if name not in HINTS and name not in READ_ONLY
-    ]
+    mistakes = unknown_fields(at, [name for name in fields if name not in READ_ONLY], KNOWN, hints)
     values: dict[str, Any] = {}
     for name in HINTS.keys() & fields.keys():
         try:
@@ -79,7 +91,8 @@ def wish(fields: Mapping[str, object], *, is_form: bool = False, at: str = "#") 
             mistakes.append(_mistyped(f"{at}/{name}", name, str(exc)))
     spec = _spec(values, "url" in fields, at, mistakes)
     if mistakes or spec is None:
-        raise invalid(*sorted(mistakes, key=lambda mistake: mistake.pointer or ""))
+        noted += sorted(mistakes, key=lambda mistake: mistake.pointer or "")
+        return None
     return Wish(spec, values.get("pool"), values.get("admin_state"), at)
 
 
@@ -89,16 +102,17 @@ def wishes(body: object) -> list[Wish]:
     result: list[Wish] = []
     mistakes: list[Mistake] = []
     seen: set[str] = set()
+    hints = Hints()
     for index, fields in enumerate(items):
-        try:
-            if not isinstance(fields, dict):
-                raise invalid(Mistake(pointer=f"{at}/{index}", detail="expected an object"))
-            result.append(made := wish(fields, at=f"{at}/{index}"))
+        if not isinstance(fields, dict):
+            mistakes.append(Mistake(pointer=f"{at}/{index}", detail="expected an object"))
+        elif (made := _wish(fields, f"{at}/{index}", mistakes, hints)) is not None:
+            result.append(made)
             if made.spec.id in seen:
-                raise invalid(Mistake(pointer=f"{at}/{index}/id", detail=f"{made.spec.id!r} is there twice"))
+                mistakes.append(
+                    Mistake(pointer=f"{at}/{index}/id", detail=f"{made.spec.id!r} is there twice")
+                )
             seen.add(made.spec.id)
-        except Problem as exc:
-            mistakes += exc.errors
     if mistakes:
         raise invalid(*mistakes)
     return result
@@ -127,8 +141,8 @@ def _items(body: object) -> tuple[list[object], str]:
         return body, "#"
     if not isinstance(body, dict):
         raise invalid(Mistake(pointer="#", detail="expected a list of backends, or an object with `items`"))
-    unknown = [name for name in body if name not in POOL_KNOWN and name not in POOL_READ_ONLY]
-    mistakes = [unknown_field(f"#/{escaped(name)}", name, POOL_KNOWN) for name in unknown]
+    given = [name for name in body if name not in POOL_READ_ONLY]
+    mistakes = unknown_fields("#", given, POOL_KNOWN, Hints())
     if not isinstance(body.get("items"), list):
         mistakes.append(Mistake(pointer="#/items", detail="expected a list of backends"))
     if mistakes:
@@ -144,7 +158,7 @@ def _with_labels(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _value(name: str, value: object, is_form: bool) -> object:
-    if is_form and name == "max_in_flight" and value == "":
+    if is_form and name in CAPS and value == "":
         return None
     return msgspec.convert(value, HINTS[name], strict=not is_form)
 

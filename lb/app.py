@@ -7,8 +7,9 @@
                           ├─ readiness      watches all sockets, and wakes who waits for one
                           ├─ deadlines      ends a connection's wait at its instant
                           ├─ names          resolves the names of backends
+                          ├─ probes         one task for each backend with active checks
                           ├─ janitor        closes what clients and time have left behind
-                          ├─ drains         cuts what is left of a drain at its deadline
+                          ├─ time           ends drains and ejections at their deadline, lets weights grow
                           ├─ state          saves what a drain ended in
                           ├─ pulse          how late the event loop is
                           ├─ access log     writes what exchanges have left in its buffer
@@ -20,10 +21,11 @@ Stopping is a sequence: readiness is lost, listeners close, idle client connecti
 
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
+from random import random
 from typing import Protocol
 
 import structlog
@@ -33,19 +35,26 @@ from lb import state
 from lb.accesslog import AccessLog
 from lb.config import Config, parse_address
 from lb.control import Control
-from lb.core.backend import Backend, BackendSpec
-from lb.core.registry import Event, Registry
-from lb.errors import LBError
+from lb.core.backend import Backend
+from lb.core.registry import Event, PoolEvent, Registry
+from lb.errors import ConfigError, LBError
 from lb.metrics import Metrics
+from lb.probe import Probes
 from lb.proxy.context import Context
 from lb.proxy.idle import Connections
 from lb.proxy.listen import Listener, open_listeners
 from lb.proxy.names import Names
 from lb.proxy.readiness import Readiness
 from lb.proxy.server import Server
+from lb.reader import join
+from lb.secrets import Secrets
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+"""After a line about a policy of somebody's own that failed; what follows is only counted."""
+TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
+"""Events that are logged as warnings."""
 
 log = structlog.get_logger()
 
@@ -63,18 +72,19 @@ class Balancer:
 
     def __init__(self, config: Config, access_log: AccessLog | None = None) -> None:
         self.config = config
-        self.registry = Registry(trio.current_time)
+        self.registry = Registry(trio.current_time, random, Secrets().read)
         self.metrics = Metrics()
         self.cut = 0
-        self._configured = _configured(config)
+        self._quiet_until = 0.0
         self._saving = trio.Lock()
-        self._drains_changed = trio.Event()
+        self._times_changed = trio.Event()
         self._ended_by_itself = trio.Event()
         self._access_log = access_log
         self._stop = trio.Event()
         self._fill_registry()
         names = self._names = Names(self.registry)
         readiness = self._readiness = Readiness()
+        self._probes = Probes(self.registry, names)
         observers = [] if access_log is None else [access_log.finished]
         self._connections = Connections(self.registry, names, readiness, config.timeouts.connect)
         self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
@@ -83,6 +93,7 @@ class Balancer:
             registry=self.registry,
             metrics=self.metrics,
             save=self.save,
+            check=self._probes.check,
             wall=wall_clock(),
             started=trio.current_time(),
         )
@@ -90,21 +101,32 @@ class Balancer:
     def _fill_registry(self) -> None:
         """The configured pools and backends, then what operators had changed at runtime."""
         for name, pool in self.config.pools.items():
-            self.registry.add_pool(name, pool.policy, pool.queue)
+            try:
+                self.registry.add_pool(name, pool.settings)
+            except ValueError as exc:
+                raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
             for spec in pool.backends:
                 self.registry.add(spec, name, source="config")
         if self.config.state and (changes := state.load(self.config.state)) is not None:
             for sentence in state.apply(changes, self.registry):
                 log.warning("state file", overtaken=sentence)
-        self.registry.subscribe(self._on_event)
+        self.registry.subscribe(self._on_event, self._on_pool_event)
 
     def _on_event(self, event: Event) -> None:
-        self._drains_changed.set()
+        self._times_changed.set()
         if event.kind in ("drained", "removed"):
             self._ended_by_itself.set()
-        log.info(
-            f"backend {event.kind}", backend=event.backend.id, pool=event.backend.pool, detail=event.detail
-        )
+        tell = log.warning if event.kind in TROUBLE else log.info
+        tell(f"backend {event.kind}", backend=event.backend.id, pool=event.backend.pool, detail=event.detail)
+
+    def _on_pool_event(self, event: PoolEvent) -> None:
+        self._times_changed.set()
+        if event.kind == "policy failed":
+            if trio.current_time() < self._quiet_until:  # it may fail for each request
+                return
+            self._quiet_until = trio.current_time() + QUIET_SECONDS
+        tell = log.warning if event.kind in TROUBLE else log.info
+        tell(f"pool {event.kind}", pool=event.pool.name, detail=event.detail)
 
     async def save(self) -> bool:
         """Write what operators changed to the state file; False where none is configured."""
@@ -112,7 +134,7 @@ class Balancer:
         if not path:
             return False
         async with self._saving:
-            changes = state.changes(self._configured, self.registry)
+            changes = state.changes(self.config.pools, self.registry)
             await trio.to_thread.run_sync(state.save, path, changes)
         return True
 
@@ -151,8 +173,8 @@ class Balancer:
         self.cut = server.cut
 
     def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:
-        keepers = (self._context.deadlines.run, self._keep_drains, self._keep_state, self._pulse)
-        return self._readiness.run, self._names.run, server.look_after, *keepers
+        keepers = (self._context.deadlines.run, self._keep_time, self._keep_state, self._pulse)
+        return self._readiness.run, self._names.run, self._probes.run, server.look_after, *keepers
 
     async def _open_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []
@@ -189,13 +211,13 @@ class Balancer:
             over.set()
             services.cancel_scope.deadline = trio.current_time() + SERVICES_END_SECONDS
 
-    async def _keep_drains(self) -> None:
-        """Cut what is left of a drain when its time has come."""
+    async def _keep_time(self) -> None:
+        """Do what is due in the registry when its time has come."""
         while True:
-            self._drains_changed = trio.Event()
+            self._times_changed = trio.Event()
             deadline = self.registry.expire(trio.current_time())
             with trio.move_on_at(inf if deadline is None else deadline):
-                await self._drains_changed.wait()
+                await self._times_changed.wait()
 
     async def _keep_state(self) -> None:
         """Save what changed without a request that would: a drain that ended, and what it ended in."""
@@ -230,10 +252,6 @@ class Balancer:
             due = trio.current_time() + PULSE_SECONDS
             await trio.sleep_until(due)
             self.metrics.loop_lag(trio.current_time() - due)
-
-
-def _configured(config: Config) -> Mapping[str, Sequence[BackendSpec]]:
-    return {name: pool.backends for name, pool in config.pools.items()}
 
 
 def wall_clock() -> Callable[[float], float]:

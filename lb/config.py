@@ -20,22 +20,16 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from lb.core.backend import HOST, ID, BackendSpec
-from lb.core.policy import POLICIES
+from lb.core.settings import PoolSettings
 from lb.errors import ConfigError
 from lb.reader import Reader, did_you_mean, join
+from lb.rules import Count, Seconds, Size, Token, parse_size
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)
 TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
 MANY = 1_000_000
-LONGEST_SECONDS = 1e9
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", re.ASCII)
-DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?) ?(B|kB|KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
-SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-SIZE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 ROUTE_PATH = re.compile(r"/[^\s?#]*", re.ASCII)
 TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
@@ -77,55 +71,6 @@ def parse_address(text: str) -> Address:
     raise ValueError(f"{text!r} is not HOST:PORT, :PORT, [IPV6]:PORT, fd://N or unix:PATH")
 
 
-def parse_duration(value: object) -> float:
-    """Seconds from "500ms", "30s", "5m", "1h" or a number of seconds, 0 to 1e9; ValueError otherwise."""
-    seconds: object = value
-    if isinstance(value, str) and (match := DURATION.fullmatch(value)):
-        seconds = float(match[1]) * DURATION_UNITS[match[2]]
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f'expected a duration such as "500ms", "30s" or seconds, got {value!r}')
-    if not 0 <= seconds <= LONGEST_SECONDS:
-        raise ValueError(f"{value!r} is not between 0 s and {LONGEST_SECONDS:.0e} s")
-    return float(seconds)
-
-
-def parse_size(value: object) -> int:
-    """Bytes from "64KiB", "1MiB", "10MB" or a number of bytes, 0 or more; ValueError otherwise."""
-    size: object = value
-    if isinstance(value, str) and (match := SIZE.fullmatch(value)):
-        size = int(float(match[1]) * SIZE_UNITS[match[2]])
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise ValueError(f'expected a size such as "64KiB", "10MB" or bytes, got {value!r}')
-    if size < 0:
-        raise ValueError(f"{value!r} is less than nothing")
-    return size
-
-
-def _positive_duration(value: object) -> float:
-    seconds = parse_duration(value)
-    if seconds == 0:
-        raise ValueError(f"{value!r} is not more than 0 s")
-    return seconds
-
-
-def _positive_size(value: object) -> int:
-    if (size := parse_size(value)) == 0:
-        raise ValueError(f"{value!r} is not 1 byte or more")
-    return size
-
-
-def _positive(value: object) -> int:
-    if (count := msgspec.convert(value, int)) < 1:
-        raise ValueError(f"{count} is not 1 or more")
-    return count
-
-
-def _not_negative(value: object) -> int:
-    if (count := msgspec.convert(value, int)) < 0:
-        raise ValueError(f"{count} is not 0 or more")
-    return count
-
-
 def _address(value: object) -> str:
     text = msgspec.convert(value, str)
     parse_address(text)
@@ -138,20 +83,6 @@ def _network(value: object) -> str:
         return str(ip_network(text))
     except ValueError as exc:
         raise ValueError(f"{exc}; expected a network such as 10.0.0.0/8 or an address") from None
-
-
-def _policy(value: object) -> str:
-    name = msgspec.convert(value, str)
-    if name not in POLICIES:
-        raise ValueError(f"there is no policy {name!r}{did_you_mean(name, POLICIES)}")
-    return name
-
-
-def _token(value: object) -> str:
-    text = msgspec.convert(value, str)
-    if not TOKEN.fullmatch(text):
-        raise ValueError(f"{text!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
-    return text
 
 
 def _route_host(value: object) -> str:
@@ -168,9 +99,6 @@ def _route_path(value: object) -> str:
     return text.rstrip("/") or "/"
 
 
-Seconds = Annotated[float, _positive_duration]
-Size = Annotated[int, _positive_size]
-Count = Annotated[int, _positive]
 Listen = Annotated[str, _address]
 
 
@@ -213,12 +141,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_connection: Count = 1000
 
 
-class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One pool at the start; `queue` is how many requests may wait when every backend is at its cap."""
+class PoolConfig(PoolSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One pool at the start: its settings and its backends."""
 
-    policy: Annotated[str, _policy] = "round_robin"
-    queue: Annotated[int, _not_negative] = 1024
     backends: tuple[BackendSpec, ...] = ()
+
+    @property
+    def settings(self) -> PoolSettings:
+        """The part that may be changed at runtime."""
+        return PoolSettings(**{name: getattr(self, name) for name in PoolSettings.__struct_fields__})
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,7 +198,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
     trusted_proxies: tuple[Annotated[str, _network], ...] = ()
     forwarded: bool = False
-    via: Annotated[str, _token] = "lb"
+    via: Token = "lb"
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     pools: dict[str, PoolConfig] = msgspec.field(default_factory=lambda: {DEFAULT_POOL: PoolConfig()})

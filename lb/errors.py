@@ -124,6 +124,7 @@ class ResponseTimeout(BackendError):
 
     status = 504
     reason = Reason.HTTP_RESPONSE_TIMEOUT
+    retry = Retry.IF_IDEMPOTENT
     too_slow = "the backend did not answer in time"
 
 
@@ -145,6 +146,13 @@ class UpgradeFailed(BadResponse):
     """The backend switched to a protocol that the client had not asked for."""
 
     reason = Reason.HTTP_UPGRADE_FAILED
+
+
+class AnswerRefused(BackendError):
+    """The status of the answer is one after which the pool's settings want another attempt."""
+
+    reason = Reason.DESTINATION_UNAVAILABLE
+    retry = Retry.IF_IDEMPOTENT
 
 
 class ResponseIncomplete(BackendError):

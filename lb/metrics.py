@@ -109,7 +109,7 @@ class Metrics:
         """An attempt counts once: by the code that the backend answered, or by the reason that it failed."""
         backend = attempt.backend
         if attempt.reason is None:
-            backend.codes[exchange.status or NO_ANSWER] += 1
+            backend.codes[NO_ANSWER if attempt.is_beaten else exchange.status or NO_ANSWER] += 1
         else:
             backend.failures[attempt.reason] += 1
         if attempt.first_byte is not None:

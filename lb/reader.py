@@ -89,6 +89,20 @@ class Reader:
         self.mistakes.append(f"{path}: {mistake}")
 
 
+def told(struct: msgspec.Struct) -> dict[str, object]:
+    """The tables that this struct would be read from; what is None is not said."""
+    tables = cast("dict[str, object]", msgspec.to_builtins(struct))
+    return _without_none(tables)
+
+
+def _without_none(table: Mapping[str, object]) -> dict[str, object]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
+
+
 def _expected(kind: type[T], value: object) -> T:
     if not isinstance(value, kind):
         raise ValueError(f"expected {IN_WORDS[kind]}, got {_in_words(value)}")

@@ -9,29 +9,37 @@ A file that is not ours, not whole or newer than we are is never written over: w
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from lb.config import PoolConfig
 from lb.core.backend import AdminState, Backend, BackendSpec
 from lb.core.drain import Outcome, Then
+from lb.core.pool import Pool
 from lb.core.registry import Conflict, Registry
+from lb.core.settings import PoolSettings
 from lb.errors import ConfigError
+from lb.reader import Reader, told
 
 FORMAT = "trio-lb state"
 VERSION = 1
 
 
 class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How one pool differs from its configuration; `admin_state` holds those that are not ready, by id."""
+    """How one pool differs from its configuration; `admin_state` holds those that are not ready, by id.
+
+    `settings` are all of the pool's, where one of them was changed.
+    """
 
     added: tuple[BackendSpec, ...] = ()
     changed: tuple[BackendSpec, ...] = ()
     removed: tuple[str, ...] = ()
     admin_state: dict[str, Literal["draining", "maintenance"]] = {}
+    settings: PoolSettings | None = None
 
 
 Changes = dict[str, PoolChanges]
@@ -46,26 +54,27 @@ class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     pools: Changes
 
 
-def changes(configured: Mapping[str, Sequence[BackendSpec]], registry: Registry) -> Changes:
-    """What differs between these specs (each `checked`) by pool and what the registry holds now.
+def changes(configured: Mapping[str, PoolConfig], registry: Registry) -> Changes:
+    """What differs between these pools (each spec `checked`) and what the registry holds now.
 
     A backend that a drain is about to remove counts as removed, for after a restart nothing runs on it.
     """
     found = {
-        name: _pool_changes({spec.id: spec for spec in configured.get(name, ())}, pool.backends)
-        for name, pool in registry.pools.items()
+        name: _pool_changes(configured.get(name, PoolConfig()), pool) for name, pool in registry.pools.items()
     }
     return {name: change for name, change in found.items() if change != PoolChanges()}
 
 
-def _pool_changes(configured: Mapping[str, BackendSpec], backends: Sequence[Backend]) -> PoolChanges:
-    staying = {backend.id: backend for backend in backends if _drained_to(backend) is not Then.REMOVE}
+def _pool_changes(config: PoolConfig, pool: Pool) -> PoolChanges:
+    configured = {spec.id: spec for spec in config.backends}
+    staying = {backend.id: backend for backend in pool.backends if _drained_to(backend) is not Then.REMOVE}
     specs = [backend.spec for backend in staying.values()]
     return PoolChanges(
         added=tuple(spec for spec in specs if spec.id not in configured),
         changed=tuple(spec for spec in specs if spec.id in configured and spec != configured[spec.id]),
         removed=tuple(id for id in configured if id not in staying),
         admin_state={id: wish for id, backend in staying.items() if (wish := _wish(backend)) is not None},
+        settings=None if pool.settings == config.settings else pool.settings,
     )
 
 
@@ -94,6 +103,7 @@ def apply(changes: Changes, registry: Registry) -> list[str]:
     for name, change in known.items():
         _remove(name, change, registry)
     for name, change in known.items():
+        overtaken += _configure(name, change, registry)
         overtaken += _put(name, change, registry)
     for name, change in known.items():
         _set_wishes(name, change, registry)
@@ -105,6 +115,14 @@ def _remove(name: str, change: PoolChanges, registry: Registry) -> None:
         backend = registry.backends.get(id)
         if backend is not None and backend.pool == name:
             registry.remove(backend)
+
+
+def _configure(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
+    try:
+        if change.settings is not None:
+            registry.configure(registry.pool(name), change.settings)
+    except (ValueError, ConfigError) as exc:
+        yield f"the settings of pool {name!r} are of no use any more: {exc}"
 
 
 def _put(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
@@ -202,12 +220,22 @@ def _changes_in(data: bytes) -> Changes:
     return _checked(raw)
 
 
+def _check(settings: PoolSettings) -> None:
+    """ValueError with every mistake where a setting breaks a rule that the configuration obeys."""
+    reader = Reader()
+    reader.struct(PoolSettings, told(settings), "settings")
+    if reader.mistakes:
+        raise ValueError("; ".join(reader.mistakes))
+
+
 def _checked(raw: object) -> Changes:
     try:
         pools = msgspec.convert(raw, StateFile).pools
         for change in pools.values():
             for spec in (*change.added, *change.changed):
                 spec.checked()
+            if change.settings is not None:
+                _check(change.settings)
     except (msgspec.ValidationError, ValueError) as exc:
         raise ValueError(f"is invalid: {exc}") from exc
     return pools

@@ -25,11 +25,10 @@ from lb.config import (
     overlay,
     parse,
     parse_address,
-    parse_duration,
-    parse_size,
 )
 from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
+from lb.rules import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from pathlib import Path

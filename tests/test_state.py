@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lb.config import PoolConfig
 from lb.core.backend import AdminState, BackendSpec
 from lb.core.drain import Then
 from lb.core.registry import Registry
 from lb.errors import ConfigError
 from lb.state import Changes, PoolChanges, apply, changes, load, save
+from tests.core.scene import registry as make_registry
 
 A, B, C, D = (BackendSpec(id=id, url=f"http://{id}.test:80") for id in "abcd")
 HEAVY_A = msgspec.structs.replace(A, weight=5)
-CONFIGURED = {"default": (A, B), "web": (C,)}
+CONFIGURED = {"default": PoolConfig(backends=(A, B)), "web": PoolConfig(backends=(C,))}
 
 
 class Request:
@@ -27,16 +29,19 @@ class Request:
     def cut(self) -> None: ...
 
 
-def registry_of(configured: dict[str, tuple[BackendSpec, ...]]) -> Registry:
-    registry = Registry(lambda: 0.0)
-    for name, specs in configured.items():
-        registry.add_pool(name)
-        for spec in specs:
+Configured = dict[str, PoolConfig]
+
+
+def registry_of(configured: Configured) -> Registry:
+    registry = make_registry(lambda: 0.0)
+    for name, pool in configured.items():
+        registry.add_pool(name, pool.settings)
+        for spec in pool.backends:
             registry.add(spec, name, "config")
     return registry
 
 
-def restarted(registry: Registry, configured: dict[str, tuple[BackendSpec, ...]] | None = None) -> Registry:
+def restarted(registry: Registry, configured: Configured | None = None) -> Registry:
     """A registry as it is after a restart, maybe with another configuration."""
     data = msgspec.json.encode(changes(CONFIGURED, registry))
     again = registry_of(configured or CONFIGURED)
@@ -126,7 +131,21 @@ class TestEditedConfiguration:
     def test_what_the_file_adds_is_there(self) -> None:
         registry = registry_of(CONFIGURED)
         registry.remove(registry.backend("b"))
-        assert told(restarted(registry, {"default": (A, B, D), "web": (C,)})) == {
+        assert told(
+            restarted(
+                registry,
+                {
+                    "default": PoolConfig(
+                        backends=(
+                            A,
+                            B,
+                            D,
+                        )
+                    ),
+                    "web": PoolConfig(backends=(C,)),
+                },
+            )
+        ) == {
             "default": [(A, "ready"), (D, "ready")],
             "web": [(C, "ready")],
         }
@@ -135,30 +154,30 @@ class TestEditedConfiguration:
         saved: Changes = {
             "default": PoolChanges(changed=(HEAVY_A,), removed=("b",), admin_state={"a": "draining"})
         }
-        registry = registry_of({"default": (), "web": (C,)})
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(C,))})
         assert apply(saved, registry) == ["backend 'a' is not in pool 'default' any more"]
         assert told(registry) == {"default": [], "web": [(C, "ready")]}
 
     def test_a_wish_for_one_that_is_in_another_pool_now_is_overtaken(self) -> None:
         saved: Changes = {"default": PoolChanges(added=(C,), admin_state={C.id: "maintenance"})}
-        registry = registry_of({"default": (), "web": (C,)})
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(C,))})
         assert len(apply(saved, registry)) == 1
         assert told(registry) == {"default": [], "web": [(C, "ready")]}
 
     def test_the_later_word_at_runtime_holds_where_both_speak(self) -> None:
-        registry = registry_of({"default": (A,)})
+        registry = registry_of({"default": PoolConfig(backends=(A,))})
         assert apply({"default": PoolChanges(added=(HEAVY_A,))}, registry) == []
         assert told(registry) == {"default": [(HEAVY_A, "ready")]}
 
     def test_an_id_that_the_file_gave_to_another_pool_is_left_alone(self) -> None:
-        registry = registry_of({"default": (), "web": (A,)})
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(A,))})
         saved: Changes = {"default": PoolChanges(added=(HEAVY_A,), removed=("a",))}
         [sentence] = apply(saved, registry)
         assert "'a' is in pool 'web'" in sentence
         assert told(registry) == {"default": [], "web": [(A, "ready")]}
 
     def test_a_pool_that_is_gone_is_told(self) -> None:
-        registry = registry_of({"default": (A,)})
+        registry = registry_of({"default": PoolConfig(backends=(A,))})
         assert apply({"web": PoolChanges(removed=("a",))}, registry) == ["there is no pool 'web' any more"]
         assert told(registry) == {"default": [(A, "ready")]}
 

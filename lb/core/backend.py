@@ -1,7 +1,9 @@
 """One backend: what the operator said of it, and what is running on it now.
 
-The operator's wish (ready, draining, maintenance) and what the backend can take (its cap) are separate
-facts; *available* is derived from both and never stored.
+The operator's wish (ready, draining, maintenance), what probes say (up, down), what exchanges have shown
+(admitted, ejected, on trial) and what it can take (its cap) are separate facts, each with an owner of its
+own. What follows from them is derived when one of them changes: *open* is all but the cap, which is looked
+at for each request.
 """
 
 import re
@@ -12,7 +14,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from lb.core.histogram import Histogram
+from lb.core.ejection import Outcomes, Standing
+from lb.core.health import Health, Verdict
+from lb.core.histogram import Histogram, Recent
+from lb.core.settings import PoolSettings
 
 if TYPE_CHECKING:
     from lb.core.drain import Drain
@@ -20,6 +25,10 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
 MAX_WEIGHT = 1_000_000
+FULL_SHARE = 100
+"""The share of a backend is its weight times this; in slow start less of it."""
+FIRST_SHARE = 0.1
+RAMP_STEPS = 50
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
@@ -35,13 +44,17 @@ class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What the operator says of a backend: the same in the file, in the API and in the state file.
 
     `url` is `http://host[:port]`, `weight` a share of the requests (0 takes none), `max_in_flight` a hard
-    cap or None, `labels` free text for people and tools. `checked` makes one with every rule applied.
+    cap or None, and so `max_connections` (one that is lent carries one request, so it caps both). `backup`
+    takes requests only when no other can; `labels` is free text for people and tools. `checked` makes one
+    with every rule applied.
     """
 
     id: str = ""
     url: str
     weight: int = 1
     max_in_flight: int | None = None
+    max_connections: int | None = None
+    backup: bool = False
     labels: dict[str, str] = {}
 
     def checked(self) -> "BackendSpec":
@@ -52,8 +65,10 @@ class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError(f"id: {spec.id!r} may hold letters, digits and . _ ~ - only, 128 at most")
         if not 0 <= spec.weight <= MAX_WEIGHT:
             raise ValueError(f"weight: {spec.weight} is not between 0 and {MAX_WEIGHT}")
-        if spec.max_in_flight is not None and spec.max_in_flight < 1:
-            raise ValueError(f"max_in_flight: {spec.max_in_flight} is not 1 or more")
+        for name in ("max_in_flight", "max_connections"):
+            cap: int | None = getattr(spec, name)
+            if cap is not None and cap < 1:
+                raise ValueError(f"{name}: {cap} is not 1 or more")
         return spec
 
 
@@ -99,6 +114,7 @@ class Backend:
 
     __slots__ = (
         "_admin_state",
+        "_is_trusted_blindly",
         "cap",
         "codes",
         "connections",
@@ -106,23 +122,41 @@ class Backend:
         "connections_reused",
         "drain",
         "failures",
+        "health",
         "host",
         "idle_connections",
         "is_open",
+        "outcomes",
         "pool",
         "port",
+        "ramp_until",
+        "recent",
         "removed",
         "response_start",
         "revision",
         "running",
+        "share",
         "since",
+        "slow_start",
         "source",
         "spec",
         "turn",
     )
 
-    def __init__(self, spec: BackendSpec, pool: str, source: str, now: float) -> None:
+    def __init__(
+        self,
+        spec: BackendSpec,
+        pool: str,
+        source: str,
+        now: float,
+        settings: PoolSettings = PoolSettings(),  # noqa: B008 - it is frozen
+    ) -> None:
         self._admin_state = AdminState.READY
+        self._is_trusted_blindly = False
+        self.health = None if settings.probe is None else Health(settings.probe, now)
+        self.outcomes = Outcomes(settings.ejection)
+        self.slow_start = settings.slow_start
+        self.ramp_until = 0.0
         self.respec(spec)
         self.pool = pool
         self.source = source
@@ -139,17 +173,50 @@ class Backend:
         self.codes: Counter[int] = Counter()
         self.failures: Counter[Reason] = Counter()
         self.response_start = Histogram()
+        self.recent = Recent()
 
     def respec(self, spec: BackendSpec) -> None:
         """Take on other settings; what runs keeps the connection that it has."""
         self.host, self.port = parse_url(spec.url)
         self.spec = spec
-        self.cap = spec.max_in_flight
-        self._derive()
+        self.share = spec.weight * FULL_SHARE
+        self.derive()
 
-    def _derive(self) -> None:
-        """`is_open`: may it have requests at all? Its cap aside, which is looked at for each."""
-        self.is_open = self._admin_state is AdminState.READY and self.spec.weight > 0
+    def resettle(self, settings: PoolSettings, now: float) -> None:
+        """Take on its pool's other settings; verdicts and counts are kept where they still mean something."""
+        if settings.probe is None:
+            self.health = None
+        elif self.health is None:
+            self.health = Health(settings.probe, now)
+        else:
+            self.health.respec(settings.probe, now)
+        self.outcomes.settings = settings.ejection
+        self.slow_start = settings.slow_start
+        self.derive()
+
+    def derive(self) -> None:
+        """`is_open`: may it have requests at all? `cap`: how many at once."""
+        self.is_open = self.is_ready and (self.is_fit or self._is_trusted_blindly)
+        is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
+        caps = self.spec.max_in_flight, self.spec.max_connections, 1 if is_on_trial else None
+        self.cap = min((cap for cap in caps if cap is not None), default=None)
+
+    @property
+    def is_ready(self) -> bool:
+        """It is the operator's wish that it takes requests."""
+        return self._admin_state is AdminState.READY and self.spec.weight > 0
+
+    @property
+    def is_fit(self) -> bool:
+        """Neither probes nor outcomes speak against it."""
+        if self.health is not None and self.health.verdict is not Verdict.UP:
+            return False
+        return self.outcomes.standing is not Standing.EJECTED
+
+    def trust_blindly(self, wish: bool) -> None:
+        """Its pool has too few that are fit, and uses all that are ready (or does so no longer)."""
+        self._is_trusted_blindly = wish
+        self.derive()
 
     @property
     def admin_state(self) -> AdminState:
@@ -158,7 +225,7 @@ class Backend:
     @admin_state.setter
     def admin_state(self, state: AdminState) -> None:
         self._admin_state = state
-        self._derive()
+        self.derive()
 
     @property
     def id(self) -> str:
@@ -174,8 +241,39 @@ class Backend:
 
     @property
     def is_worth_waiting_for(self) -> bool:
-        """Only its cap keeps it from taking a request."""
-        return self.is_full and self.is_open
+        """Only its cap, or that its first probe is still out, keeps it from taking a request."""
+        return (self.is_full and self.is_open) or (self.is_ready and self._is_checking)
+
+    @property
+    def keeps_its_clients(self) -> bool:
+        """It drains, and clients that were on it before may still come (`lb.core.settings.Sticky`)."""
+        drain = self.drain
+        return drain is not None and drain.outcome is None and drain.keeps_clients and not self.is_full
+
+    @property
+    def _is_checking(self) -> bool:
+        return self.health is not None and self.health.verdict is Verdict.CHECKING
+
+    # -- slow start ------------------------------------------------------------------------------------
+
+    def begin_ramp(self, now: float) -> None:
+        """It has become available: its share grows from a tenth to all of it."""
+        if self.slow_start:
+            self.ramp_until = now + self.slow_start
+            self.ramp(now)
+
+    def ramp(self, now: float) -> float | None:
+        """The share of this moment; when it will be another one, or None when it has all of it."""
+        left = self.ramp_until - now
+        full = self.spec.weight * FULL_SHARE
+        if left <= 0 or not self.slow_start:
+            self.ramp_until, self.share = 0.0, full
+            return None
+        part = max(FIRST_SHARE, 1 - left / self.slow_start)
+        self.share = max(1, round(full * part)) if full else 0
+        return min(self.ramp_until, now + self.slow_start / RAMP_STEPS)
+
+    # -- in words --------------------------------------------------------------------------------------
 
     def why_not(self) -> str | None:
         """Why it takes no request now, in words, or None when it is available."""
@@ -183,13 +281,46 @@ class Backend:
             return self.admin_state.value
         if self.spec.weight == 0:
             return "weight 0"
+        if not self.is_open:
+            return self.why_unfit()
         if self.is_full:
-            return f"full {len(self.running)}/{self.spec.max_in_flight}"
+            return f"full {len(self.running)}/{self.cap}"
+        return None
+
+    def why_unfit(self) -> str | None:
+        """What speaks against it, in words, or None where nothing does."""
+        if self.health is not None and self.health.verdict is not Verdict.UP:
+            why = self.health.why
+            return f"{self.health.verdict.value}: {why}" if why else self.health.verdict.value
+        if self.outcomes.standing is Standing.EJECTED:
+            return f"ejected: {self.outcomes.why}"
         return None
 
     @property
     def state(self) -> str:
-        """One word for people: ready, draining, drained or maintenance."""
-        if self.admin_state is AdminState.DRAINING and not self.running:
+        """One word for people; see `STATES`."""
+        is_kept = self.drain is not None and self.drain.keeps_clients
+        if self._admin_state is AdminState.DRAINING and not self.running and not is_kept:
             return "drained"
-        return self.admin_state.value
+        if self._admin_state is not AdminState.READY:
+            return self._admin_state.value
+        if self.health is not None and self.health.verdict is not Verdict.UP:
+            return self.health.verdict.value
+        if self.outcomes.standing is not Standing.ADMITTED:
+            return self.outcomes.standing.value
+        return "warming" if self.ramp_until else "ready"
+
+
+STATES = (
+    "ready",
+    "warming",
+    "checking",
+    "down",
+    "ejected",
+    "trial",
+    "draining",
+    "drained",
+    "maintenance",
+)
+"""Every word that `Backend.state` may be: what the operator wishes comes first, then what probes say, then
+what exchanges have shown, then slow start."""

@@ -13,15 +13,29 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """One try of one exchange on one backend, and who was passed over for it and why."""
+    """One try of one exchange on one backend, and who was passed over for it and why.
 
-    __slots__ = ("backend", "connected", "ended", "first_byte", "passed_over", "reason", "reused", "started")
+    `is_beaten`: another attempt, made beside it, was quicker; its own answer was not waited for.
+    """
+
+    __slots__ = (
+        "backend",
+        "connected",
+        "ended",
+        "first_byte",
+        "is_beaten",
+        "passed_over",
+        "reason",
+        "reused",
+        "started",
+    )
 
     def __init__(self, backend: "Backend", passed_over: "PassedOver", started: float) -> None:
         self.backend = backend
         self.passed_over = passed_over
         self.started = started
         self.reused = False
+        self.is_beaten = False
         self.connected: float | None = None
         self.first_byte: float | None = None
         self.ended: float | None = None

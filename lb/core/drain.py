@@ -25,15 +25,29 @@ class Outcome(StrEnum):
 
 
 class Drain:
-    """The progress of one drain; `started` and `deadline` are on the caller's clock, in seconds."""
+    """The progress of one drain; `started` and `deadline` are on the caller's clock, in seconds.
 
-    __slots__ = ("_waiting", "aborted", "deadline", "ended", "outcome", "started", "started_with", "then")
+    `keeps_clients`: those that a cookie ties to the backend may still come, and it does not end before that.
+    """
+
+    __slots__ = (
+        "_waiting",
+        "aborted",
+        "deadline",
+        "ended",
+        "keeps_clients",
+        "outcome",
+        "started",
+        "started_with",
+        "then",
+    )
 
     def __init__(self, started: float, started_with: int, deadline: float, then: Then) -> None:
         self.started = started
         self.started_with = started_with
         self.deadline = deadline
         self.then = then
+        self.keeps_clients = False
         self.aborted = 0
         self.ended: float | None = None
         self.outcome: Outcome | None = None
@@ -45,6 +59,11 @@ class Drain:
             self._waiting.append(tell)
         else:
             tell()
+
+    @property
+    def half_time(self) -> float:
+        """Until when the backend's own clients may come, if they may."""
+        return (self.started + self.deadline) / 2
 
     def end(self, outcome: Outcome, now: float) -> None:
         self.outcome, self.ended = outcome, now

@@ -6,6 +6,10 @@ from itertools import accumulate
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """OpenTelemetry's buckets for HTTP, with 1 and 2.5 ms before (a proxy lives there) and 30 s behind."""
 
+FEWEST = 20
+"""Of fewer observations no quantile says anything."""
+HALF_SECONDS = 30.0
+
 
 class Histogram:
     """How often each bucket was hit, and the sum of all that was observed, in seconds."""
@@ -25,3 +29,47 @@ class Histogram:
         """(upper bound, count up to it), ending with ("+Inf", all): the shape that Prometheus wants."""
         names = [*map(str, self.bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
+
+    def quantile(self, share: float) -> float | None:
+        """The time within which this share of all was, interpolated in its bucket; None of too few."""
+        count = sum(self.counts)
+        if count < FEWEST:
+            return None
+        wanted, below = share * count, 0
+        for index, here in enumerate(self.counts):
+            if here and below + here >= wanted:
+                return self._within(index, (wanted - below) / here)
+            below += here
+        return self.bounds[-1]
+
+    def _within(self, index: int, part: float) -> float:
+        low = self.bounds[index - 1] if index else 0.0
+        high = self.bounds[min(index, len(self.bounds) - 1)]
+        return low + (high - low) * part
+
+
+class Recent:
+    """What was observed lately: in this half of a minute and in the one before."""
+
+    __slots__ = ("_before", "_now", "_until")
+
+    def __init__(self) -> None:
+        self._before = Histogram()
+        self._now = Histogram()
+        self._until = 0.0
+
+    def observe(self, seconds: float, now: float) -> None:
+        if now >= self._until:
+            self._turn(now)
+        self._now.observe(seconds)
+
+    def quantile(self, share: float, now: float) -> float | None:
+        """As of a `Histogram`, of the half that has more to say."""
+        if now >= self._until:
+            self._turn(now)
+        return self._before.quantile(share) or self._now.quantile(share)
+
+    def _turn(self, now: float) -> None:
+        is_next = now < self._until + HALF_SECONDS
+        self._before, self._now = (self._now if is_next else Histogram()), Histogram()
+        self._until = now + HALF_SECONDS

@@ -1,46 +1,56 @@
-"""The policies: which of the available backends takes the next request.
+"""The policies by name: which of the available backends takes the next request.
 
-A policy sees only candidates that may take the request; who is draining or full is not its business
-(pingora's split). It keeps its position on the backends themselves, so that one that comes or goes
-disturbs nobody else's turn.
+    round_robin     exact shares, in turn                              lb.core.rotation
+    least_requests  the fewest in flight                               lb.core.loads
+    two_choices     the less busy of two by chance                     lb.core.loads
+    ewma            the shortest expected wait                         lb.core.loads
+    random          by chance                                          lb.core.loads
+    hash            the same key to the same backend                   lb.core.hashing
+    module:Class    one of your own                                    lb.core.custom
+
+A pool that is sticky asks the client's cookie first (`lb.core.sticky`).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
-from lb.core.backend import Backend
+from lb.core.asking import Asking, Learns, Policy
+from lb.core.custom import make_own
+from lb.core.hashing import HashPolicy
+from lb.core.loads import Ewma, LeastRequests, Random, TwoChoices
+from lb.core.rotation import RoundRobin
+from lb.core.settings import PoolSettings
+from lb.core.sticky import Sticky
 
+__all__ = ["POLICIES", "Asking", "Learns", "Policy", "make"]
 
-class Policy(Protocol):
-    """Chooses one of the candidates, of which there is always at least one."""
+Number = Callable[[], float]
 
-    def __call__(self, candidates: Sequence[Backend]) -> Backend: ...
-
-
-def round_robin(candidates: Sequence[Backend]) -> Backend:
-    """Smooth weighted round robin, as nginx describes it: weights 5, 1, 1 give a a b a c a a.
-
-    Each candidate gains its weight, the largest is chosen and pays the sum. With n equal weights any n
-    choices in a row go to n backends. O(n), and exact: no chance is in it.
-    """
-    best, total = candidates[0], 0
-    for backend in candidates:
-        weight = backend.spec.weight
-        backend.turn += weight
-        total += weight
-        if backend.turn > best.turn:
-            best = backend
-    best.turn -= total
-    return best
-
-
-def least_requests(candidates: Sequence[Backend]) -> Backend:
-    """The fewest in flight for its weight; round robin among equals, so that an idle pool rotates."""
-    least = min(len(backend.running) / backend.spec.weight for backend in candidates)
-    return round_robin([b for b in candidates if len(b.running) / b.spec.weight == least])
-
-
-POLICIES: dict[str, Callable[[Sequence[Backend]], Backend]] = {
-    "round_robin": round_robin,
-    "least_requests": least_requests,
+POLICIES: dict[str, Callable[[PoolSettings, Number, Number], Policy]] = {
+    "round_robin": lambda _settings, _now, _chance: RoundRobin(),
+    "least_requests": lambda _settings, _now, _chance: LeastRequests(),
+    "two_choices": lambda _settings, _now, chance: TwoChoices(chance),
+    "ewma": lambda _settings, now, _chance: Ewma(now),
+    "hash": lambda settings, _now, _chance: HashPolicy(settings.hash),
+    "random": lambda _settings, _now, chance: Random(chance),
 }
+"""Each is made from the settings, the clock, and chance."""
+
+
+def make(
+    settings: PoolSettings,
+    *,
+    now: Number,
+    chance: Number,
+    key: bytes,
+    tell: Callable[[Exception], None],
+) -> Policy:
+    """The policy of a pool; ValueError, in a sentence, where there is no such policy.
+
+    `chance` gives a number from 0 up to 1, `key` signs cookies, and `tell` hears of every failure of a policy
+    of one's own.
+    """
+    if ":" in settings.policy:
+        policy: Policy = make_own(settings.policy, tell)
+    else:
+        policy = POLICIES[settings.policy](settings, now, chance)
+    return policy if settings.sticky is None else Sticky(settings.sticky, key, policy)

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from math import inf
 
 from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.custom import in_words
 from lb.core.drain import Drain, Outcome, Then
+from lb.core.ejection import Standing
+from lb.core.health import Check, Verdict
 from lb.core.histogram import Histogram
+from lb.core.policy import Policy, make
 from lb.core.pool import Pool
+from lb.core.rotation import hand_over
+from lb.core.settings import PoolSettings
 
 DRAIN_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 
@@ -27,33 +33,97 @@ class Conflict(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened: `added`, `changed`, `ready`, `draining`, `drained`, `maintenance` or `removed`."""
+    """What happened to a backend.
+
+    By an operator: `added`, `changed`, `ready`, `draining`, `drained`, `maintenance`, `removed`. By probes:
+    `up`, `down`. By what exchanges have shown: `ejected`, `trial`, `admitted`.
+    """
 
     kind: str
     backend: Backend
     detail: str = ""
 
 
-class Registry:
-    """All pools and backends. A backend's id is unique over all pools."""
+@dataclass(frozen=True, slots=True)
+class PoolEvent:
+    """What happened to a pool: `configured`, `panic`, `calm`, or `policy failed` (one of somebody's own)."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    kind: str
+    pool: Pool
+    detail: str = ""
+
+
+WISHES = frozenset(("added", "changed", "ready", "draining", "drained", "maintenance", "removed"))
+"""Events after which there is something else to be saved, and a new revision."""
+
+Make = Callable[[PoolSettings, Callable[[Exception], None]], Policy]
+"""Makes the policy of a pool; it is handed whom to tell of a policy of one's own that fails."""
+
+
+class Registry:
+    """All pools and backends. A backend's id is unique over all pools.
+
+    `chance` is a number from 0 up to 1, another one each time; `secret` the key for cookies, by the name of
+    the file that it stands in (None: of no file).
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        chance: Callable[[], float],
+        secret: Callable[[str | None], bytes],
+    ) -> None:
         self.now = now
         self.pools: dict[str, Pool] = {}
         self.backends: dict[str, Backend] = {}
         self.revision = 0
         self.drain_durations: dict[tuple[str, Outcome], Histogram] = {}
+        self._chance = chance
+        self._secret = secret
         self._subscribers: list[Callable[[Event], None]] = []
+        self._pool_subscribers: list[Callable[[PoolEvent], None]] = []
 
-    def subscribe(self, tell: Callable[[Event], None]) -> None:
-        """Call `tell` with every event from now on; it must not raise and must not wait."""
+    def subscribe(
+        self, tell: Callable[[Event], None], pools: Callable[[PoolEvent], None] | None = None
+    ) -> None:
+        """Call `tell` with every event from now on, `pools` with those of pools; neither raises or waits."""
         self._subscribers.append(tell)
+        if pools is not None:
+            self._pool_subscribers.append(pools)
 
-    def add_pool(self, name: str, policy: str = "round_robin", queue_limit: int = 1024) -> Pool:
-        pool = Pool(name, policy, queue_limit)
+    def add_pool(self, name: str, settings: PoolSettings = PoolSettings()) -> Pool:  # noqa: B008 - frozen
+        pool = Pool(name, settings, self._policy(name, settings))
         pool.on_idle = self._went_idle
+        pool.on_flip = self._happened
+        pool.on_panic = lambda begins: self._pool_happened(
+            "panic" if begins else "calm", pool, "too few backends are fit: all that are ready are used"
+        )
         self.pools[name] = pool
         return pool
+
+    def _policy(self, name: str, settings: PoolSettings) -> Policy:
+        """ValueError, in a sentence, where there is no such policy."""
+
+        def failed(error: Exception) -> None:
+            self._pool_happened("policy failed", self.pools[name], in_words(error))
+
+        key = b"" if settings.sticky is None else self._secret(settings.sticky.secret_file)
+        return make(settings, now=self.now, chance=self._chance, key=key, tell=failed)
+
+    def configure(self, pool: Pool, settings: PoolSettings) -> bool:
+        """Other settings from the next request on; False if none differ. ValueError for a useless policy."""
+        if settings == pool.settings:
+            return False
+        names = settings.__struct_fields__
+        changed = [name for name in names if getattr(settings, name) != getattr(pool.settings, name)]
+        is_policy_new = not {"policy", "hash", "sticky"}.isdisjoint(changed)
+        pool.configure(settings, self._policy(pool.name, settings) if is_policy_new else pool.policy)
+        for backend in pool.backends:
+            backend.resettle(settings, self.now())
+        self.revision += 1
+        self._pool_happened("configured", pool, ", ".join(changed))
+        pool.reconsider()
+        return True
 
     def pool(self, name: str) -> Pool:
         try:
@@ -80,9 +150,12 @@ class Registry:
         return there, False
 
     def _enter(self, spec: BackendSpec, into: Pool, source: str) -> Backend:
-        backend = Backend(spec, into.name, source, self.now())
+        backend = Backend(spec, into.name, source, self.now(), into.settings)
         self.backends[backend.id] = backend
         into.backends.append(backend)
+        backend.trust_blindly(into.is_panicking)
+        if source != "config":
+            backend.begin_ramp(self.now())
         self._happened("added", backend, spec.url)
         into.reconsider()
         return backend
@@ -98,9 +171,6 @@ class Registry:
             return False
         changed = [f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(backend.spec, f)]
         backend.respec(spec)
-        if "weight" in changed:
-            for each in self.pools[backend.pool].backends:
-                each.turn = 0  # what it saved up was measured in the old weights
         self._happened("changed", backend, ", ".join(changed))
         self.pools[backend.pool].reconsider()
         return True
@@ -128,9 +198,30 @@ class Registry:
         return leaving
 
     def ready(self, backend: Backend) -> None:
-        """Let it take requests again; a drain that still runs is taken back."""
+        """Let it take requests again; a drain that still runs is taken back, and an ejection forgiven."""
         self._end_drain(backend, Outcome.CANCELLED)
+        self._forgive(backend)
         self._wish(backend, AdminState.READY)
+
+    def _forgive(self, backend: Backend) -> None:
+        """The operator says that it is well; what exchanges have shown before counts no more."""
+        was = backend.outcomes.standing
+        backend.outcomes.clear(self.now())
+        backend.derive()
+        if was is not Standing.ADMITTED:
+            self._happened("admitted", backend, "an operator said that it is ready")
+            self.pools[backend.pool].reconsider()
+
+    def checked(self, backend: Backend, check: Check) -> None:
+        """A probe has ended; if that turns the verdict about its backend, requests come or stay away."""
+        health = backend.health
+        if health is None or not health.observe(check):
+            return
+        backend.derive()
+        if health.verdict is Verdict.UP:
+            backend.begin_ramp(self.now())
+        self._happened(health.verdict.value, backend, check.why)
+        self.pools[backend.pool].reconsider()
 
     def maintenance(self, backend: Backend) -> int:
         """Take it out at once: what runs on it is cut. How many were."""
@@ -147,10 +238,13 @@ class Registry:
         if drain is None or drain.outcome is not None:
             left = 60.0 if timeout is None else timeout
             drain = Drain(now, backend.in_flight, now + left, then or Then.KEEP)
+            drain.keeps_clients = self.pools[backend.pool].settings.sticky is not None and left > 0
             backend.drain = drain
-            self._wish(backend, AdminState.DRAINING, f"{drain.started_with} in flight")
-            if not backend.running:
-                self._end_drain(backend, Outcome.COMPLETED)
+            detail = f"{drain.started_with} in flight"
+            if backend.admin_state is AdminState.DRAINING:  # it has drained before; this is another drain
+                self._happened("draining", backend, detail)
+            self._wish(backend, AdminState.DRAINING, detail)
+            self._end_if_idle(backend)
             return drain
         if timeout is not None:
             drain.deadline = now + timeout
@@ -171,17 +265,37 @@ class Registry:
         return backend.drain.aborted
 
     def expire(self, now: float) -> float | None:
-        """Cut what is left of every drain past its deadline; the next deadline, or None without a drain."""
-        running = [b for b in self.backends.values() if b.drain is not None and b.drain.outcome is None]
-        for backend in running:
-            drain = backend.drain
-            if drain is not None and drain.deadline <= now:
-                drain.deadline = inf
-                self._cut_drained(backend, drain)
-        return min((b.drain.deadline for b in running if b.drain is not None), default=None)
+        """Do what is due: cut what is left of a drain past its deadline, begin trials, let shares grow.
+
+        Returns when there will be something due again, or None.
+        """
+        times = [pool.pass_time(now) for pool in self.pools.values()]
+        for backend in list(self.backends.values()):
+            times.append(self._expire_drain(backend, now))
+        return min((time for time in times if time is not None), default=None)
+
+    def _expire_drain(self, backend: Backend, now: float) -> float | None:
+        drain = backend.drain
+        if drain is None or drain.outcome is not None:
+            return None
+        if drain.keeps_clients and drain.half_time <= now:
+            drain.keeps_clients = False
+            self._end_if_idle(backend)
+        if drain.outcome is None and drain.deadline <= now:
+            drain.deadline = inf
+            self._cut_drained(backend, drain)
+        if drain.outcome is not None:
+            return None
+        return drain.half_time if drain.keeps_clients else drain.deadline
+
+    def _end_if_idle(self, backend: Backend) -> None:
+        if not backend.running:
+            self._went_idle(backend)
 
     def _went_idle(self, backend: Backend) -> None:
-        aborted = backend.drain is not None and backend.drain.aborted
+        if backend.drain is None or backend.drain.keeps_clients:
+            return
+        aborted = backend.drain.aborted
         self._end_drain(backend, Outcome.TIMEOUT if aborted else Outcome.COMPLETED)
 
     def _end_drain(self, backend: Backend, outcome: Outcome) -> None:
@@ -216,6 +330,7 @@ class Registry:
         backend.removed = True
         del self.backends[backend.id]
         self.pools[backend.pool].backends.remove(backend)
+        hand_over(backend, self.pools[backend.pool].backends)
         self._happened("removed", backend)
         self.pools[backend.pool].reconsider()
 
@@ -225,12 +340,20 @@ class Registry:
         if backend.admin_state is state:
             return
         backend.admin_state, backend.since = state, self.now()
+        if state is AdminState.READY:
+            backend.begin_ramp(backend.since)
         self._happened(state.value, backend, detail)
         self.pools[backend.pool].reconsider()
 
     def _happened(self, kind: str, backend: Backend, detail: str = "") -> None:
-        self.revision += 1
-        backend.revision = self.revision
+        if kind in WISHES:
+            self.revision += 1
+            backend.revision = self.revision
         event = Event(kind, backend, detail)
         for tell in self._subscribers:
+            tell(event)
+
+    def _pool_happened(self, kind: str, pool: Pool, detail: str = "") -> None:
+        event = PoolEvent(kind, pool, detail)
+        for tell in self._pool_subscribers:
             tell(event)

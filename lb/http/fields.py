@@ -7,6 +7,7 @@ CVE-2024-45410).
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 TOKEN = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+"
 
@@ -100,6 +101,27 @@ def end_to_end_trailers(section: bytes) -> bytes:
 
 def _stays_here(name: bytes) -> bool:
     return name in NOT_IN_TRAILERS or is_identity(name)
+
+
+@lru_cache(64)
+def _field(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:\A|\n)" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+def field_in(lines: bytes, name: bytes) -> bytes | None:
+    """The value of the first field of this name in field lines, or None."""
+    found = _field(name).search(lines)
+    return None if found is None else found[1].rstrip(b" \t")
+
+
+def cookie_in(lines: bytes, name: bytes) -> bytes | None:
+    """The value of the first cookie of this name (RFC 6265 section 4.2), or None."""
+    for value in _field(b"cookie").findall(lines):
+        for pair in value.split(b";"):
+            key, equals, cookie = pair.strip(b" \t").partition(b"=")
+            if equals and key == name:
+                return bytes(cookie)
+    return None
 
 
 class Identity:

@@ -51,15 +51,18 @@ class Client:
 
     __slots__ = (
         "_phase",
+        "_resumes",
         "_scope",
         "_served",
         "_timer",
         "_why",
+        "address",
         "buffer",
         "context",
         "counts",
         "ends_by_close",
         "exchange",
+        "forwarding",
         "head_sent",
         "host",
         "identity",
@@ -80,11 +83,12 @@ class Client:
         self.wire = wire
         self.listener = listener
         self.counts: ListenerCounts = context.metrics.listener(listener)
-        address, self.peer = peer
+        self.address, self.peer = peer
         self.host = host
-        self.identity = context.identity(address)
+        self.identity = context.identity(self.address)
         self.buffer = b""
         self.exchange: Exchange | None = None
+        self.forwarding: Forwarding | None = None
         self.is_idle = True
         self.is_1_0 = False
         self.head_sent = False
@@ -93,6 +97,7 @@ class Client:
         self.wants_more = False
         self.probed = False
         self._served = 0
+        self._resumes = False
         self._scope = trio.CancelScope()
         self._timer = Timer(context.deadlines, self._scope)
         self._phase: type[LBError] | None = None
@@ -125,7 +130,17 @@ class Client:
             except Exception:
                 log.exception("a bug ended an exchange", client=self.peer, listener=self.listener)
                 self.wants_more, error = False, LBError("the balancer has a bug; its log says more")
-        return await self._conclude(error or self._verdict())
+        if error is None:
+            error = self._verdict()
+            if self._goes_on_after(error):
+                return True
+        return await self._conclude(error)
+
+    def _goes_on_after(self, error: LBError | None) -> bool:
+        """A backend let a timeout pass; the exchange may still be tried elsewhere, in a scope of its own."""
+        if isinstance(error, BackendError) and self.forwarding is not None:
+            self._resumes = self.forwarding.may_go_on(error)
+        return self._resumes
 
     def _came_too_late(self) -> bool:
         """What was to end an exchange found it ended; the next one must not pay, unless the client left."""
@@ -186,14 +201,19 @@ class Client:
     # -- one request after the other -------------------------------------------------------------------
 
     async def _next_exchange(self) -> bool:
-        head = await self._receive_head()
-        if head is None:
-            return False
-        exchange = self.exchange
-        assert exchange is not None
-        if head.answer_here:
-            return await self._answer_options(head, exchange)
-        keep = await Forwarding(self, head, exchange).run()
+        forwarding = self.forwarding
+        if not self._resumes or forwarding is None:
+            head = await self._receive_head()
+            if head is None:
+                return False
+            exchange = self.exchange
+            assert exchange is not None
+            if head.answer_here:
+                return await self._answer_options(head, exchange)
+            forwarding = self.forwarding = Forwarding(self, head, exchange)
+            forwarding.begin()
+        self._resumes = False
+        keep = await forwarding.go_on()
         self.finish(None)
         if keep:
             return True
@@ -381,7 +401,7 @@ class Client:
 
     def finish(self, error: LBError | None) -> None:
         """The exchange has ended: tell everybody, once."""
-        exchange, self.exchange = self.exchange, None
+        exchange, self.exchange, self.forwarding = self.exchange, None, None
         if exchange is None:
             return
         self.counts.in_flight -= 1

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
+from random import random
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,7 @@ class Context:
         self.identity = lru_cache(IDENTITIES)(self._identity)
         """What backends are told about a client at an address without a port."""
         self.date = HttpDate()
+        self.chance = random
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
         # The comment makes us recognise ourselves and nobody else, however many balancers are in line.

@@ -15,19 +15,24 @@ import trio
 from lb.core.backend import Backend
 from lb.core.decision import Attempt, Exchange, PassedOver
 from lb.core.pool import Pool, Turn
-from lb.core.retry import may_retry
+from lb.core.retry import IDEMPOTENT, may_retry, pause
 from lb.errors import (
+    AnswerRefused,
+    AttemptCut,
     BackendError,
     BadRequest,
     ConnectionTerminated,
-    LBError,
     LoopDetected,
     QueueFull,
+    Reason,
     ResponseTimeout,
     Unavailable,
 )
+from lb.http.fields import cookie_in, field_in
 from lb.http.head import RequestHead
 from lb.proxy.beside import beside
+from lb.proxy.hedge import Runner, race
+from lb.proxy.idle import Connections
 from lb.proxy.relay import Relay
 from lb.proxy.upload import Upload
 from lb.proxy.wire import Wire
@@ -37,9 +42,13 @@ if TYPE_CHECKING:
 
 
 class Forwarding:
-    """One request on its way. `run` once; afterwards the exchange's record is complete but for its end."""
+    """One request on its way: `begin`, then `go_on`, and the exchange's record is complete but for its end.
 
-    __slots__ = ("_attempt", "_context", "_upload", "client", "exchange", "head", "pool")
+    Whoever ends it from outside (a timeout of the client's) may ask `may_go_on` and then `go_on` again. It is
+    the holder of its places in the pool, and what a policy sees of the request (`lb.core.pool.Holder`).
+    """
+
+    __slots__ = ("_attempt", "_context", "_tried", "_upload", "client", "exchange", "head", "pool")
 
     def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
         self._context = client.context
@@ -47,6 +56,7 @@ class Forwarding:
         self.head = head
         self.exchange = exchange
         self.pool = self._route()
+        self._tried: tuple[Backend, ...] = ()
         self._attempt: Attempt | None = None
 
     def _route(self) -> Pool:
@@ -57,23 +67,59 @@ class Forwarding:
         except KeyError:
             raise Unavailable(f"no route matches, and there is no pool {name!r}") from None
 
-    async def run(self) -> bool:
-        """Forward the request and its answer. True if the client connection can go on behind it."""
+    def begin(self) -> None:
+        """Look at the request before anything is done for it; raises an LBError where nothing will be."""
         self._admit()
-        self._upload = Upload(self.client, self.head, self.exchange)
-        tried: tuple[Backend, ...] = ()
+        self.pool.budget.request(self.exchange.started)
+        keep = self.pool.settings.retry.body if self.head.length and self.is_idempotent else 0
+        self._upload = Upload(self.client, self.head, self.exchange, keep)
+
+    async def go_on(self) -> bool:
+        """Make attempts until an answer has gone to the client, or none may be made.
+
+        True if the client connection can go on behind it.
+        """
         while True:
-            backend, passed_over = await self._choose(tried)
+            backend, passed_over = await self._choose()
+            self._tried = (*self._tried, backend)
             try:
                 return await self._attempt_on(backend, passed_over)
             except BackendError as error:
-                self._blame(error)
-                tried = (*tried, backend)
-                if not self._may_go_elsewhere(error, tried):
+                if not self.may_go_on(error):
                     raise
             finally:
-                self._settle()
-                self.pool.release(backend, self.client)
+                if self._attempt is not None:
+                    self.end_attempt(self._attempt)
+                self.pool.release(backend, self)
+            await self._pause()
+
+    # -- what others see of it -------------------------------------------------------------------------
+
+    def cut(self) -> None:
+        """A drain or an operator ends what runs on a backend (`lb.core.backend.Running`)."""
+        self.client.cut()
+
+    @property
+    def address(self) -> str:
+        return self.client.address
+
+    @property
+    def target(self) -> bytes:
+        return self.head.target
+
+    def field(self, name: bytes) -> bytes | None:
+        return field_in(self.head.lines, name)
+
+    def cookie(self, name: bytes) -> bytes | None:
+        return cookie_in(self.head.lines, name)
+
+    @property
+    def is_idempotent(self) -> bool:
+        """By its method, or because its client says so in the field that the pool's settings name."""
+        if self.head.method in IDEMPOTENT:
+            return True
+        mark = self.pool.settings.retry.marked_by
+        return mark is not None and self.field(mark.lower().encode()) is not None
 
     # -- before anything is sent -----------------------------------------------------------------------
 
@@ -86,15 +132,16 @@ class Forwarding:
         if (id := self.client.identity.request_id(head.claims)) is not None:
             self.exchange.id = id
 
-    async def _choose(self, tried: tuple[Backend, ...]) -> tuple[Backend, PassedOver]:
-        backend, passed_over = self.pool.take(self.client, tried)
+    async def _choose(self) -> tuple[Backend, PassedOver]:
+        backend, passed_over = self.pool.take(self, self._tried)
         if backend is None:
-            return await self._queue(tried)
+            return await self._queue()
         return backend, passed_over
 
-    async def _queue(self, tried: tuple[Backend, ...]) -> tuple[Backend, PassedOver]:
-        granted, began, longest = trio.Event(), self._context.now(), self._context.timeouts.queue
-        ticket = self.pool.queue(self.client, tried, granted.set)
+    async def _queue(self) -> tuple[Backend, PassedOver]:
+        granted, began, settings = trio.Event(), self._context.now(), self.pool.settings
+        longest = min(settings.queue_timeout or self._context.timeouts.queue, self._time_left())
+        ticket = self.pool.queue(self, self._tried, granted.set)
         self.client.expect(inf, None)
         try:
             with trio.move_on_after(longest):
@@ -111,63 +158,176 @@ class Forwarding:
         ticket.turn = Turn.LEFT
         return ticket.backend, ticket.passed_over
 
+    def _time_left(self) -> float:
+        """Until the one deadline over queue, attempts and pauses."""
+        return max(0.0, self.exchange.started + self.pool.settings.retry.deadline - self._context.now())
+
+    # -- after a failure -------------------------------------------------------------------------------
+
+    def may_go_on(self, error: BackendError) -> bool:
+        """Hold the failure against the backend; whether another one may be tried. Once for each failure."""
+        assert self._attempt is not None
+        self._hold_against(self._attempt, error)
+        if isinstance(error, AnswerRefused):  # it was asked when the answer was refused
+            return True
+        return not self.client.head_sent and self._may_go_elsewhere(error)
+
+    def _hold_against(self, attempt: Attempt, error: BackendError) -> None:
+        self.end_attempt(attempt, error.reason)
+        if not isinstance(error, AnswerRefused):  # its status was judged when it came
+            now = self._context.now()
+            self.pool.failed(attempt.backend, str(error), now - attempt.started, now)
+
+    def _may_go_elsewhere(self, error: BackendError) -> bool:
+        if len(self._tried) > self.pool.settings.retry.attempts or not self._time_left():
+            return False
+        return (
+            may_retry(error, self.is_idempotent, self._upload.is_replayable)
+            and self._is_anybody_left()
+            and self.pool.budget.spend(self._context.now())
+        )
+
+    def _is_anybody_left(self) -> bool:
+        return any(
+            backend not in self._tried and (backend.why_not() is None or backend.is_worth_waiting_for)
+            for backend in self.pool.backends
+        )
+
+    async def _pause(self) -> None:
+        seconds = pause(self.pool.settings.retry, len(self._tried), self._context.chance())
+        if seconds:
+            self.client.expect(inf, None)
+            await trio.sleep(min(seconds, self._time_left()))
+
+    def answered(self, status: int) -> bytes:
+        """The head of an answer has come: what it says of its backend, and the field lines to add to it.
+
+        Raises AnswerRefused where another attempt is wanted instead, and may be made.
+        """
+        attempt, pool = self._attempt, self.pool
+        assert attempt is not None
+        assert attempt.first_byte is not None
+        pool.answered(attempt.backend, status, attempt.first_byte - attempt.started, attempt.first_byte)
+        if pool.retried_codes and status in pool.retried_codes:
+            refused = AnswerRefused(f"{attempt.backend.id} answered {status}")
+            if self._may_go_elsewhere(refused):
+                raise refused
+        return pool.cookie_line(attempt.backend, self)
+
     # -- attempts --------------------------------------------------------------------------------------
 
     async def _attempt_on(self, backend: Backend, passed_over: PassedOver) -> bool:
         """One backend: on an idle connection if there is one; if that had gone stale, on a new one."""
-        connections = self._context.connections
-        self._begin_attempt(backend, passed_over)
-        wire = connections.take(backend)
+        if self.pool.settings.hedge is not None and (delay := self._hedge_after(backend)) is not None:
+            return await self._race(backend, passed_over, delay)
+        self._attempt = self.begin_attempt(backend, passed_over)
+        wire = self.connections.take(backend)
         if wire is not None:
             try:
                 return await self._over(wire, backend, reused=True)
             except ConnectionTerminated as error:
-                self._blame(error)
-                if not may_retry(error, self.exchange, self._upload.is_replayable):
+                if not may_retry(error, self.is_idempotent, self._upload.is_replayable):
                     raise
-            self._begin_attempt(backend, passed_over)
+                self.end_attempt(self._attempt, error.reason)
+            self._attempt = self.begin_attempt(backend, passed_over)
         self.client.expect(inf, None)
-        wire = await connections.open(backend)
-        return await self._over(wire, backend, reused=False)
+        return await self._over(await self.connect(backend), backend, reused=False)
 
-    def _begin_attempt(self, backend: Backend, passed_over: PassedOver) -> None:
-        self._settle()
-        self._attempt = Attempt(backend, passed_over, self._context.now())
-        self.exchange.attempts.append(self._attempt)
+    @property
+    def connections(self) -> Connections:
+        return self._context.connections
 
-    def _blame(self, error: LBError) -> None:
-        if self._attempt is not None:
-            self._attempt.reason = error.reason
+    async def connect(self, backend: Backend) -> Wire:
+        return await self.connections.open(backend, self._time_left())
 
-    def _settle(self) -> None:
-        if self._attempt is not None and self._attempt.ended is None:
-            self._attempt.ended = self._context.now()
+    def begin_attempt(self, backend: Backend, passed_over: PassedOver) -> Attempt:
+        attempt = Attempt(backend, passed_over, self._context.now())
+        self.exchange.attempts.append(attempt)
+        return attempt
 
-    def _may_go_elsewhere(self, error: LBError, tried: tuple[Backend, ...]) -> bool:
-        return may_retry(error, self.exchange, self._upload.is_replayable) and any(
-            backend not in tried and (backend.why_not() is None or backend.is_worth_waiting_for)
-            for backend in self.pool.backends
-        )
+    def end_attempt(self, attempt: Attempt, reason: Reason | None = None) -> None:
+        """Once; `reason` is why it failed, by the backend's doing."""
+        attempt.reason = attempt.reason or reason
+        if attempt.ended is None:
+            attempt.ended = self._context.now()
+
+    def relay_over(self, wire: Wire, attempt: Attempt, reused: bool) -> Relay:
+        """The attempt has a connection, which is lent to whoever asks for this."""
+        attempt.reused, attempt.connected = reused, attempt.started if reused else self._context.now()
+        return Relay(self, self._upload, attempt, wire)
 
     async def _over(self, wire: Wire, backend: Backend, reused: bool) -> bool:
         """The attempt over a connection that is lent to us; it goes back whatever happens."""
-        attempt = self._attempt
-        assert attempt is not None
-        attempt.reused, attempt.connected = reused, attempt.started if reused else self._context.now()
-        upload, relay, keep = self._upload, Relay(self.client, self._upload, attempt, wire), False
+        assert self._attempt is not None
+        upload, relay, keep = self._upload, self.relay_over(wire, self._attempt, reused), False
         try:
-            left = upload.send_now(wire, self._head_for_backend() + upload.first)
+            left = upload.send_now(wire, self.head_for_backend() + upload.first)
             if left is None and self.client.request_done:
-                self.client.expect(self._context.timeouts.response_head, ResponseTimeout)
+                self._expect_a_head()
                 keep = await relay.run()
             else:
                 keep = await beside(relay.run, partial(upload.send_all_of_it, wire, left))
         finally:
             keep = keep and self.client.request_done and not upload.owes
-            self._context.connections.give(backend, wire, keep)
+            self.connections.give(backend, wire, keep)
         return relay.client_stays and self.client.request_done
 
-    def _head_for_backend(self) -> bytes:
+    def _expect_a_head(self) -> None:
+        is_fresh = len(self._tried) == 1 and not self.exchange.queued  # then all of the time is left
+        left = self.pool.settings.retry.deadline if is_fresh else self._time_left()
+        self.client.expect(min(self._context.timeouts.response_head, left), ResponseTimeout)
+
+    def head_for_backend(self) -> bytes:
         head = self.head
         lines = self.client.identity.lines(head.host, self.exchange.id, head.claims, head.is_1_0)
         return head.to_backend(lines)
+
+    # -- two at a time ---------------------------------------------------------------------------------
+
+    def _hedge_after(self, backend: Backend) -> float | None:
+        """After how many seconds a second backend may be asked too, if this request may be asked twice."""
+        if not self.is_idempotent or self.head.length or self.head.upgrade:
+            return None
+        return self.pool.hedge_after(backend, self._context.now())
+
+    async def _race(self, backend: Backend, passed_over: PassedOver, delay: float) -> bool:
+        """Let a second backend run beside the first if that is slow; whoever is good first is passed on."""
+        first = Runner(self)
+        first.begin(backend, passed_over)
+        self._attempt, runners, keep = first.attempt, [first], False
+        self._expect_a_head()
+        winner: Runner | None = None
+        try:
+            winner = await race(runners, delay, self._second)
+            self._attempt = self._judge(runners, winner).attempt
+            if winner is None or winner.answer is None:
+                raise first.error or AttemptCut("the backend was taken out while the request ran on it")
+            keep = await winner.relay.pass_on(*winner.answer)
+        finally:
+            for runner in runners:
+                runner.give_back(keep and runner is winner)
+                self.end_attempt(runner.attempt)
+                if runner is not first:
+                    self.pool.release(runner.backend, runner)
+        return winner.relay.client_stays
+
+    def _second(self) -> Runner | None:
+        if not self._is_anybody_left() or not self.pool.budget.spend(self._context.now()):
+            return None
+        runner = Runner(self)
+        backend, passed_over = self.pool.take(runner, self._tried)
+        if backend is None:
+            return None
+        self._tried = (*self._tried, backend)
+        self.pool.hedged += 1
+        runner.begin(backend, passed_over)
+        return runner
+
+    def _judge(self, runners: list[Runner], winner: Runner | None) -> Runner:
+        """Hold their failures against those who lost; whose attempt the exchange's end is to be told of."""
+        for runner in runners:
+            if runner.error is not None and (winner is not None or runner is not runners[0]):
+                self._hold_against(runner.attempt, runner.error)
+            elif runner is not winner and runner.error is None:
+                runner.attempt.is_beaten = True
+        return winner or runners[0]

@@ -5,6 +5,8 @@ looked at before it is lent: a byte or an end that nobody asked for makes it use
 In a pool or lent, every connection has exactly one owner.
 """
 
+from math import inf
+
 import trio
 
 from lb.core.backend import AdminState, Backend
@@ -17,6 +19,8 @@ from lb.proxy.wire import Wire
 
 PER_BACKEND = 32
 MAX_AGE_SECONDS = 30.0
+LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ejected"))
+"""Events after which the idle connections of a backend are of no use."""
 
 
 class Connections:
@@ -44,16 +48,20 @@ class Connections:
             _close(backend, wire)
         return None
 
-    async def open(self, backend: Backend) -> Wire:
-        """A new connection; raises ConnectFailed or one of its kinds, and lends nothing then."""
+    async def open(self, backend: Backend, within: float = inf) -> Wire:
+        """A new connection, in the connect timeout and `within` seconds.
+
+        Raises ConnectFailed or one of its kinds, and lends nothing then.
+        """
         url, host, port = backend.spec.url, backend.host, backend.port  # they may change while we connect
+        longest = min(self._timeout, within)
         try:
-            with trio.fail_after(self._timeout):
+            with trio.fail_after(longest):
                 addresses = await self._names.addresses(host, port)
                 sock = await connect(addresses)
         except trio.TooSlowError as exc:
             self._names.refresh()
-            raise ConnectTimeout(f"{backend.id} took no connection in {self._timeout:g} s") from exc
+            raise ConnectTimeout(f"{backend.id} took no connection in {longest:g} s") from exc
         except OSError as exc:
             self._names.refresh()
             if exc.errno in OUT_OF_DESCRIPTORS:
@@ -91,7 +99,7 @@ class Connections:
             self._close_idle_of(backend)
 
     def _on_event(self, event: Event) -> None:
-        if event.kind in ("changed", "draining", "maintenance", "removed"):
+        if event.kind in LET_GO:
             self._close_idle_of(event.backend)
 
     def _close_idle_of(self, backend: Backend) -> None:

@@ -22,7 +22,7 @@ from lb.proxy.upload import Upload
 from lb.proxy.wire import Wire
 
 if TYPE_CHECKING:
-    from lb.proxy.client import Client
+    from lb.proxy.exchange import Forwarding
 
 MOST_INTERIM = 20
 SWITCHING_PROTOCOLS = 101
@@ -32,29 +32,56 @@ ANSWER_BEGINS = b"HTTP/1."
 class Relay:
     """One answer, from its first byte to its last. `client_stays` is what its head told the client."""
 
-    __slots__ = ("_attempt", "_client", "_exchange", "_upload", "_wire", "client_stays")
+    __slots__ = (
+        "_attempt",
+        "_client",
+        "_exchange",
+        "_forwarding",
+        "_interim",
+        "_upload",
+        "_wire",
+        "client_stays",
+    )
 
-    def __init__(self, client: "Client", upload: Upload, attempt: Attempt, wire: Wire) -> None:
-        self._client = client
+    def __init__(self, forwarding: "Forwarding", upload: Upload, attempt: Attempt, wire: Wire) -> None:
+        self._forwarding = forwarding
+        self._client = forwarding.client
         self._upload = upload
         self._exchange = upload.exchange
         self._attempt = attempt
         self._wire = wire
+        self._interim = b""
         self.client_stays = False
 
     async def run(self) -> bool:
         """Pass on the answer, interim ones first. True if its connection can carry another exchange."""
+        return await self.pass_on(*await self.head())
+
+    async def head(self, is_racing: bool = False) -> tuple[ResponseHead, bytes]:
+        """The final head, and what came behind it; interim ones go ahead, if `is_racing` with it."""
         data = b""
         for _ in range(MOST_INTERIM):
             head, data = await self._receive_head(data)
-            if head.status == SWITCHING_PROTOCOLS:
-                await self._switch(head, data)
-                return False
-            if not head.is_interim:
-                return await self._relay_final(head, data)
+            if not head.is_interim or head.status == SWITCHING_PROTOCOLS:
+                return head, data
             if not self._client.is_1_0:
-                await self._client.send(head.to_client(b"", b"", b""))
+                self._interim += head.to_client(b"", b"", b"")
+                if not is_racing:
+                    await self._send_interim()
         raise BadResponse(f"more than {MOST_INTERIM} interim answers")
+
+    async def _send_interim(self) -> None:
+        heads, self._interim = self._interim, b""
+        await self._client.send(heads)
+
+    async def pass_on(self, head: ResponseHead, data: bytes) -> bool:
+        """The answer with this head; as `run`."""
+        if head.status == SWITCHING_PROTOCOLS:
+            await self._switch(head, data)
+            return False
+        if self._interim:
+            await self._send_interim()
+        return await self._relay_final(head, data)
 
     async def _receive_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
         """The next head of an answer, judged, and what came behind it."""
@@ -84,14 +111,16 @@ class Relay:
         return data
 
     async def _relay_final(self, head: ResponseHead, data: bytes) -> bool:
+        added = self._forwarding.answered(head.status)
         client, reader = self._client, reader_for(head.length)
         content = self._content(reader, data)
         until_close = head.length < 0 and client.is_1_0
         self.client_stays = client.stays_open()
-        connection = b"" if self.client_stays else b"Connection: close\r\n"
+        if not self.client_stays:
+            added += b"Connection: close\r\n"
         client.head_sent, client.ends_by_close = True, until_close
         self._exchange.status = head.status
-        first = head.to_client(self._client.context.date.now(), head.framing(client.is_1_0), connection)
+        first = head.to_client(self._client.context.date.now(), head.framing(client.is_1_0), added)
         frame = as_it_is if head.length >= 0 or until_close else framed
         await client.send(first + frame(reader, content))
         if isinstance(reader, LengthReader) and reader.left >= SPLICE_FROM:
@@ -153,8 +182,9 @@ class Relay:
         client.wants_more = False  # what it sends next may be meant for the other protocol
         if not head.upgrade or head.upgrade.lower() not in offered or self._upload.owes:
             raise UpgradeFailed("the backend switched to a protocol that was not asked for")
+        added = self._forwarding.answered(head.status)
         client.head_sent, self._exchange.status = True, head.status
-        upgrade = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        upgrade = added + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         await client.send(head.to_client(b"", b"", upgrade) + data)
         early, client.buffer = client.buffer, b""
         await self._upload.send_rest(self._wire, self._upload.send_now(self._wire, early))

@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 
 
 class Upload:
-    """One request's bytes. `first` is the content that came with its head, framed for the backend.
+    """One request's bytes. `first` is the content that came so far and is kept, framed for the backend.
 
-    `is_replayable`: all that was ever sent could be sent again. `owes`: the backend has not taken all.
+    What came with the head is always kept; `keep` is how many bytes may be, in case the request is sent once
+    more. `is_replayable`: all that was ever sent could be. `owes`: the backend has not taken all.
     """
 
-    __slots__ = ("_client", "_reader", "exchange", "first", "head", "is_replayable", "owes")
+    __slots__ = ("_client", "_keep", "_reader", "exchange", "first", "head", "is_replayable", "owes")
 
-    def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
+    def __init__(self, client: "Client", head: RequestHead, exchange: Exchange, keep: int) -> None:
         self._client = client
         self.head = head
         self.exchange = exchange
         self._reader: Reader | None = None
+        self._keep = keep
         self.first = b""
         self.is_replayable = True
         self.owes = False
@@ -55,6 +57,20 @@ class Upload:
             self._client.request_done = True
             self._client.buffer = reader.rest
         return framed(reader, content) if self.head.length == CHUNKED else content
+
+    def _remember(self, data: bytes) -> None:
+        """Before it is sent, so that whatever ends the attempt, none of it is lost."""
+        if self.is_replayable and len(self.first) + len(data) <= self._keep:
+            self.first += data
+        else:
+            self.first, self.is_replayable = b"", False
+
+    def _is_worth_a_pipe(self) -> bool:
+        """What is to be kept must come through our hands."""
+        reader = self._reader
+        if not isinstance(reader, LengthReader) or reader.left < SPLICE_FROM:
+            return False
+        return not self.is_replayable or len(self.first) + reader.left > self._keep
 
     def _count_request_bytes(self, count: int) -> None:
         self.exchange.request_bytes += count
@@ -85,17 +101,19 @@ class Upload:
         client, timeouts = self._client, self._client.context.timeouts
         is_taken = await self.send_rest(wire, left)
         pace = Pace(timeouts.body_idle, self._client.context.limits.body_rate)
-        if is_taken and isinstance(self._reader, LengthReader) and self._reader.left >= SPLICE_FROM:
+        if is_taken and self._is_worth_a_pipe():
+            assert isinstance(self._reader, LengthReader)
             is_taken = await self._carry_upload(wire, self._reader, pace)
         while is_taken and not client.request_done:
             began = client.context.now()
             client.expect(pace.patience(), RequestTimeout)
             data = await client.receive()
             pace.came(len(data), client.context.now() - began)
-            self.is_replayable = False
             if not data:
                 raise ClientGone("the client ended its side in the middle of its request")
-            is_taken = await self.send_rest(wire, self.send_now(wire, self._framed(data)))
+            framed_data = self._framed(data)
+            self._remember(framed_data)
+            is_taken = await self.send_rest(wire, self.send_now(wire, framed_data))
         client.expect(timeouts.response_head, ResponseTimeout)
 
     async def _carry_upload(self, wire: Wire, reader: LengthReader, pace: Pace) -> bool:
@@ -107,7 +125,7 @@ class Upload:
                 client.expect(pace.patience(), RequestTimeout)
                 count = await self._fill_from_client(pipe, reader)
                 pace.came(count, client.context.now() - began)
-                self.is_replayable, self.owes = False, True
+                self.first, self.is_replayable, self.owes = b"", False, True
                 try:
                     while not pipe.drain(wire.sock):
                         client.expect(timeouts.send, BackendStalled)

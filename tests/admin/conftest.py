@@ -59,6 +59,7 @@ async def hold(control: Control) -> Hold:
         pool = control.registry.pools[backend.pool]
         holder = Holder(lambda holder: pool.release(backend, holder))
         backend.running.add(holder)
+        pool.in_flight += 1
         return holder
 
     return hold

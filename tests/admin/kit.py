@@ -11,8 +11,11 @@ from admin.app import create_app
 from lb.config import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import Backend
+from lb.core.health import Check
 from lb.core.registry import Registry
 from lb.metrics import Metrics
+from tests.core.scene import Request
+from tests.core.scene import registry as make_registry
 
 PATIENCE = 5.0
 EPOCH = 1_800_000_000.0
@@ -62,10 +65,11 @@ class Api:
         return Answer(response.status_code, dict(response.headers), data)
 
 
-class Holder:
+class Holder(Request):
     """A request in flight; like a task that was cancelled, it ends a little after it was cut."""
 
     def __init__(self, release: Callable[["Holder"], None]) -> None:
+        super().__init__()
         self._release = release
         self.was_cut = False
 
@@ -126,9 +130,32 @@ Hold = Callable[[Backend], Holder]
 Serve = Callable[[], AbstractAsyncContextManager[Service]]
 
 
+class Clumsy:
+    """A policy of somebody's own that fails."""
+
+    def choose(self, candidates: Sequence[Backend], request: object) -> Backend:
+        raise KeyError("nobody")
+
+
+class Probes:
+    """Stands for the task that sends probes: each ends as `result` says."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.result = True, "ok 200", 0.25
+
+    async def check(self, backend: Backend) -> Check:
+        if backend.health is None:
+            raise LookupError(f"pool {backend.pool!r} has no probe")
+        await trio.lowlevel.checkpoint()
+        check = Check(*self.result, self.registry.now())
+        self.registry.checked(backend, check)
+        return check
+
+
 def make_control(saves: Saves, admin: AdminConfig | None = None) -> Control:
     """A balancer of one empty pool; its clock begins at EPOCH."""
-    registry = Registry(trio.current_time)
+    registry = make_registry(trio.current_time)
     registry.add_pool("default")
     started = trio.current_time()
     return Control(
@@ -136,6 +163,7 @@ def make_control(saves: Saves, admin: AdminConfig | None = None) -> Control:
         registry=registry,
         metrics=Metrics(),
         save=saves,
+        check=Probes(registry).check,
         wall=lambda moment: EPOCH + moment - started,
         listening=["127.0.0.1:8080"],
         started=started,

@@ -32,26 +32,6 @@ async def test_healthz_and_readyz(api: Api, add: Add, hold: Hold, control: Contr
     assert (await api("GET", "/healthz")).status == 200
 
 
-async def test_pools(api: Api, add: Add, hold: Hold, control: Control) -> None:
-    control.registry.add_pool("other", "least_requests", 7)
-    hold(add("web1"))
-    add("web2", weight=0)
-    answer = await api("GET", "/pools")
-    assert answer.json["items"][0] == {
-        "name": "default",
-        "policy": "round_robin",
-        "totals": {"backends": 2, "available": 1, "in_flight": 1},
-        "queue": {"length": 0, "limit": 1024},
-        "backends": ["web1", "web2"],
-    }
-    assert (await api("GET", "/pools/other")).json == answer.json["items"][1]
-    assert (await api("GET", "/pools?format=table")).body.decode().splitlines() == [
-        "POOL     POLICY          BACKENDS  AVAILABLE  IN_FLIGHT  WAITING",
-        "default  round_robin            2          1          1        0",
-        "other    least_requests         0          0          0        0",
-    ]
-
-
 async def test_info(api: Api, control: Control) -> None:
     info = (await api("GET", "/info")).json
     assert info["name"] == "trio-lb"
@@ -102,6 +82,10 @@ async def test_openapi_has_the_statuses_that_are_really_answered(api: Api, add: 
         ("DELETE", "/backends/{id}", "/backends/web2", None),
         ("GET", "/readyz", "/readyz", None),
         ("GET", "/pools/{name}", "/pools/nope", None),
+        ("POST", "/backends/{id}/check", "/backends/web1/check", None),
+        ("PATCH", "/pools/{name}", "/pools/default", {"probe": {}}),
+        ("PATCH", "/pools/{name}", "/pools/default", {"prob": {}}),
+        ("POST", "/backends/{id}/check", "/backends/web1/check", None),
     ]
     for method, path, target, body in asked:
         answer = await api(method, target, json=body)

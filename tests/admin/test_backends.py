@@ -26,19 +26,31 @@ async def test_add_by_form_as_people_type_it(api: Api) -> None:
         "pool": "default",
         "weight": 2,
         "max_in_flight": None,
+        "max_connections": None,
+        "backup": False,
         "admin_state": "ready",
         "labels": {"zone": "a"},
         "source": "api",
         "revision": 1,
         "status": {
             "state": "ready",
-            "health": "unknown",
+            "why_not": None,
+            "health": {
+                "verdict": "unknown",
+                "since": None,
+                "why": "the pool has no probe",
+                "last": None,
+                "passes": 0,
+                "fails": 0,
+                "recent": [],
+            },
+            "outcomes": {"standing": "admitted", "since": None, "why": "", "until": None, "ejections": 0},
+            "share": 2.0,
             "in_flight": 0,
             "connections": 0,
             "idle_connections": 0,
             "requests_total": 0,
             "failures_total": 0,
-            "last_check": None,
             "since": answer.json["status"]["since"],
             "drain": None,
         },
@@ -92,7 +104,7 @@ async def test_a_table_for_terminals(api: Api, add: Add) -> None:
     answer = await api("GET", "/backends?format=table")
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.body.decode().splitlines() == [
-        "ID             POOL     URL                 STATE  WEIGHT  IN_FLIGHT  REQUESTS  FAILURES",
+        "ID             POOL     URL                 STATE  WEIGHT  IN_FLIGHT  REQUESTS  FAILURES  WHY",
         "web1           default  http://10.0.0.1:80  ready      10          0         0         0",
         "a-longer-name  default  http://10.0.0.1:80  ready       1          0         0         0",
     ]
@@ -191,8 +203,11 @@ async def test_timeout_zero_cuts_at_once(api: Api, add: Add, hold: Hold, control
     assert (after["outcome"], after["aborted"], after["deadline_seconds"]) == ("timeout", 1, None)
 
 
-async def test_a_wait_whose_drain_is_taken_back_says_so(
-    api: Api, add: Add, hold: Hold, control: Control
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/backends/web1/drain?wait=30s"), ("DELETE", "/backends/web1?wait=30s")]
+)
+async def test_a_wait_whose_drain_is_taken_back_is_a_conflict(
+    api: Api, add: Add, hold: Hold, control: Control, method: str, path: str
 ) -> None:
     backend = add("web1")
     hold(backend)
@@ -204,9 +219,10 @@ async def test_a_wait_whose_drain_is_taken_back_says_so(
                 await trio.lowlevel.checkpoint()
             control.registry.ready(backend)
 
-        answer = await api("POST", "/backends/web1/drain?wait=30s")
-    assert (answer.status, answer.json["admin_state"]) == (200, "ready")
-    assert answer.json["status"]["drain"]["outcome"] == "cancelled"
+        answer = await api(method, path)
+    assert (answer.status, answer.json["type"]) == (409, "/problems/conflict")
+    assert answer.json["detail"] == "the drain was taken back: 'web1' is ready"
+    assert control.registry.backends == {"web1": backend}
 
 
 async def test_a_drain_survives_the_curl_that_asked_for_it(
@@ -326,7 +342,7 @@ async def test_put_creates_and_replaces(api: Api, add: Add) -> None:
 
 
 async def test_what_get_gives_put_takes(api: Api, add: Add) -> None:
-    add("web1", weight=4, labels={"zone": "a"})
+    add("web1", weight=4, labels={"zone": "a"}, backup=True, max_connections=9)
     seen = (await api("GET", "/backends/web1")).json
     assert (await api("PUT", "/backends/web1", json=seen)).json == seen | {"persisted": True}
     everything = (await api("GET", "/backends")).json
@@ -334,14 +350,18 @@ async def test_what_get_gives_put_takes(api: Api, add: Add) -> None:
 
 
 async def test_patch_changes_what_it_names(api: Api, add: Add) -> None:
-    add("web1", weight=4, max_in_flight=9, labels={"zone": "a", "rack": "1"})
+    add("web1", weight=4, max_in_flight=9, max_connections=7, labels={"zone": "a", "rack": "1"})
     merge = {"Content-Type": "application/merge-patch+json"}
     patch = {"weight": None, "labels": {"rack": None, "row": ""}, "admin_state": "draining"}
     answer = (await api("PATCH", "/backends/web1", json=patch, headers=merge)).json
     assert (answer["weight"], answer["max_in_flight"], answer["admin_state"]) == (1, 9, "draining")
     assert answer["labels"] == {"zone": "a", "row": ""}
-    form = (await api("PATCH", "/backends/web1", form="weight=7&max_in_flight=&labels.row=")).json
+    typed = "weight=7&max_in_flight=&max_connections=5&backup=true&labels.row="
+    form = (await api("PATCH", "/backends/web1", form=typed)).json
     assert (form["weight"], form["max_in_flight"], form["labels"]) == (7, None, {"zone": "a"})
+    assert (form["max_connections"], form["backup"]) == (5, True)
+    form = (await api("PATCH", "/backends/web1", form="max_connections=&backup=")).json
+    assert (form["max_connections"], form["backup"]) == (None, False)
     assert (await api("PATCH", "/backends/web1", form="pool=nope")).pointers == ["#/pool"]
 
 

@@ -10,10 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from admin.metrics import Exposition
 from lb.control import Control
+from lb.core.backend import Backend, BackendSpec
 from lb.core.decision import Attempt, Exchange
 from lb.core.drain import Then
+from lb.core.health import Check
+from lb.core.settings import PoolSettings, Probe, Retry, Sticky
 from lb.errors import Reason
 from tests.admin.kit import Add, Api, Hold
+from tests.core.scene import Request
 
 FAMILIES = {
     "lb_build_info",
@@ -36,8 +40,18 @@ FAMILIES = {
     "lb_backend_connections_reused",
     "lb_backend_state",
     "lb_backend_weight",
+    "lb_backend_effective_weight",
+    "lb_backend_up",
+    "lb_backend_health_checks",
+    "lb_backend_health_transitions",
+    "lb_backend_ejections",
+    "lb_backend_ejected",
     "lb_pool_backends",
+    "lb_pool_panic",
+    "lb_policy_failures",
+    "lb_hedges",
     "lb_retries",
+    "lb_retry_budget_exhausted",
     "lb_queue_length",
     "lb_queue_wait_seconds",
     "lb_drain_duration_seconds",
@@ -72,6 +86,8 @@ def fill(control: Control, add: Add, hold: Hold) -> None:
     control.metrics.failures["default", Reason.DNS_ERROR] += 1
     control.metrics.loop_lag(0.001)
     control.metrics.admin_requests["/", "GET", 200] += 1
+    pool = control.registry.pools["default"]
+    control.registry.configure(pool, PoolSettings(policy="tests.admin.kit:Clumsy", probe=Probe()))
     control.registry.drain(add("web2"), 10, Then.KEEP)
 
 
@@ -133,6 +149,13 @@ async def test_every_number_has_its_place(api: Api, control: Control, add: Add, 
         ("lb_backend_response_start_seconds_sum", *web1): 0.009,
         ("lb_backend_requests_in_flight", *web1): 1,
         ("lb_backend_weight", *web1): 1,
+        ("lb_backend_effective_weight", *web1): 1,
+        ("lb_backend_up", *web1): 1,
+        ("lb_backend_ejected", *web1): 0,
+        ("lb_backend_ejections_total", "web1", "trial", "default"): 0,
+        ("lb_pool_panic", "default"): 0,
+        ("lb_hedges_total", "default"): 0,
+        ("lb_retry_budget_exhausted_total", "default"): 0,
         ("lb_backend_state", *web1, "ready"): 1,
         ("lb_backend_state", *web1, "drained"): 0,
         ("lb_backend_state", "web2", "default", "drained"): 1,
@@ -152,6 +175,65 @@ async def test_every_number_has_its_place(api: Api, control: Control, add: Add, 
         ("lb_event_loop_lag_seconds_sum",): 0.001,
     }
     assert {key: pytest.approx(seen[key]) for key in expected} == expected
+
+
+async def test_what_probes_say_is_counted(api: Api, control: Control, add: Add) -> None:
+    pool = control.registry.pools["default"]
+    control.registry.configure(pool, PoolSettings(probe=Probe(fall=2), panic=0.6, slow_start=100.0))
+    backend, key = add("web1"), ("web1", "default")
+    add("web2")
+    seen = await read(api)
+    assert seen["lb_backend_health_checks_total", *key, "fail"] == 0
+    control.registry.checked(backend, Check(True, "ok 200", 0.1, 0.0))
+    for _ in range(3):
+        control.registry.checked(backend, Check(False, "refused", 0.1, 0.0))
+    seen = await read(api)
+    assert seen["lb_backend_up", *key] == 0
+    assert seen["lb_backend_up", "web2", "default"] == 1
+    assert seen["lb_backend_state", *key, "down"] == 1
+    assert seen["lb_backend_health_checks_total", *key, "pass"] == 1
+    assert seen["lb_backend_health_checks_total", *key, "fail"] == 3
+    assert seen["lb_backend_health_transitions_total", *key, "down"] == 1
+    assert seen["lb_backend_health_transitions_total", *key, "up"] == 0
+    assert seen["lb_pool_panic", "default"] == 1
+    for _ in range(2):
+        control.registry.checked(backend, Check(True, "ok 200", 0.1, 0.0))
+    seen = await read(api)
+    assert (seen["lb_backend_up", *key], seen["lb_backend_state", *key, "warming"]) == (1, 1)
+    assert seen["lb_backend_effective_weight", *key] == 0.1
+    control.registry.configure(pool, PoolSettings())
+    assert ("lb_backend_health_checks_total", *key, "pass") not in await read(api)
+
+
+async def test_what_exchanges_show_is_counted(api: Api, control: Control, add: Add) -> None:
+    pool = control.registry.pools["default"]
+    control.registry.configure(pool, PoolSettings(retry=Retry(budget=0.0, floor=0)))
+    backend = add("web1")
+    add("web2")
+    now = control.registry.now()
+    for _ in range(3):
+        pool.failed(backend, "refused", 0.1, now)
+    pool.budget.spend(now)
+    pool.hedged += 2
+    seen = await read(api)
+    assert seen["lb_backend_ejected", "web1", "default"] == 1
+    assert seen["lb_backend_ejections_total", "web1", "consecutive", "default"] == 1
+    assert seen["lb_backend_state", "web1", "default", "ejected"] == 1
+    assert seen["lb_backend_up", "web1", "default"] == 1  # that is what probes say
+    assert seen["lb_retry_budget_exhausted_total", "default"] == 1
+    assert seen["lb_hedges_total", "default"] == 2
+
+
+@pytest.mark.parametrize("sticky", [None, Sticky()])
+async def test_failures_of_somebodys_own_policy_are_counted(
+    api: Api, control: Control, sticky: Sticky | None
+) -> None:
+    pool = control.registry.pools["default"]
+    assert ("lb_policy_failures_total", "default") not in await read(api)
+    control.registry.configure(pool, PoolSettings(policy="tests.admin.kit:Clumsy", sticky=sticky))
+    assert (await read(api))["lb_policy_failures_total", "default"] == 0
+    pool.policy.choose([Backend(BackendSpec(url="http://a"), "default", "test", 0.0)], Request())
+    assert (await read(api))["lb_policy_failures_total", "default"] == 1
 
 
 async def test_openmetrics_for_whoever_accepts_it(api: Api, control: Control, add: Add, hold: Hold) -> None:

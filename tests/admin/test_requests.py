@@ -1,6 +1,7 @@
 """What a request must look like, and what it gets when it does not."""
 
 import logging
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import trio
 from admin.problems import KINDS
 from lb.config import AdminConfig, Config
 from lb.control import Control
+from lb.core.backend import STATES
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi, Serve
 
 WEB1 = {"id": "web1", "url": "http://10.0.0.1:80"}
@@ -50,6 +52,8 @@ def is_problem(answer: Answer) -> bool:
         b'{"url": "http://a", "labels": {"a": 1}}',
         b'{"url": "http://a", "labels": ["a"]}',
         b'{"url": "http://a", "max_in_flight": 0}',
+        b'{"url": "http://a", "max_connections": 0}',
+        b'{"url": "http://a", "backup": 1}',
         b'{"url": "http://a", "admin_state": "drained"}',
         b'{"url": "http://a", "id": "a b"}',
         b'{"url": "http://a", "pool": "nope"}',
@@ -84,6 +88,37 @@ async def test_every_mistake_is_named_with_its_place(api: Api) -> None:
         },
         {"pointer": "#/wieght", "detail": "unknown field", "hint": 'did you mean "weight"?'},
     ]
+
+
+MANY = {f"wrng{n:04}": 1 for n in range(4000)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "unknown"),
+    [
+        ("POST", "/backends", {"url": "http://a", **MANY}, 4000),
+        ("POST", "/backends/web1/drain", MANY, 4000),
+        ("PUT", "/backends", {"items": [], **MANY}, 4000),
+        ("PUT", "/backends", [{"url": "http://a", f"w{n}": 1} for n in range(1500)], 1500),
+        ("PATCH", "/pools/default", MANY, 4000),
+        ("PATCH", "/pools/default", {"probe": MANY, "retry": {"x": 1}}, 4001),
+    ],
+    ids=str,
+)
+async def test_of_thousands_of_mistakes_a_hundred_are_listed_and_twenty_explained(
+    api: Api, method: str, path: str, body: Any, unknown: int, add: Add
+) -> None:
+    add("web1")
+    errors = (await api(method, path, json=body)).json["errors"]
+    assert len(errors) == 101
+    assert sum("hint" in error for error in errors) == 20
+    assert errors[-1] == {"pointer": "#", "detail": f"there are {unknown - 100} more mistakes"}
+
+
+async def test_hundreds_of_parameters_are_not_all_explained(api: Api) -> None:
+    query = "&".join(f"a{n}=1" for n in range(300))
+    errors = (await api("GET", f"/backends?{query}")).json["errors"]
+    assert (len(errors), sum("hint" in error for error in errors)) == (101, 20)
 
 
 async def test_unknown_parameters_are_named(api: Api, add: Add) -> None:
@@ -133,6 +168,8 @@ async def test_a_duration_in_json_is_judged_too(api: Api, add: Add, timeout: byt
 
 
 async def test_filters_are_judged(api: Api) -> None:
+    for state in STATES:
+        assert (await api("GET", f"/backends?state={state}")).status == 200
     for query in ("pool=nope", "state=up", "format=xml"):
         assert (await api("GET", f"/backends?{query}")).status == 422
     assert (await api("PUT", "/backends?pool=nope", json=[])).status == 422
@@ -182,7 +219,15 @@ async def test_g143_other_types_are_415(api: Api, control: Control, kind: str) -
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", "/backends"), ("DELETE", "/backends/web1")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/backends"),
+        ("DELETE", "/backends/web1"),
+        ("POST", "/backends/web1/check"),
+        ("PATCH", "/pools/default"),
+    ],
+)
 async def test_g144_a_foreign_page_changes_nothing(
     api: Api, add: Add, control: Control, headers: dict[str, str], method: str, path: str
 ) -> None:

@@ -1,15 +1,29 @@
 """The cast of these tests: backends with short names, requests that do as they are told, a clock by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 from lb.core.backend import Backend, BackendSpec
-from lb.core.registry import Registry
+from lb.core.registry import PoolEvent, Registry
+from lb.core.settings import PoolSettings
 
 
 class Request:
     """Something that runs on a backend and, told to stop, stops when the test says so."""
 
-    def __init__(self, name: str = "request") -> None:
+    def __init__(self, name: str = "request", address: str = "192.0.2.1", **fields: bytes) -> None:
         self.name = name
+        self.address = address
+        self.target = b"/"
+        self.fields = {key.replace("_", "-").encode(): value for key, value in fields.items()}
+        self.cookies: dict[bytes, bytes] = {}
         self.cuts = 0
+
+    def field(self, name: bytes) -> bytes | None:
+        return self.fields.get(name)
+
+    def cookie(self, name: bytes) -> bytes | None:
+        return self.cookies.get(name)
 
     def cut(self) -> None:
         self.cuts += 1
@@ -28,8 +42,13 @@ class Clock:
         return self.now
 
 
-def spec(id: str, weight: int = 1, cap: int | None = None) -> BackendSpec:
-    return BackendSpec(id=id, url=f"http://{id}.test:80", weight=weight, max_in_flight=cap)
+def spec(id: str, weight: int = 1, cap: int | None = None, **more: Any) -> BackendSpec:
+    return BackendSpec(id=id, url=f"http://{id}.test:80", weight=weight, max_in_flight=cap, **more)
+
+
+def registry(now: Callable[[], float]) -> Registry:
+    """An empty one, in which chance is always the middle and every key the same."""
+    return Registry(now, chance=lambda: 0.5, secret=lambda _file: b"k" * 32)
 
 
 def backends(*weights: int) -> list[Backend]:
@@ -40,16 +59,20 @@ def backends(*weights: int) -> list[Backend]:
 class Scene:
     """A registry with one pool, the events that it told, and requests by number."""
 
-    def __init__(self, *specs: BackendSpec, policy: str = "round_robin", queue_limit: int = 8) -> None:
+    def __init__(self, *specs: BackendSpec, queue: int = 8, **settings: Any) -> None:
         self.clock = Clock()
-        self.registry = Registry(self.clock)
-        self.pool = self.registry.add_pool("default", policy, queue_limit)
+        self.registry = registry(self.clock)
+        self.pool = self.registry.add_pool("default", PoolSettings(queue=queue, **settings))
         self.events: list[tuple[str, str, str]] = []
+        self.pool_events: list[tuple[str, str]] = []
         for one in specs:
             self.registry.add(one)
         self.registry.subscribe(
-            lambda event: self.events.append((event.kind, event.backend.id, event.detail))
+            lambda event: self.events.append((event.kind, event.backend.id, event.detail)), self._on_pool
         )
+
+    def _on_pool(self, event: PoolEvent) -> None:
+        self.pool_events.append((event.kind, event.detail))
 
     def __getitem__(self, id: str) -> Backend:
         return self.registry.backend(id)

@@ -4,6 +4,8 @@ import pytest
 
 from lb.core.backend import Backend
 from lb.core.pool import NOBODY, Pool, Ticket, Turn
+from lb.core.rotation import RoundRobin
+from lb.core.settings import PoolSettings
 from lb.errors import QueueFull, Unavailable
 from tests.core.scene import Request, Scene, spec
 
@@ -66,7 +68,7 @@ def test_an_empty_pool_says_so() -> None:
 
 def test_a_pool_by_itself_needs_nobody_to_tell_when_it_is_idle() -> None:
     scene = Scene(spec("a"))
-    pool = Pool("alone", "round_robin", 1)
+    pool = Pool("alone", PoolSettings(), RoundRobin())
     pool.backends.append(scene["a"])
     request = Request()
     pool.take(request)
@@ -94,7 +96,7 @@ def test_nobody_waits_in_vain(wish: str) -> None:
 
 
 def test_the_queue_has_a_limit() -> None:
-    scene = Scene(spec("a", cap=1), queue_limit=2)
+    scene = Scene(spec("a", cap=1), queue=2)
     [running] = scene.occupy("a")
     first, second = Waiter(scene.pool), Waiter(scene.pool)
     with pytest.raises(QueueFull, match="2 requests wait already for pool 'default'"):

@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lb.core.backend import Backend, BackendSpec
 from lb.core.drain import Drain, Outcome, Then
-from lb.core.policy import POLICIES
 from lb.core.pool import Ticket, Turn
-from lb.core.registry import Conflict, Event, Registry
+from lb.core.registry import Conflict, Event
+from lb.core.settings import POLICIES, PoolSettings
 from lb.errors import QueueFull, Unavailable
-from tests.core.scene import Clock, Request, spec
+from tests.core.scene import Clock, Request, registry, spec
 
 IDS = "abcd"
 QUEUE_LIMIT = 3
@@ -59,7 +59,7 @@ class Promises(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.registry = Registry(self.clock)
+        self.registry = registry(self.clock)
         self.number = 0
         self.held: dict[Request, Backend] = {}
         self.waiting: list[Waiter] = []
@@ -68,9 +68,9 @@ class Promises(RuleBasedStateMachine):
         self.revision = 0
         self.registry.subscribe(self._hear)
 
-    @initialize(policy=st.sampled_from(sorted(POLICIES)), specs=st.lists(SPECS, max_size=3))
+    @initialize(policy=st.sampled_from(POLICIES), specs=st.lists(SPECS, max_size=3))
     def begin(self, policy: str, specs: list[BackendSpec]) -> None:
-        self.pool = self.registry.add_pool("default", policy, QUEUE_LIMIT)
+        self.pool = self.registry.add_pool("default", PoolSettings(policy=policy, queue=QUEUE_LIMIT))
         for one in specs:
             self._add(one)
 

@@ -8,6 +8,7 @@ import pytest
 from lb.core.backend import AdminState, BackendSpec
 from lb.core.drain import Outcome, Then
 from lb.core.registry import Conflict, NotThere
+from lb.core.settings import PoolSettings
 from tests.core.scene import Request, Scene, spec
 
 
@@ -17,9 +18,9 @@ def _some(count: int) -> list[Request]:
 
 def test_pools_and_backends_are_found_by_name_or_missed_by_name() -> None:
     scene = Scene(spec("a"))
-    other = scene.registry.add_pool("other", "least_requests", 3)
+    other = scene.registry.add_pool("other", PoolSettings(policy="least_requests", queue=3))
     assert scene.registry.pool("other") is other
-    assert (other.policy_name, other.queue_limit) == ("least_requests", 3)
+    assert (other.settings.policy, other.settings.queue) == ("least_requests", 3)
     with pytest.raises(NotThere, match="no pool 'x'; there are: default, other"):
         scene.registry.pool("x")
     with pytest.raises(NotThere, match="no backend 'x'"):
@@ -107,7 +108,7 @@ def test_other_weights_hold_from_the_next_request_on() -> None:
         assert scene.pool.take(request)[0] is scene["a"]
     scene.registry.change(scene["a"], spec("a"))
     taken = [scene.pool.take(request)[0] for request in _some(6)]
-    assert taken == [scene["a"], scene["b"]] * 3
+    assert taken == [scene["b"], scene["a"]] * 3  # b is owed a part of a request from before
 
 
 def test_replace_adds_changes_and_drains_what_vanishes() -> None:
@@ -255,7 +256,7 @@ def test_a_drain_after_one_that_ended_is_another() -> None:
     before = scene.registry.drain(scene["a"], 30)
     after = scene.registry.drain(scene["a"], 30, Then.MAINTENANCE)
     assert after is not before
-    assert scene.kinds == ["draining", "drained", "drained", "maintenance"]
+    assert scene.kinds == ["draining", "drained", "draining", "drained", "maintenance"]
 
 
 @pytest.mark.parametrize(

@@ -5,56 +5,69 @@ from collections.abc import Iterator
 import pytest
 
 from lb import errors
-from lb.core.decision import Attempt, Exchange
-from lb.core.retry import IDEMPOTENT, MAX_ATTEMPTS, may_retry
-from lb.errors import ConnectFailed, ConnectionTerminated, LBError, Reason, Retry
-from tests.core.scene import backends
+from lb.core.retry import IDEMPOTENT, may_retry, pause
+from lb.core.settings import Retry as Settings
+from lb.errors import (
+    AnswerRefused,
+    ConnectFailed,
+    ConnectionTerminated,
+    LBError,
+    Reason,
+    ResponseIncomplete,
+    ResponseTimeout,
+    Retry,
+)
 
 REFUSED = ConnectFailed("refused")
 TERMINATED = ConnectionTerminated("closed")
-
-
-def exchange(method: bytes, attempts: str) -> Exchange:
-    """One whose attempts went so: `c` connected, `-` never got that far."""
-    made = Exchange(b"id", "listener", "client", 0.0)
-    made.method = method
-    [backend] = backends(1)
-    for how in attempts:
-        attempt = Attempt(backend, (), 0.0)
-        attempt.connected = 0.0 if how == "c" else None
-        made.attempts.append(attempt)
-    return made
+SLOW = ResponseTimeout("slow")
+ANSWERED_503 = AnswerRefused("a answered 503")
+BROKEN = ResponseIncomplete("it broke off")
 
 
 @pytest.mark.parametrize(
-    ("error", "method", "attempts", "replayable", "expected"),
+    ("error", "is_idempotent", "replayable", "expected"),
     [
-        # nothing was sent: any method may go elsewhere, up to the third attempt
-        (REFUSED, b"GET", "-", True, True),
-        (REFUSED, b"POST", "-", True, True),
-        (REFUSED, b"POST", "--", True, True),
-        (REFUSED, b"GET", "---", True, False),
-        (REFUSED, b"POST", "-", False, False),
-        # it may have been processed: idempotent methods only, and once
-        (TERMINATED, b"GET", "c", True, True),
-        (TERMINATED, b"PUT", "c", True, True),
-        (TERMINATED, b"POST", "c", True, False),
-        (TERMINATED, b"PATCH", "c", True, False),
-        (TERMINATED, b"PROPFIND", "c", True, False),
-        (TERMINATED, b"get", "c", True, False),  # methods are case-sensitive
-        (TERMINATED, b"GET", "c", False, False),
-        (TERMINATED, b"GET", "-c", True, True),
-        (TERMINATED, b"GET", "cc", True, False),
-        (TERMINATED, b"GET", "c-", True, False),
-        (TERMINATED, b"GET", "--c", True, False),
-        # after a first loss the second attempt may still find nobody there
-        (REFUSED, b"GET", "c-", True, True),
+        # nothing was sent: anything may go elsewhere
+        (REFUSED, True, True, True),
+        (REFUSED, False, True, True),
+        (REFUSED, True, False, False),
+        # it may have been processed
+        (TERMINATED, True, True, True),
+        (TERMINATED, False, True, False),
+        (TERMINATED, True, False, False),
+        (SLOW, True, True, True),
+        (SLOW, False, True, False),
+        (ANSWERED_503, True, True, True),
+        (ANSWERED_503, False, True, False),
+        # the client has seen a part of it
+        (BROKEN, True, True, False),
     ],
 )
-def test_b86_b87_b88_may_retry(
-    error: LBError, method: bytes, attempts: str, replayable: bool, expected: bool
+def test_b86_b87_b88_may_retry(error: LBError, is_idempotent: bool, replayable: bool, expected: bool) -> None:
+    assert may_retry(error, is_idempotent, replayable) is expected
+
+
+@pytest.mark.parametrize(
+    ("further", "chance", "expected"),
+    [
+        (1, 0.9, 0.0),
+        (2, 0.0, 0.05),
+        (2, 1.0, 0.1),
+        (3, 1.0, 0.2),
+        (4, 0.5, 0.3),
+        (9, 1.0, 1.0),
+        (99, 0.0, 0.5),
+    ],
+)
+def test_the_first_further_attempt_goes_at_once_and_the_others_ever_later(
+    further: int, chance: float, expected: float
 ) -> None:
-    assert may_retry(error, exchange(method, attempts), replayable) is expected
+    assert pause(Settings(backoff=0.1), further, chance) == pytest.approx(expected)
+
+
+def test_without_a_backoff_there_is_no_pause() -> None:
+    assert pause(Settings(backoff=0.0), 5, 0.5) == 0.0
 
 
 def classes(of: type[LBError] = LBError) -> Iterator[type[LBError]]:
@@ -68,8 +81,8 @@ def test_what_is_not_said_to_be_safe_is_never_tried_again(error: type[LBError]) 
     made = error("why")
     assert isinstance(made.reason, Reason)
     assert made.status == 0 or 400 <= made.status <= 599
-    safe = issubclass(error, ConnectFailed | ConnectionTerminated)
-    assert may_retry(made, exchange(b"GET", "c"), replayable=True) is safe
+    safe = issubclass(error, ConnectFailed | ConnectionTerminated | ResponseTimeout | AnswerRefused)
+    assert may_retry(made, is_idempotent=True, replayable=True) is safe
     assert (made.retry is Retry.NEVER) is not safe
 
 
@@ -80,4 +93,3 @@ def test_every_error_has_its_own_words_for_a_timeout_or_the_plain_ones() -> None
 
 def test_the_idempotent_methods_are_those_of_the_standard() -> None:
     assert {b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"} == IDEMPOTENT
-    assert MAX_ATTEMPTS == 3

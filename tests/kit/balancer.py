@@ -38,6 +38,7 @@ class Scene:
         self.exchanges: list[Exchange] = []
         self.everybody = dict.fromkeys(balancer.registry.backends.values())
         self.context: Context = balancer._context
+        self.context.chance = lambda: 1.0  # pauses have their full length
         self.context.observers = (*self.context.observers, self.exchanges.append)
         self.registry.subscribe(lambda event: self.everybody.update({event.backend: None}))
 

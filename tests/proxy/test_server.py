@@ -174,7 +174,7 @@ async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: py
         other = await lb.asks(GET)
         await other.hears(200)
         with monkeypatch.context() as patch:
-            patch.setattr(Forwarding, "run", fail)
+            patch.setattr(Forwarding, "go_on", fail)
             client = await lb.asks(GET)
             await client.hears_all()
         await other.says(GET)
