@@ -26,7 +26,8 @@ events {{ worker_connections 19000; }}
 http {{
   access_log off; keepalive_requests 100000000; keepalive_timeout 600; client_max_body_size 0; sendfile on;
   client_body_temp_path {root}/b; proxy_temp_path {root}/p; fastcgi_temp_path {root}/f;
-  uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; gzip on; gzip_types text/css; gzip_comp_level 1;
+  uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; gzip on; gzip_proxied any; gzip_comp_level 1;
+  types {{ text/css css; }} gzip_types text/css;
   server {{ {listen} root {root}; location = /hello {{ return 200 "hello world\\n"; }} }}
 }}
 """
