@@ -310,15 +310,24 @@ class Client:
 
     # -- answers ---------------------------------------------------------------------------------------
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | memoryview) -> None:
         """Send to the client; only a send that must wait costs a deadline."""
+        left = self.send_now(data)
+        if left is not None:
+            try:
+                await self._send_rest(left)
+            except OSError as exc:
+                raise ClientGone("the client closed the connection") from exc
+
+    def send_now(self, data: bytes | memoryview) -> memoryview | None:
+        """Send to the client without waiting; what is left to send, or None."""
         try:
             left = self.wire.send_now(data)
-            if left is not None:
-                self.probed = True  # nothing may come between the parts of what is being sent
-                await self._send_rest(left)
         except OSError as exc:
             raise ClientGone("the client closed the connection") from exc
+        if left is not None:
+            self.probed = True  # nothing may come between the parts of what is being sent
+        return left
 
     async def _send_rest(self, left: memoryview) -> None:
         """The time that the client takes is not held against whom we were waiting for before."""

@@ -44,11 +44,26 @@ if TYPE_CHECKING:
 class Forwarding:
     """One request on its way: `begin`, then `go_on`, and the exchange's record is complete but for its end.
 
-    Whoever ends it from outside (a timeout of the client's) may ask `may_go_on` and then `go_on` again. It is
-    the holder of its places in the pool, and what a policy sees of the request (`lb.core.pool.Holder`).
+    How far it has come stands here and not in a coroutine, and `go_on` goes on from wherever it is. Whoever
+    ends it from outside (a timeout of the client's) may ask `may_go_on` and then `go_on` again. It is the
+    holder of its places in the pool, and what a policy sees of the request (`lb.core.pool.Holder`).
     """
 
-    __slots__ = ("_attempt", "_context", "_tried", "_upload", "client", "exchange", "head", "pool")
+    __slots__ = (
+        "_attempt",
+        "_backend",
+        "_context",
+        "_keeps",
+        "_left",
+        "_relay",
+        "_tried",
+        "_upload",
+        "_wire",
+        "client",
+        "exchange",
+        "head",
+        "pool",
+    )
 
     def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
         self._context = client.context
@@ -57,7 +72,10 @@ class Forwarding:
         self.exchange = exchange
         self.pool = self._route()
         self._tried: tuple[Backend, ...] = ()
+        self._backend: Backend | None = None  # taken, and not yet released
         self._attempt: Attempt | None = None
+        self._wire: Wire | None = None  # lent to us, and not yet given back
+        self._keeps = False
 
     def _route(self) -> Pool:
         name = self._context.routes.pool_for(self.head.host, self.head.target)
@@ -80,17 +98,13 @@ class Forwarding:
         True if the client connection can go on behind it.
         """
         while True:
-            backend, passed_over = await self._choose()
-            self._tried = (*self._tried, backend)
             try:
-                return await self._attempt_on(backend, passed_over)
+                return await self._attempt_on_one()
             except BackendError as error:
                 if not self.may_go_on(error):
                     raise
             finally:
-                if self._attempt is not None:
-                    self.end_attempt(self._attempt)
-                self.pool.release(backend, self)
+                self._let_go()
             await self._pause()
 
     # -- what others see of it -------------------------------------------------------------------------
@@ -216,22 +230,46 @@ class Forwarding:
 
     # -- attempts --------------------------------------------------------------------------------------
 
-    async def _attempt_on(self, backend: Backend, passed_over: PassedOver) -> bool:
+    async def _attempt_on_one(self) -> bool:
         """One backend: on an idle connection if there is one; if that had gone stale, on a new one."""
-        if self.pool.settings.hedge is not None and (delay := self._hedge_after(backend)) is not None:
-            return await self._race(backend, passed_over, delay)
-        self._attempt = self.begin_attempt(backend, passed_over)
-        wire = self.connections.take(backend)
-        if wire is not None:
+        if self._backend is None:
+            backend, passed_over = await self._choose()
+            self._has_taken(backend)
+            if self.pool.settings.hedge is not None and (delay := self._hedge_after(backend)) is not None:
+                return await self._race(backend, passed_over, delay)
+            self._begin_on(backend, passed_over)
+        if self._wire is not None:
             try:
-                return await self._over(wire, backend, reused=True)
+                return await self._relay_answer(self._wire)
             except ConnectionTerminated as error:
                 if not may_retry(error, self.is_idempotent, self._upload.is_replayable):
                     raise
-                self.end_attempt(self._attempt, error.reason)
-            self._attempt = self.begin_attempt(backend, passed_over)
+                self._begin_again(error)
         self.client.expect(inf, None)
-        return await self._over(await self.connect(backend), backend, reused=False)
+        wire = await self.connect(self._taken)
+        self._send_over(wire, reused=False)
+        return await self._relay_answer(wire)
+
+    def _has_taken(self, backend: Backend) -> None:
+        self._backend, self._tried = backend, (*self._tried, backend)
+
+    @property
+    def _taken(self) -> Backend:
+        assert self._backend is not None
+        return self._backend
+
+    def _begin_on(self, backend: Backend, passed_over: PassedOver) -> None:
+        """The attempt on a backend that was taken; its request sets out if there is an idle connection."""
+        self._attempt = self.begin_attempt(backend, passed_over)
+        if (wire := self.connections.take(backend)) is not None:
+            self._send_over(wire, reused=True)
+
+    def _begin_again(self, error: ConnectionTerminated) -> None:
+        """The idle connection had gone stale, which is nobody's failure."""
+        assert self._attempt is not None
+        self._give_back()
+        self.end_attempt(self._attempt, error.reason)
+        self._attempt = self.begin_attempt(self._taken, self._attempt.passed_over)
 
     @property
     def connections(self) -> Connections:
@@ -256,21 +294,43 @@ class Forwarding:
         attempt.reused, attempt.connected = reused, attempt.started if reused else self._context.now()
         return Relay(self, self._upload, attempt, wire)
 
-    async def _over(self, wire: Wire, backend: Backend, reused: bool) -> bool:
-        """The attempt over a connection that is lent to us; it goes back whatever happens."""
+    def _send_over(self, wire: Wire, reused: bool) -> None:
+        """Send what there is of the request over a connection that is lent to us from now on."""
         assert self._attempt is not None
-        upload, relay, keep = self._upload, self.relay_over(wire, self._attempt, reused), False
-        try:
-            left = upload.send_now(wire, self.head_for_backend() + upload.first)
-            if left is None and self.client.request_done:
-                self._expect_a_head()
-                keep = await relay.run()
-            else:
-                keep = await beside(relay.run, partial(upload.send_all_of_it, wire, left))
-        finally:
-            keep = keep and self.client.request_done and not upload.owes
-            self.connections.give(backend, wire, keep)
+        self._wire, upload = wire, self._upload
+        self._relay = self.relay_over(wire, self._attempt, reused)
+        self._left = upload.send_now(wire, self.head_for_backend() + upload.first)
+        if self._has_sent_all:
+            self._expect_a_head()
+
+    @property
+    def _has_sent_all(self) -> bool:
+        return self._wire is not None and self._left is None and self.client.request_done
+
+    async def _relay_answer(self, wire: Wire) -> bool:
+        """The rest of an attempt whose request has set out."""
+        relay, upload = self._relay, self._upload
+        if self._has_sent_all:
+            self._keeps = await relay.run()
+        else:
+            self._keeps = await beside(relay.run, partial(upload.send_all_of_it, wire, self._left))
         return relay.client_stays and self.client.request_done
+
+    def _give_back(self) -> None:
+        """The connection goes back whatever happened; another exchange may have it if all went well."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            keep = self._keeps and self.client.request_done and not self._upload.owes
+            self.connections.give(self._taken, wire, keep)
+
+    def _let_go(self) -> None:
+        """The attempt is over: what was lent goes back, and so does the place on the backend."""
+        self._give_back()
+        if self._attempt is not None:
+            self.end_attempt(self._attempt)
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            self.pool.release(backend, self)
 
     def _expect_a_head(self) -> None:
         is_fresh = len(self._tried) == 1 and not self.exchange.queued  # then all of the time is left

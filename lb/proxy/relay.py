@@ -36,8 +36,12 @@ class Relay:
         "_attempt",
         "_client",
         "_exchange",
+        "_final",
         "_forwarding",
+        "_frame",
         "_interim",
+        "_reader",
+        "_unsent",
         "_upload",
         "_wire",
         "client_stays",
@@ -51,11 +55,15 @@ class Relay:
         self._attempt = attempt
         self._wire = wire
         self._interim = b""
+        self._final: ResponseHead | None = None
         self.client_stays = False
 
     async def run(self) -> bool:
         """Pass on the answer, interim ones first. True if its connection can carry another exchange."""
-        return await self.pass_on(*await self.head())
+        if self._final is None:
+            return await self.pass_on(*await self.head())
+        await self._send_final()
+        return self.wire_stays
 
     async def head(self, is_racing: bool = False) -> tuple[ResponseHead, bytes]:
         """The final head, and what came behind it; interim ones go ahead, if `is_racing` with it."""
@@ -81,7 +89,9 @@ class Relay:
             return False
         if self._interim:
             await self._send_interim()
-        return await self._relay_final(head, data)
+        self.begin(head, data)
+        await self._send_final()
+        return self.wire_stays
 
     async def _receive_head(self, data: bytes) -> tuple[ResponseHead, bytes]:
         """The next head of an answer, judged, and what came behind it."""
@@ -110,7 +120,8 @@ class Relay:
             self._attempt.first_byte = self._client.context.now()
         return data
 
-    async def _relay_final(self, head: ResponseHead, data: bytes) -> bool:
+    def begin(self, head: ResponseHead, data: bytes) -> None:
+        """The final answer: its head, and what came behind it, are to be sent."""
         added = self._forwarding.answered(head.status)
         client, reader = self._client, reader_for(head.length)
         content = self._content(reader, data)
@@ -121,14 +132,25 @@ class Relay:
         client.head_sent, client.ends_by_close = True, until_close
         self._exchange.status = head.status
         first = head.to_client(self._client.context.date.now(), head.framing(client.is_1_0), added)
-        frame = as_it_is if head.length >= 0 or until_close else framed
-        await client.send(first + frame(reader, content))
+        self._frame = as_it_is if head.length >= 0 or until_close else framed
+        self._final, self._reader = head, reader
+        self._unsent: bytes | memoryview = first + self._frame(reader, content)
+
+    @property
+    def wire_stays(self) -> bool:
+        """The answer was the last that its sender said, and it did not say that it would close."""
+        assert self._final is not None
+        return self._final.keep_alive and not self._reader.rest
+
+    async def _send_final(self) -> None:
+        client, reader = self._client, self._reader
+        if self._unsent:
+            await client.send(self._unsent)
         if isinstance(reader, LengthReader) and reader.left >= SPLICE_FROM:
             await self._carry(reader)
         while not reader.done:
             content = await self._receive_content(reader)
-            await client.send(frame(reader, content))
-        return head.keep_alive and not reader.rest
+            await client.send(self._frame(reader, content))
 
     async def _carry(self, reader: LengthReader) -> None:
         """The rest of a large body goes to the client without coming to us."""

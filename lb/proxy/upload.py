@@ -81,10 +81,11 @@ class Upload:
     def send_now(self, wire: Wire, data: bytes) -> memoryview | None:
         """What the backend has not taken at once. An error is none yet: it may have answered before."""
         self.owes = True
-        left = None
-        with suppress(OSError):
+        try:
             left = wire.send_now(data)
-            self.owes = left is not None
+        except OSError:
+            return None
+        self.owes = left is not None
         return left
 
     async def send_rest(self, wire: Wire, left: memoryview | None) -> bool:

@@ -78,7 +78,7 @@ class Wire:
                 self.was_emptied()
             return data
 
-    def send_now(self, data: bytes) -> memoryview | None:
+    def send_now(self, data: bytes | memoryview) -> memoryview | None:
         """Send without waiting; what is left to send, or None."""
         try:
             sent = self.sock.send(data)
