@@ -42,16 +42,26 @@ LONGEST_LENGTH = 18  # digits, all of which are below 2^63
 
 def read_request(data: bytes, default_host: bytes, target_limit: int, field_limit: int) -> RequestHead:
     """The verdict on one whole request head; as `judge_request`, and quicker where the head is plain."""
-    recognise = recent_request if len(data) <= MEMO_BYTES else plain_request
-    head = recognise(data, target_limit, field_limit)
+    head = recognise_request(data, target_limit, field_limit)
     return judge_request(data, default_host, target_limit, field_limit) if head is None else head
 
 
 def read_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead:
     """The verdict on one whole response head; as `judge_response`, and quicker where the head is plain."""
-    recognise = recent_response if len(data) <= MEMO_BYTES else plain_response
-    head = recognise(data, method, field_limit)
+    head = recognise_response(data, method, field_limit)
     return judge_response(data, method, field_limit) if head is None else head
+
+
+def recognise_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:
+    """As `plain_request`, which is remembered for heads that are short."""
+    recognise = recent_request if len(data) <= MEMO_BYTES else plain_request
+    return recognise(data, target_limit, field_limit)
+
+
+def recognise_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead | None:
+    """As `plain_response`, which is remembered for heads that are short."""
+    recognise = recent_response if len(data) <= MEMO_BYTES else plain_response
+    return recognise(data, method, field_limit)
 
 
 def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:

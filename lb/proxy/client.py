@@ -32,6 +32,7 @@ from lb.metrics import ListenerCounts
 from lb.proxy.context import Context
 from lb.proxy.deadlines import Timer
 from lb.proxy.exchange import Forwarding
+from lb.proxy.express import Express
 from lb.proxy.wire import Wire
 
 LINGER_SECONDS = 2.0
@@ -89,7 +90,7 @@ class Client:
         self.buffer = b""
         self.exchange: Exchange | None = None
         self.forwarding: Forwarding | None = None
-        self.is_idle = True
+        self.is_idle = False
         self.is_1_0 = False
         self.head_sent = False
         self.ends_by_close = False
@@ -201,8 +202,11 @@ class Client:
     # -- one request after the other -------------------------------------------------------------------
 
     async def _next_exchange(self) -> bool:
+        if not (self._resumes or self.buffer) and self.wire.can_be_watched:
+            self.become_idle()
+            await Express(self).serve()
         forwarding = self.forwarding
-        if not self._resumes or forwarding is None:
+        if forwarding is None:
             head = await self._receive_head()
             if head is None:
                 return False
@@ -249,11 +253,8 @@ class Client:
 
     async def _receive_first_bytes(self, data: bytes) -> bytes:
         """Wait for a request to begin; empty lines before it are skipped."""
-        timeouts = self.context.timeouts
-        self.is_idle = True
-        self.expect(timeouts.keepalive if self._served else timeouts.request_head, None)
-        if self.context.closing:
-            self.close_soon()
+        if not self.is_idle:
+            self.become_idle()
         while True:
             more = await self.receive()
             if not more:
@@ -262,6 +263,14 @@ class Client:
             if data not in NOT_BEGUN:
                 self.is_idle = False
                 return data
+
+    def become_idle(self) -> None:
+        """From now on we wait for the next request, and may be told to end."""
+        timeouts = self.context.timeouts
+        self.is_idle = True
+        self.expect(timeouts.keepalive if self._served else timeouts.request_head, None)
+        if self.context.closing:
+            self.close_soon()
 
     async def receive(self) -> bytes:
         """What the client sent next, none when it has ended its side."""
@@ -285,12 +294,23 @@ class Client:
         if end > self.context.limits.request_head:
             self._refuse_hopeless(data[:end], 0)
         head = read_request(data[:end], self.host, self.context.limits.target, self.context.limits.fields)
-        self.buffer = data[end:]
+        self._takes(head, data[end:])
+        return head
+
+    def _takes(self, head: RequestHead, behind: bytes) -> Exchange:
         exchange = self.exchange
         assert exchange is not None
         exchange.method, exchange.target = head.method, head.target
         self.is_1_0, self.wants_more = head.is_1_0, head.keep_alive
-        return head
+        self.buffer = behind
+        return exchange
+
+    def begin(self, head: RequestHead, behind: bytes) -> Forwarding:
+        """A request that may be forwarded has come, and what is behind its head."""
+        self._begin_exchange()
+        self.forwarding = Forwarding(self, head, self._takes(head, behind))
+        self.forwarding.begin()
+        return self.forwarding
 
     def _begin_exchange(self) -> None:
         self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, self.context.now())

@@ -29,7 +29,7 @@ from lb.errors import (
     Unavailable,
 )
 from lb.http.fields import cookie_in, field_in
-from lb.http.head import RequestHead
+from lb.http.head import RequestHead, ResponseHead
 from lb.proxy.beside import beside
 from lb.proxy.hedge import Runner, race
 from lb.proxy.idle import Connections
@@ -44,9 +44,10 @@ if TYPE_CHECKING:
 class Forwarding:
     """One request on its way: `begin`, then `go_on`, and the exchange's record is complete but for its end.
 
-    How far it has come stands here and not in a coroutine, and `go_on` goes on from wherever it is. Whoever
-    ends it from outside (a timeout of the client's) may ask `may_go_on` and then `go_on` again. It is the
-    holder of its places in the pool, and what a policy sees of the request (`lb.core.pool.Holder`).
+    How far it has come stands here and not in a coroutine. So it can be begun by plain calls (`set_out`, then
+    `pass_on`; see `lb.proxy.express`), and `go_on` goes on from wherever it is. Whoever ends it from outside
+    (a timeout of the client's) may ask `may_go_on` and then `go_on` again. It is the holder of its places in
+    the pool, and what a policy sees of the request (`lb.core.pool.Holder`).
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Forwarding:
         "exchange",
         "head",
         "pool",
+        "trouble",
     )
 
     def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
@@ -76,6 +78,8 @@ class Forwarding:
         self._attempt: Attempt | None = None
         self._wire: Wire | None = None  # lent to us, and not yet given back
         self._keeps = False
+        self.trouble: BaseException | None = None
+        """What came up while nobody ran this; `go_on` raises it, where the exchange is."""
 
     def _route(self) -> Pool:
         name = self._context.routes.pool_for(self.head.host, self.head.target)
@@ -134,6 +138,30 @@ class Forwarding:
             return True
         mark = self.pool.settings.retry.marked_by
         return mark is not None and self.field(mark.lower().encode()) is not None
+
+    # -- by plain calls --------------------------------------------------------------------------------
+
+    def set_out(self) -> Wire | None:
+        """Send the request over an idle connection; the answer is to come from there. If None: `go_on`."""
+        if self.pool.settings.hedge is not None:
+            return None
+        backend, passed_over = self.pool.take(self)
+        if backend is None:
+            return None
+        self._has_taken(backend)
+        self._begin_on(backend, passed_over)
+        return self._wire if self._has_sent_all else None
+
+    def pass_on(self, head: ResponseHead, data: bytes) -> bool:
+        """Pass on the final answer, as far as it has come. True if that was all; otherwise `go_on`."""
+        relay = self._relay
+        relay.note_first_byte()
+        relay.begin(head, data)
+        if not relay.send_now():
+            return False
+        self._keeps = relay.wire_stays
+        self._let_go()
+        return True
 
     # -- before anything is sent -----------------------------------------------------------------------
 
@@ -232,6 +260,7 @@ class Forwarding:
 
     async def _attempt_on_one(self) -> bool:
         """One backend: on an idle connection if there is one; if that had gone stale, on a new one."""
+        self._raise_trouble()
         if self._backend is None:
             backend, passed_over = await self._choose()
             self._has_taken(backend)
@@ -249,6 +278,11 @@ class Forwarding:
         wire = await self.connect(self._taken)
         self._send_over(wire, reused=False)
         return await self._relay_answer(wire)
+
+    def _raise_trouble(self) -> None:
+        trouble, self.trouble = self.trouble, None
+        if trouble is not None:
+            raise trouble
 
     def _has_taken(self, backend: Backend) -> None:
         self._backend, self._tried = backend, (*self._tried, backend)

@@ -116,9 +116,12 @@ class Relay:
             raise ResponseIncomplete(
                 f"{self._attempt.backend.id} closed the connection in the head of its answer"
             )
+        self.note_first_byte()
+        return data
+
+    def note_first_byte(self) -> None:
         if self._attempt.first_byte is None:
             self._attempt.first_byte = self._client.context.now()
-        return data
 
     def begin(self, head: ResponseHead, data: bytes) -> None:
         """The final answer: its head, and what came behind it, are to be sent."""
@@ -135,6 +138,11 @@ class Relay:
         self._frame = as_it_is if head.length >= 0 or until_close else framed
         self._final, self._reader = head, reader
         self._unsent: bytes | memoryview = first + self._frame(reader, content)
+
+    def send_now(self) -> bool:
+        """Send what is to be sent, without waiting. True if that was all, and the client stays."""
+        self._unsent = self._client.send_now(self._unsent) or b""
+        return self._reader.done and self.client_stays and not self._unsent
 
     @property
     def wire_stays(self) -> bool:

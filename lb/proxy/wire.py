@@ -7,6 +7,7 @@ never there yet; the wait is also what lets others run and a cancellation in.
 
 import socket
 import struct
+from typing import Protocol
 
 import trio
 from trio.lowlevel import Abort, Task, wait_readable, wait_writable
@@ -17,6 +18,12 @@ RECEIVE_SIZE = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
+class Watcher(Protocol):
+    """Who is called, instead of a task that would be woken, when there is something to receive."""
+
+    def came(self, wire: "Wire") -> None: ...
+
+
 class Wire:
     """Owns its socket: whoever owns the wire closes it, once. Errors are the socket's own `OSError`s.
 
@@ -24,13 +31,15 @@ class Wire:
     no more use but to be closed.
     """
 
-    __slots__ = ("_has_ended", "_is_ready", "_reader", "_readiness", "origin", "sock")
+    __slots__ = ("_has_ended", "_reader", "_readiness", "_unread", "is_ready", "origin", "sock", "watcher")
 
     def __init__(self, sock: socket.socket, origin: str = "", readiness: Readiness | None = None) -> None:
         self.sock = sock
         self.origin = origin
         sock.setblocking(False)
-        self._is_ready = self._has_ended = False
+        self.is_ready = self._has_ended = False
+        self.watcher: Watcher | None = None
+        self._unread: bytes | None = None
         self._reader: Task | None = None
         registered = readiness is not None and readiness.register(sock.fileno(), self)
         self._readiness = readiness if registered else None
@@ -39,7 +48,7 @@ class Wire:
         """Wait until there is something to receive, if only the end."""
         if self._readiness is None:
             await wait_readable(self.sock)
-        elif self._is_ready:
+        elif self.is_ready:
             await trio.lowlevel.checkpoint()
         else:
             self._reader = trio.lowlevel.current_task()
@@ -51,15 +60,17 @@ class Wire:
 
     def wake(self, ended: bool) -> None:
         """There is something to receive (`lb.proxy.readiness.Waiting`)."""
-        self._is_ready = True
+        self.is_ready = True
         self._has_ended = self._has_ended or ended
-        if self._reader is not None:
+        if self.watcher is not None:
+            self.watcher.came(self)
+        elif self._reader is not None:
             trio.lowlevel.reschedule(self._reader)
             self._reader = None
 
     def was_emptied(self) -> None:
         """All that there was has been received; an end, which is told only once, is still there."""
-        self._is_ready = self._has_ended
+        self.is_ready = self._has_ended
 
     async def writable(self) -> None:
         """Wait until something can be sent."""
@@ -69,6 +80,9 @@ class Wire:
         """Up to `size` bytes, at least one, or none when the peer has sent its last."""
         while True:
             await self.readable()
+            if self._unread is not None:
+                data, self._unread = self._unread, None
+                return data
             try:
                 data = self.sock.recv(size)
             except BlockingIOError:
@@ -77,6 +91,28 @@ class Wire:
             if len(data) < size:
                 self.was_emptied()
             return data
+
+    @property
+    def can_be_watched(self) -> bool:
+        """Will `watcher` be told, and is there nothing that it has missed?"""
+        return self._readiness is not None and not self.is_ready
+
+    def receive_now(self) -> bytes | None:
+        """What is there to receive, or None; none where the connection broke, as at its end."""
+        try:
+            data = self.sock.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            self.was_emptied()
+            return None
+        except OSError:
+            return b""
+        if len(data) < RECEIVE_SIZE:
+            self.was_emptied()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Put back what `receive_now` gave, for whoever receives next."""
+        self._unread, self.is_ready = data, True
 
     def send_now(self, data: bytes | memoryview) -> memoryview | None:
         """Send without waiting; what is left to send, or None."""

@@ -12,10 +12,12 @@ from trio.lowlevel import Task
 
 OWNER = "_serve_one"
 """The function that the task of one client connection runs."""
+LANE = "Readiness.run"
+"""What runs in place of that task while it sleeps (`lb.proxy.express`)."""
 
 
 class Steps(trio.abc.Instrument):
-    """Counts the steps of one client connection's task and of its children; at step `at` it acts.
+    """Counts the steps of one client connection's task, its children and the lane; at step `at` it acts.
 
     `connection` is its number in the order of acceptance. Acting is cancelling a scope: the task that is
     about to step takes this step still, and does not come out of its next wait.
@@ -38,7 +40,7 @@ class Steps(trio.abc.Instrument):
             self._before -= 1
             if self._before == 0:
                 self._family.add(task)
-        elif parent in self._family:
+        elif parent in self._family or LANE in task.name:
             self._family.add(task)
 
     def before_task_step(self, task: Task) -> None:

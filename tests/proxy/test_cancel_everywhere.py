@@ -87,6 +87,16 @@ async def two_requests(lb: Scene) -> bytes:
     return (await client.hears_all())[0]
 
 
+async def one_by_one(lb: Scene) -> bytes:
+    """Requests of which the express lane has all but the first."""
+    client, heard = await lb.client(), b""
+    with suppress(Ended, OSError):
+        for number in range(4):
+            await client.says(get(b"/", last=number == 3))
+            heard += await client.take_until(b"ok")
+    return heard + (await client.hears_all())[0]
+
+
 async def upload(lb: Scene) -> bytes:
     client = await lb.asks(UPLOAD % b"/")
     with suppress(OSError):
@@ -153,6 +163,7 @@ async def queued(lb: Scene) -> bytes:
 
 STORIES: dict[Callable[[Scene], Awaitable[bytes]], tuple[bytes, int]] = {
     two_requests: (b"HTTP/1.1 200 OK", 2),
+    one_by_one: (b"HTTP/1.1 200 OK", 4),
     upload: (b"HTTP/1.1 200 OK", 1),
     by_pipe: (b"HTTP/1.1 200 OK", 2),
     early_answer: (b"HTTP/1.1 200 OK", 1),
