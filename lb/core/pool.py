@@ -71,7 +71,7 @@ class Pool:
     __slots__ = (
         "_choose_one",
         "_failing_codes",
-        "_has_backups",
+        "_is_choosy",
         "_learn",
         "_lines",
         "_sticky",
@@ -98,7 +98,6 @@ class Pool:
         self.hedged = 0
         self.waiting = 0
         self.is_panicking = False
-        self._has_backups = False
         self.budget = RetryBudget(settings.retry.budget, settings.retry.floor)
         self.on_idle: Callable[[Backend], None] = lambda _backend: None
         self.on_flip: Callable[[str, Backend, str], None] = lambda _kind, _backend, _detail: None
@@ -117,6 +116,12 @@ class Pool:
         self._choose_one = policy.choose
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
         self._sticky = policy if isinstance(policy, Sticky) else None
+        self._derive()
+
+    def _derive(self) -> None:
+        """`_is_choosy`: is there more to look at than who is open and below its cap?"""
+        has_backups = any(backend.spec.backup for backend in self.backends)
+        self._is_choosy = has_backups or self.cap is not None or self._sticky is not None
 
     @property
     def is_full(self) -> bool:
@@ -131,15 +136,9 @@ class Pool:
         Whoever takes one gives it back with `release`, whatever happens. Nobody who waits is overtaken: what
         is available while there is a queue has been tried by everybody in it.
         """
-        if self.cap is not None and self.in_flight >= self.cap:
-            return None, self._reasons(tried, ())
         candidates = [b for b in self.backends if b.is_open and not (b.cap and len(b.running) >= b.cap)]
-        if tried:
-            candidates = [b for b in candidates if b not in tried]
-        if self._has_backups:
-            candidates = _primary(candidates)
-        if self._sticky is not None:
-            candidates = self._kept(holder, tried) or candidates
+        if tried or self._is_choosy:
+            candidates = self._narrowed(candidates, holder, tried)
         everybody = len(candidates) == len(self.backends)
         passed_over = NOBODY if everybody else self._reasons(tried, candidates)
         if not candidates:
@@ -148,6 +147,16 @@ class Pool:
         backend.running.add(holder)
         self.in_flight += 1
         return backend, passed_over
+
+    def _narrowed(
+        self, candidates: list[Backend], holder: Holder, tried: Collection[Backend]
+    ) -> list[Backend]:
+        """Whom the pool's own cap, earlier attempts, backups and cookies leave of them."""
+        if self.is_full:
+            return []
+        left = [backend for backend in candidates if backend not in tried]
+        primary = [backend for backend in left if not backend.spec.backup] or left
+        return self._kept(holder, tried) or primary
 
     def _kept(self, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
         """The draining backend that this client was on before, while it may still keep it."""
@@ -250,7 +259,7 @@ class Pool:
 
         The latter are told so now instead of at their timeout.
         """
-        self._has_backups = any(backend.spec.backup for backend in self.backends)
+        self._derive()
         self._keep_to_the_share()
         self._look_for_panic()
         self.serve_queue()
@@ -367,9 +376,3 @@ class Pool:
         if not self.backends:
             return f"pool {self.name!r} has no backends"
         return "no backend is available: " + ", ".join(f"{id} ({why})" for id, why in passed_over)
-
-
-def _primary(candidates: list[Backend]) -> list[Backend]:
-    """Without the backups, unless there is nobody else."""
-    primary = [backend for backend in candidates if not backend.spec.backup]
-    return primary or candidates

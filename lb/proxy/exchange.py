@@ -295,7 +295,7 @@ class Forwarding:
     def _begin_on(self, backend: Backend, passed_over: PassedOver) -> None:
         """The attempt on a backend that was taken; its request sets out if there is an idle connection."""
         self._attempt = self.begin_attempt(backend, passed_over)
-        if (wire := self.connections.take(backend)) is not None:
+        if (wire := self._context.connections.take(backend)) is not None:
             self._send_over(wire, reused=True)
 
     def _begin_again(self, error: ConnectionTerminated) -> None:
@@ -355,7 +355,7 @@ class Forwarding:
         wire, self._wire = self._wire, None
         if wire is not None:
             keep = self._keeps and self.client.request_done and not self._upload.owes
-            self.connections.give(self._taken, wire, keep)
+            self._context.connections.give(self._taken, wire, keep)
 
     def _let_go(self) -> None:
         """The attempt is over: what was lent goes back, and so does the place on the backend."""
@@ -367,9 +367,11 @@ class Forwarding:
             self.pool.release(backend, self)
 
     def _expect_a_head(self) -> None:
+        longest = self._context.timeouts.response_head
         is_fresh = len(self._tried) == 1 and not self.exchange.queued  # then all of the time is left
-        left = self.pool.settings.retry.deadline if is_fresh else self._time_left()
-        self.client.expect(min(self._context.timeouts.response_head, left), ResponseTimeout)
+        if not is_fresh or longest > self.pool.settings.retry.deadline:
+            longest = min(longest, self._time_left())
+        self.client.expect(longest, ResponseTimeout)
 
     def head_for_backend(self) -> bytes:
         head = self.head
