@@ -8,7 +8,21 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from admin import about, access, backends, health, metrics, pools, replies
+from admin import (
+    about,
+    access,
+    backends,
+    config,
+    drain,
+    events,
+    health,
+    metrics,
+    pools,
+    replies,
+    requests,
+    sre,
+    stats,
+)
 from admin.about import VERSION
 from admin.operation import Ask, Operation
 from admin.problems import Problem, of_http
@@ -44,8 +58,14 @@ def operations(control: Control) -> tuple[Operation, ...]:
     served: tuple[Operation, ...] = (
         *backends.operations(control),
         *pools.operations(control),
+        *config.operations(control),
+        *requests.operations(control),
+        *stats.operations(control),
+        *events.operations(control),
+        *drain.operations(control),
         *health.operations(control),
         *metrics.operations(control, is_open=control.config.admin.metrics_open),
+        *sre.operations(is_open=control.config.admin.metrics_open),
         *about.operations(control, lambda: served),
     )
     return served
@@ -62,14 +82,13 @@ def _bind(app: QuartTrio, operation: Operation) -> None:
 
 def _guard(app: QuartTrio, control: Control, token: str | None, open_paths: set[str]) -> None:
     """Everybody is looked at before a view is; probes come by any name, for they learn nothing."""
-    allowed = control.config.admin.allowed_hosts
 
     @app.before_request
     async def check() -> None:
         g.request_id = secrets.token_hex(8)
         if request.path in PROBES:
             return
-        access.check_host(request, (*allowed, *_here()))
+        access.check_host(request, (*control.config.admin.allowed_hosts, *_here()))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             access.check_origin(request)
         if token is not None and request.path not in open_paths:

@@ -251,8 +251,9 @@ class Backends:
 
     def _warning(self, backend: Backend) -> dict[str, str]:
         """To take out the last one is allowed, but nobody should do so without knowing."""
-        pool = self.registry.pools[backend.pool]
-        if any(each.admin_state is AdminState.READY and each.spec.weight for each in pool.backends):
+        pool = self.registry.pools.get(backend.pool)
+        there = [] if pool is None else pool.backends
+        if pool is None or any(each.admin_state is AdminState.READY and each.spec.weight for each in there):
             return {}
         return {"Lb-Warning": f"pool {pool.name} has no backend that takes requests"}
 

@@ -61,6 +61,8 @@ def why_not_ready(control: Control) -> Iterator[str]:
     """Reasons to send traffic elsewhere."""
     if control.stopping:
         yield "stopping"
+    if control.drain is not None:
+        yield "draining"
     if not control.listening:
         yield "not listening"
     if not control.registry.backends:

@@ -63,6 +63,7 @@ class Numbers(Collector):
     def __init__(self, control: Control) -> None:
         self.registry = control.registry
         self.metrics = control.metrics
+        self.feed = control.feed
 
     def collect(self) -> Iterator[Metric]:
         """Every family, with the values of this moment."""
@@ -143,6 +144,15 @@ class Numbers(Collector):
         yield counter("admin_requests", "Requests to the admin API.", labels, requests)
         restarts = [((), self.metrics.admin_restarts)]
         yield counter("admin_restarts", "Crashes of the admin service.", (), restarts)
+        reloads = (((result,), count) for result, count in self.metrics.config_reloads.items())
+        yield counter("config_reloads", "Reloads of the configuration.", ("result",), reloads)
+        says = "When the configuration was last read without a mistake."
+        loaded = [((), self.metrics.config_loaded_at)]
+        yield gauge("config_last_reload_success_timestamp_seconds", says, (), loaded)
+        readers = [((), self.feed.readers)]
+        yield gauge("event_readers", "Who reads /events now.", (), readers)
+        dropped = [((), self.feed.dropped)]
+        yield counter("event_readers_dropped", "Readers of /events that were too slow.", (), dropped)
         lags = [((), self.metrics.loop_lags)]
         yield histogram("event_loop_lag_seconds", "How much later than due a task woke up.", (), lags)
 

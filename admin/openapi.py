@@ -14,6 +14,7 @@ from admin.problems import Report
 
 REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
+EVENTS = "text/event-stream"
 PLACE = re.compile(r"\{(\w+)\}")
 
 Json = dict[str, Any]
@@ -21,7 +22,12 @@ Json = dict[str, Any]
 
 def document(operations: Sequence[Operation], version: str) -> Json:
     """OpenAPI 3.1 for these operations."""
-    types = {kind for each in operations for kind in (*each.answers.values(), each.fields) if _is_type(kind)}
+    types = {
+        kind
+        for each in operations
+        for kind in (*each.answers.values(), *each.streams, each.fields)
+        if _is_type(kind)
+    }
     _, components = msgspec.json.schema_components(sorted({*types, Report}, key=repr), ref_template=REF)
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))
@@ -47,6 +53,8 @@ def _operation(operation: Operation) -> Json:
         "responses": {str(status): _answer(status, kind) for status, kind in operation.answers.items()},
         "security": [{}] if operation.is_open else [{"token": []}, {}],
     }
+    if operation.streams:
+        described["responses"]["200"]["content"] = _stream(operation.streams)
     described["responses"] |= {str(status): _problem(status) for status in _problems(operation)}
     if body := _body(operation):
         described["requestBody"] = {"content": body}
@@ -57,7 +65,8 @@ def _problems(operation: Operation) -> list[int]:
     """Its own, and those that everything may answer; a probe needs neither token nor name."""
     common = {422, 500} if operation.is_open else {401, 421, 422, 500}
     writing = {403, 413} if operation.writes else set()
-    reading = {400, 408, 415} if operation.fields or operation.posted_parameters else set()
+    has_body = operation.fields or operation.posted_parameters or operation.media
+    reading = {400, 408, 415} if has_body else set()
     return sorted(common | writing | reading | set(operation.problems))
 
 
@@ -85,7 +94,7 @@ def _body(operation: Operation) -> Json:
         properties = {each.name: dict(each.schema) for each in operation.parameters}
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
     if schema is None:
-        return {}
+        return {media_type: {"schema": dict(schema)} for media_type, schema in operation.media.items()}
     types = [replies.JSON, FORM]
     if operation.method == "PATCH":
         types.append("application/merge-patch+json")
@@ -97,6 +106,11 @@ def _answer(status: int, kind: Any) -> Json:  # noqa: ANN401 - a type, or a sent
         return {"description": kind}
     schema = {"$ref": REF.format(name=kind.__name__)}
     return {"description": HTTPStatus(status).phrase, "content": {replies.JSON: {"schema": schema}}}
+
+
+def _stream(kinds: Sequence[type]) -> Json:
+    """OpenAPI 3.1 has no word for one event of a stream; what stands in `data` is one of these."""
+    return {EVENTS: {"schema": {"oneOf": [{"$ref": REF.format(name=kind.__name__)} for kind in kinds]}}}
 
 
 def _problem(status: int) -> Json:

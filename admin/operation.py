@@ -39,7 +39,9 @@ class Operation:
     """One method on one path. `answers` maps each status to the type of its body, or to what it says.
 
     `fields` is the struct whose fields a body may have; with `posted_parameters` they may stand in the
-    body as well as in the query. `problems` are the errors beside those that every operation may answer.
+    body as well as in the query. `streams` are the types of the events that a 200 goes on sending.
+    `media` has the schemas of bodies in other formats, by their type. `problems` are the errors beside
+    those that every operation may answer.
     """
 
     method: str
@@ -50,7 +52,9 @@ class Operation:
     parameters: tuple[Parameter[Any], ...] = ()
     fields: Any = None
     posted_parameters: bool = False
+    media: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
+    streams: tuple[type, ...] = ()
     is_open: bool = False
 
     @property

@@ -61,12 +61,18 @@ KINDS = {
         "The state file could not be written, so a restart would lose the change. Repeat the request when"
         " the disk is well again: the same wish twice does no harm.",
     ),
+    "too-many-readers": Kind(
+        503, "Too many read the events", "Each holds a connection. Close one of them, or ask again later."
+    ),
     "http-error": Kind(400, "The request is not valid", "The status says which rule of HTTP it broke."),
 }
 
 MAX_MISTAKES = 100
 
-BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in ("not-persisted", "http-error")}
+NOT_BY_STATUS = frozenset({"not-persisted", "too-many-readers", "http-error"})
+"""Kinds that say more than their status does, or less."""
+
+BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in NOT_BY_STATUS}
 
 
 class Mistake(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

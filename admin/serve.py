@@ -1,6 +1,7 @@
 """The service: hypercorn's connections on listeners of ours, restarted when they crash.
 
     supervised ── serve_admin ─┬─ accepting     one per listener; ends first
+                               ├─ ticking       reads the counters, tells /events; ends with them
                                └─ connections   one per client, each with a task for its request
 
 Of hypercorn we take what handles one connection, and keep the accept loop and the sockets ourselves, for
@@ -37,9 +38,10 @@ from hypercorn.typing import (
 )
 
 from admin.app import create_app
-from admin.parameters import MAX_WAIT
+from admin.telling import Teller
 from lb.config import FdAddress, TcpAddress, UnixAddress, parse_address
 from lb.control import Control
+from lb.feed import MOST_READERS
 
 GRACE_SECONDS = 2.0
 SEND_SECONDS = 3.0
@@ -72,20 +74,24 @@ async def supervised(
     bound = await bind(control.config.admin.listen)
     try:
         task_status.started(address(bound[0]))
-        await _again_and_again(control, token, bound, stop)
+        await _again_and_again(control, token, bound, Teller(control), stop)
     finally:
         for listener in bound:
             _close(listener)
 
 
 async def _again_and_again(
-    control: Control, token: str | None, bound: Sequence[trio.SocketListener], stop: trio.Event
+    control: Control,
+    token: str | None,
+    bound: Sequence[trio.SocketListener],
+    teller: Teller,
+    stop: trio.Event,
 ) -> None:
     pause = FIRST_PAUSE
     while not stop.is_set():
         started = trio.current_time()
         try:
-            await serve_admin(control, token, bound, stop=stop)
+            await serve_admin(control, token, bound, teller, stop=stop)
         except Exception:
             steady = trio.current_time() - started > STEADY_SECONDS
             pause = FIRST_PAUSE if steady else pause
@@ -97,12 +103,19 @@ async def _again_and_again(
 
 
 async def serve_admin(
-    control: Control, token: str | None, bound: Sequence[trio.SocketListener], *, stop: trio.Event
+    control: Control,
+    token: str | None,
+    bound: Sequence[trio.SocketListener],
+    teller: Teller,
+    *,
+    stop: trio.Event,
 ) -> None:
     """Answer on these listeners, which stay open, until `stop` is set and the last answer is out.
 
-    Requests that still wait GRACE_SECONDS after that are cut.
+    Streams of events end at once, requests that still wait GRACE_SECONDS after that are cut.
     """
+    # half of the connections, so that whoever watches leaves room for those who act
+    control.feed.open(min(MOST_READERS, most_connections() // 2))
     context = WorkerContext(None)
     app = ASGIWrapper(shielded(create_app(control, token)))
     async with trio.open_nursery() as connections:
@@ -114,8 +127,10 @@ async def serve_admin(
                 accepting.start_soon(
                     partial(trio.serve_listeners, serve, [ours], handler_nursery=connections)
                 )
+            accepting.start_soon(teller.run)
             await stop.wait()
             accepting.cancel_scope.cancel()
+        control.feed.close("stopping")
         await context.terminated.set()  # idle connections end at this
         connections.cancel_scope.deadline = trio.current_time() + GRACE_SECONDS
 
@@ -123,12 +138,13 @@ async def serve_admin(
 def settings() -> HypercornConfig:
     """What hypercorn has settings for.
 
-    `read_timeout` also runs while a client silently waits for its answer, so it cannot be shorter than the
-    longest wait that we grant; a body that dawdles has a limit of its own in the app.
+    `read_timeout` would also run while a client silently waits for its answer or reads events. Nobody needs
+    it: who sends no request is idle, a body that dawdles has a limit of its own in the app, and so has each
+    wait that we grant.
     """
     config = HypercornConfig()
     config.alpn_protocols = ["http/1.1"]
-    config.read_timeout = int(MAX_WAIT) + 30
+    config.read_timeout = None
     config.keep_alive_timeout = IDLE_SECONDS
     config.include_server_header = False
     config.errorlog = logging.getLogger("admin.hypercorn")

@@ -38,7 +38,7 @@ def patched(settings: PoolSettings, body: Body) -> PoolSettings:
     reader = Reader()
     merged = _merged(told(settings), patch)
     read = cast("PoolSettings", reader.struct(PoolSettings, merged, ""))  # every field has a default
-    mistakes += [*map(_placed, reader.mistakes), *_still_hidden(read)]
+    mistakes += [*map(placed, reader.mistakes), *_still_hidden(read)]
     if mistakes:
         raise invalid(*mistakes)
     return read
@@ -87,7 +87,7 @@ def _known(
     return known
 
 
-def _placed(mistake: str) -> Mistake:
+def placed(mistake: str) -> Mistake:
     """The reader says `probe.fields."X y": what is wrong`; a pointer says where."""
     pointer, end = "#", 0
     while step := PLACE.match(mistake, end):

@@ -9,7 +9,8 @@ The rooms, from the street to the cellar; imports point only downwards:
     core      the decisions, pure: who takes the next request, may it be tried again, is a drain over
     errors    how an exchange can fail: whose fault, which status, which reason
 
-Beside them: `config` (lb.toml and flags), `state` (what operators changed), `metrics`, `accesslog`, `demo`.
+Beside them: `config` (lb.toml and flags), `source` and `reload` (reading it again), `state` (what operators
+changed), `metrics`, `accesslog`, `demo`.
 
     async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
         balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))

@@ -179,7 +179,7 @@ def write(fd: int, data: bytes) -> None:
 
 def record(exchange: "Exchange", wall: Callable[[float], float]) -> Record:
     """What is logged of an exchange; every text in it is `safe`."""
-    last = exchange.attempts[-1] if exchange.attempts else None
+    last = exchange.deciding
     ended = exchange.started if exchange.ended is None else exchange.ended
     return Record(
         time=rfc3339(wall(ended)),
@@ -194,10 +194,10 @@ def record(exchange: "Exchange", wall: Callable[[float], float]) -> Record:
         pool=exchange.pool or None,
         backend=last.backend.id if last else None,
         attempts=len(exchange.attempts),
-        queue_ms=_ms(exchange.queued),
+        queue_ms=milliseconds(exchange.queued),
         connect_ms=_connect_ms(last) if last else None,
         first_byte_ms=_first_byte_ms(last) if last else None,
-        total_ms=_ms(ended - exchange.started),
+        total_ms=milliseconds(ended - exchange.started),
         reason=exchange.reason,
         detail=safe(exchange.detail.encode("utf-8", "surrogateescape")),
         each_attempt=[_attempt(attempt) for attempt in exchange.attempts],
@@ -216,16 +216,18 @@ def _attempt(attempt: "Attempt") -> AttemptRecord:
 
 
 def _connect_ms(attempt: "Attempt") -> float | None:
-    return None if attempt.connected is None else _ms(attempt.connected - attempt.started)
+    return None if attempt.connected is None else milliseconds(attempt.connected - attempt.started)
 
 
 def _first_byte_ms(attempt: "Attempt") -> float | None:
     if attempt.first_byte is None:
         return None
-    return _ms(attempt.first_byte - (attempt.started if attempt.connected is None else attempt.connected))
+    return milliseconds(
+        attempt.first_byte - (attempt.started if attempt.connected is None else attempt.connected)
+    )
 
 
-def _ms(seconds: float) -> float:
+def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 

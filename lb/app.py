@@ -1,6 +1,6 @@
 """The nursery tree of one balancer, and the order in which it ends.
 
-    serve ───┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once
+    serve ───┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once. SIGHUP: reload
              └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body travels beside its answer
@@ -14,11 +14,13 @@
                           ├─ pulse          how late the event loop is
                           ├─ access log     writes what exchanges have left in its buffer
                           └─ services       demo backends, admin: what was handed in; they end last
+                                └─ (ticking)   reads the counters once a second for /stats and /events
 
 Stopping is a sequence: readiness is lost, listeners close, idle client connections end, live ones say
 `Connection: close` and get the grace, what is left is cut, idle backend connections close, services end.
 """
 
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -47,10 +49,14 @@ from lb.proxy.names import Names
 from lb.proxy.readiness import Readiness
 from lb.proxy.server import Server
 from lb.reader import join
+from lb.recorder import Recorder
+from lb.reloader import Reloader
 from lb.secrets import Secrets
+from lb.source import Source
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
+STDERR = 2
 QUIET_SECONDS = 10.0
 """After a line about a policy of somebody's own that failed; what follows is only counted."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
@@ -70,8 +76,9 @@ class Service(Protocol):
 class Balancer:
     """One balancer, built from its configuration and not yet running; `run` is its whole life."""
 
-    def __init__(self, config: Config, access_log: AccessLog | None = None) -> None:
-        self.config = config
+    def __init__(
+        self, config: Config, access_log: AccessLog | None = None, source: Source | None = None
+    ) -> None:
         self.registry = Registry(trio.current_time, random, Secrets().read)
         self.metrics = Metrics()
         self.cut = 0
@@ -81,33 +88,46 @@ class Balancer:
         self._ended_by_itself = trio.Event()
         self._access_log = access_log
         self._stop = trio.Event()
-        self._fill_registry()
+        self._fill_registry(config)
         names = self._names = Names(self.registry)
         readiness = self._readiness = Readiness()
         self._probes = Probes(self.registry, names)
         observers = [] if access_log is None else [access_log.finished]
+        recorder = Recorder()
+        if config.admin.enabled:  # else nobody can look
+            observers.append(recorder.finished)
         self._connections = Connections(self.registry, names, readiness, config.timeouts.connect)
         self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
         self.control = Control(
             config=config,
             registry=self.registry,
             metrics=self.metrics,
+            recorder=recorder,
             save=self.save,
             check=self._probes.check,
             wall=wall_clock(),
             started=trio.current_time(),
+            stop=self.stop,
+            on_drain=self._on_drain,
         )
+        if source is not None:
+            self.control.reload = Reloader(source, self.control, self._context.configure)
 
-    def _fill_registry(self) -> None:
+    @property
+    def config(self) -> Config:
+        """What we go by now; a reload puts another one in its place."""
+        return self.control.config
+
+    def _fill_registry(self, config: Config) -> None:
         """The configured pools and backends, then what operators had changed at runtime."""
-        for name, pool in self.config.pools.items():
+        for name, pool in config.pools.items():
             try:
                 self.registry.add_pool(name, pool.settings)
             except ValueError as exc:
                 raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
             for spec in pool.backends:
                 self.registry.add(spec, name, source="config")
-        if self.config.state and (changes := state.load(self.config.state)) is not None:
+        if config.state and (changes := state.load(config.state)) is not None:
             for sentence in state.apply(changes, self.registry):
                 log.warning("state file", overtaken=sentence)
         self.registry.subscribe(self._on_event, self._on_pool_event)
@@ -127,6 +147,10 @@ class Balancer:
             self._quiet_until = trio.current_time() + QUIET_SECONDS
         tell = log.warning if event.kind in TROUBLE else log.info
         tell(f"pool {event.kind}", pool=event.pool.name, detail=event.detail)
+
+    def _on_drain(self, is_draining: bool) -> None:
+        log.info("balancer draining" if is_draining else "balancer ready")
+        self._context.draining = is_draining
 
     async def save(self) -> bool:
         """Write what operators changed to the state file; False where none is configured."""
@@ -202,7 +226,7 @@ class Balancer:
                 await services.start(service, self.control, over)
             background.start_soon(self._look_who_is_there)
             async with trio.open_nursery() as proxy:
-                await proxy.start(server.serve, self.config.timeouts.grace)
+                await proxy.start(server.serve)
                 for service in beside:
                     await services.start(service, self.control, over)
                 task_status.started()
@@ -224,6 +248,7 @@ class Balancer:
         while True:
             await self._ended_by_itself.wait()
             self._ended_by_itself = trio.Event()
+            self.registry.forget_pools(self.config.pools)
             try:
                 await self.save()
             except OSError as exc:
@@ -260,13 +285,14 @@ def wall_clock() -> Callable[[float], float]:
 
 
 @asynccontextmanager
-async def open_balancer(config: Config) -> AsyncIterator[Balancer]:
+async def open_balancer(config: Config, source: Source | None = None) -> AsyncIterator[Balancer]:
     """A running balancer for as long as the block lasts, in the caller's task tree: no admin, no signals.
 
     `balancer.control.listening` has the addresses, `balancer.registry` the backends. Leaving the block stops
     it gracefully; an error or a cancellation inside ends it at once, and the error comes out as it was.
+    With a `source`, `balancer.control.reload()` reads it again.
     """
-    balancer = Balancer(config)
+    balancer = Balancer(config, source=source)
     error: Exception | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(balancer.run)
@@ -289,16 +315,20 @@ async def serve(
     """Run a balancer as a program: until a signal, gracefully. The exit code.
 
     0: every request that was accepted has ended by itself. 1: some were cut when the grace was over.
-    128 + n: a second signal, number n, asked to end at once.
+    128 + n: a second signal, number n, asked to end at once. SIGHUP reads the configuration again, unless it
+    says that our terminal was closed.
     """
     killed_by = 0
+    had_terminal = os.isatty(STDERR)
 
     async def heed(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
         nonlocal killed_by
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
-            if balancer.control.stopping:
+            if number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
+                nursery.start_soon(_reload, balancer.control)
+            elif balancer.control.stopping:
                 log.info("stopping at once", signal=name)
                 killed_by = number
                 nursery.cancel_scope.cancel()
@@ -306,7 +336,7 @@ async def serve(
                 log.info("stopping", signal=name, grace=balancer.config.timeouts.grace)
                 balancer.stop()
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(heed, signals)
             async with trio.open_nursery() as inner:
@@ -317,3 +347,12 @@ async def serve(
         return 128 + killed_by
     log.info("stopped", cut=balancer.cut)
     return 1 if balancer.cut else 0
+
+
+async def _reload(control: Control) -> None:
+    if control.stopping:
+        return
+    if control.reload is None:
+        log.warning("nothing to reload: this balancer was not started from a file")
+    else:
+        await control.reload.on_signal()

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from lb.banner import banner, plural
-from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, build, load, overlay, read_file
+from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
 from lb.errors import ConfigError
+from lb.source import Source
 
 if TYPE_CHECKING:
     import trio
@@ -100,7 +101,8 @@ def run(
     demo: bool = False,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
 ) -> int:
-    """Run the balancer until SIGTERM or SIGINT; with neither a file nor a backend, as a demo.
+    """Run the balancer until SIGTERM or SIGINT; SIGHUP reads the file again. With neither a file nor a
+    backend, it is a demo.
 
     Parameters
     ----------
@@ -133,7 +135,8 @@ def run(
         "access_log": access_log,
         "demo": demo or None,
     }
-    return _start(_configured(config, _present(flags), settings or []))
+    source = _source(config, _present(flags), settings or [])
+    return _start(source.read(), source)
 
 
 @config_app.command
@@ -154,21 +157,14 @@ def check(file: Path) -> int:
     return OK
 
 
-def _configured(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> Config:
-    """The file, or ./lb.toml if there is one, under the flags; without file and backends the demo."""
+def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> Source:
+    """The file, or ./lb.toml if there is one, under the flags."""
     if file is None and Path(IMPLICIT_FILE).exists():
         file = Path(IMPLICIT_FILE)
         sys.stderr.write(f"lb: reading ./{IMPLICIT_FILE}\n")
     for setting in settings:
         flags = overlay(flags, _setting(setting))
-    if file is not None:
-        return build(overlay(read_file(file), flags), f"{file} with flags" if flags else str(file))
-    return build(flags if _has_backends(flags) else {"demo": True, **flags}, "flags")
-
-
-def _has_backends(tables: dict[str, Any]) -> bool:
-    pools = tables.get("pools")
-    return isinstance(pools, dict) and any(isinstance(p, dict) and "backends" in p for p in pools.values())
+    return Source(file, flags)
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:
@@ -201,17 +197,15 @@ def _backend(text: str) -> dict[str, Any]:
     return table
 
 
-def _start(config: Config) -> int:
+def _start(config: Config, source: Source) -> int:
     """Run the balancer, with its operator's side where there is to be one; the exit code."""
     import trio
 
     from lb.log import configure
 
-    if any(":" in pool.policy for pool in config.pools.values()):
-        sys.path.insert(0, os.getcwd())  # where a policy of one's own is looked for first
     configure(json=not sys.stderr.isatty())
     try:
-        return trio.run(_serve, config)
+        return trio.run(_serve, config, source)
     except BaseExceptionGroup as group:
         raise _only_error_in(group) from group
 
@@ -223,13 +217,13 @@ def _only_error_in(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, source: Source) -> int:
     from lb.accesslog import AccessLog, format_of
     from lb.app import Balancer, serve, wall_clock
 
     token = admin_token(config.admin)
     format = format_of(config.access_log, sys.stdout.isatty())
-    balancer = Balancer(config, AccessLog(format, wall=wall_clock()) if format else None)
+    balancer = Balancer(config, AccessLog(format, wall=wall_clock()) if format else None, source)
     admin_at: list[str] = []
 
     def announce(control: "Control") -> None:

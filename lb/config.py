@@ -172,8 +172,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's side. It never holds the token itself; `admin_token` finds it.
 
-    `allowed_hosts` are names by which it may be called beside its address; `metrics_open` lets /metrics be
-    read without the token.
+    `allowed_hosts` are names by which it may be called beside its address; `metrics_open` lets /metrics,
+    /alerts.yml and /grafana.json be read without the token.
     """
 
     listen: Listen = "127.0.0.1:9000"
@@ -258,8 +258,13 @@ def build(raw: Mapping[str, Any], source: str = "") -> Config:
     config = cast("Config", reader.struct(Config, raw, ""))  # no field of it is required
     mistakes = [*reader.mistakes, *_contradictions(config)]
     if mistakes:
-        raise ConfigError(_list(mistakes, source))
+        raise wrong(mistakes, source)
     return _completed(config)
+
+
+def wrong(mistakes: Sequence[str], source: str) -> ConfigError:
+    """The error that lists these mistakes, with `source` before them."""
+    return ConfigError(_list(mistakes, source), mistakes)
 
 
 def _list(mistakes: Sequence[str], source: str) -> str:

@@ -4,6 +4,7 @@ Each class is one way for an exchange to end badly. Its `reason` is the RFC 9209
 `Proxy-Status` field, the log, the metric and the API alike, so that the four can be read side by side.
 """
 
+from collections.abc import Iterable
 from enum import Enum, StrEnum
 
 
@@ -206,4 +207,11 @@ class TooManyDescriptors(LBError):
 
 
 class ConfigError(Exception):
-    """A setting is wrong: the message names the key, what was found and what was expected."""
+    """A setting is wrong: the message names the key, what was found and what was expected.
+
+    `mistakes` are what it is made of, each as `key: what is wrong`; none where no single key is to blame.
+    """
+
+    def __init__(self, message: str, mistakes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)

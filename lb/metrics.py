@@ -54,6 +54,8 @@ class Metrics:
     __slots__ = (
         "admin_requests",
         "admin_restarts",
+        "config_loaded_at",
+        "config_reloads",
         "connect_durations",
         "failures",
         "flows",
@@ -73,6 +75,8 @@ class Metrics:
         self.loop_lags = Histogram()
         self.admin_requests: Counter[tuple[str, str, int]] = Counter()
         self.admin_restarts = 0
+        self.config_reloads: Counter[str] = Counter(success=0, failure=0)
+        self.config_loaded_at = 0.0  # seconds since 1970; a start is the first time
 
     def listener(self, name: str) -> ListenerCounts:
         """The counts of the listener of this name, made when it is asked for first."""

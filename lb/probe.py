@@ -135,10 +135,10 @@ class Probes:
         self._news.set()
 
     def _aim(self, backend: Backend) -> Aim | None:
-        probe = self._registry.pools[backend.pool].settings.probe
-        if probe is None or backend.removed:
+        if backend.removed:  # and its pool may be, too
             return None
-        return Aim(probe, backend.host, backend.port)
+        probe = self._registry.pools[backend.pool].settings.probe
+        return None if probe is None else Aim(probe, backend.host, backend.port)
 
     def _settle(self, backend: Backend, is_urgent: bool, nursery: trio.Nursery) -> None:
         """End a prober that has lost its aim, and begin the one that is wanted."""

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 LONGEST_SECONDS = 1e9
+MANY = 1_000_000_000
 DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", re.ASCII)
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?) ?(B|kB|KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
@@ -56,13 +57,16 @@ def positive_size(value: object) -> int:
 
 
 def positive(value: object) -> int:
-    if (count := msgspec.convert(value, int)) < 1:
+    if (count := not_negative(value)) < 1:
         raise ValueError(f"{count} is not 1 or more")
     return count
 
 
 def not_negative(value: object) -> int:
-    if (count := msgspec.convert(value, int)) < 0:
+    count = msgspec.convert(value, int)
+    if count > MANY:
+        raise ValueError(f"that is more than {MANY}")
+    if count < 0:
         raise ValueError(f"{count} is not 0 or more")
     return count
 

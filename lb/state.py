@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -32,14 +32,14 @@ VERSION = 1
 class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How one pool differs from its configuration; `admin_state` holds those that are not ready, by id.
 
-    `settings` are all of the pool's, where one of them was changed.
+    `settings` is a merge patch (RFC 7396): the keys that were changed, null where one was taken back.
     """
 
     added: tuple[BackendSpec, ...] = ()
     changed: tuple[BackendSpec, ...] = ()
     removed: tuple[str, ...] = ()
     admin_state: dict[str, Literal["draining", "maintenance"]] = {}
-    settings: PoolSettings | None = None
+    settings: dict[str, Any] = {}
 
 
 Changes = dict[str, PoolChanges]
@@ -74,7 +74,7 @@ def _pool_changes(config: PoolConfig, pool: Pool) -> PoolChanges:
         changed=tuple(spec for spec in specs if spec.id in configured and spec != configured[spec.id]),
         removed=tuple(id for id in configured if id not in staying),
         admin_state={id: wish for id, backend in staying.items() if (wish := _wish(backend)) is not None},
-        settings=None if pool.settings == config.settings else pool.settings,
+        settings=patch_between(told(config.settings), told(pool.settings)),
     )
 
 
@@ -119,8 +119,8 @@ def _remove(name: str, change: PoolChanges, registry: Registry) -> None:
 
 def _configure(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
     try:
-        if change.settings is not None:
-            registry.configure(registry.pool(name), change.settings)
+        pool = registry.pool(name)
+        registry.configure(pool, _patched(told(pool.settings), change.settings))
     except (ValueError, ConfigError) as exc:
         yield f"the settings of pool {name!r} are of no use any more: {exc}"
 
@@ -220,12 +220,38 @@ def _changes_in(data: bytes) -> Changes:
     return _checked(raw)
 
 
-def _check(settings: PoolSettings) -> None:
+def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `after` of `before`."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        there = before.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            if inner := patch_between(there, value):
+                patch[key] = inner
+        elif value != there:
+            patch[key] = value
+    return patch
+
+
+def _merged(table: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(table)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
     """ValueError with every mistake where a setting breaks a rule that the configuration obeys."""
     reader = Reader()
-    reader.struct(PoolSettings, told(settings), "settings")
+    settings = reader.struct(PoolSettings, _merged(table, patch), "settings")
     if reader.mistakes:
         raise ValueError("; ".join(reader.mistakes))
+    return cast("PoolSettings", settings)
 
 
 def _checked(raw: object) -> Changes:
@@ -234,8 +260,7 @@ def _checked(raw: object) -> Changes:
         for change in pools.values():
             for spec in (*change.added, *change.changed):
                 spec.checked()
-            if change.settings is not None:
-                _check(change.settings)
+            _patched({}, change.settings)
     except (msgspec.ValidationError, ValueError) as exc:
         raise ValueError(f"is invalid: {exc}") from exc
     return pools

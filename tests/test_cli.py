@@ -11,6 +11,7 @@ from lb import cli
 from lb.config import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
+from lb.source import Source
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +21,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
     """The configurations that a balancer was started with; the current folder is empty."""
     configs: list[Config] = []
 
-    def start(config: Config) -> int:
+    def start(config: Config, _source: Source) -> int:
         configs.append(config)
         return 0
 
@@ -222,7 +223,7 @@ def test_what_fails_at_the_start_is_one_line(
     message: str,
     code: int,
 ) -> None:
-    def fail(_config: Config) -> int:
+    def fail(_config: Config, _source: Source) -> int:
         raise error
 
     monkeypatch.setattr(cli, "_start", fail)
@@ -232,7 +233,7 @@ def test_what_fails_at_the_start_is_one_line(
 def test_an_error_is_found_in_the_groups_that_nurseries_made_of_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async def fail(_config: Config) -> int:
+    async def fail(_config: Config, _source: Source) -> int:
         error = OSError(errno.EADDRINUSE, "Address already in use", ":80")
         raise ExceptionGroup("outer", [ExceptionGroup("inner", [error])])
 
@@ -245,7 +246,7 @@ def test_an_error_is_found_in_the_groups_that_nurseries_made_of_it(
 def test_several_errors_at_once_are_none_that_one_line_could_tell(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def fail(_config: Config) -> int:
+    async def fail(_config: Config, _source: Source) -> int:
         raise ExceptionGroup("both", [OSError("one"), OSError("two")])
 
     monkeypatch.chdir(tmp_path)

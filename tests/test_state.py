@@ -14,6 +14,7 @@ from lb.config import PoolConfig
 from lb.core.backend import AdminState, BackendSpec
 from lb.core.drain import Then
 from lb.core.registry import Registry
+from lb.core.settings import PoolSettings, Probe
 from lb.errors import ConfigError
 from lb.state import Changes, PoolChanges, apply, changes, load, save
 from tests.core.scene import registry as make_registry
@@ -331,3 +332,33 @@ def test_any_value_in_any_place_is_right_or_a_clear_error(
     assert found is not None
     save(path, found)
     assert load(path) == found
+
+
+def test_an_edited_file_has_its_effect_beside_a_setting_that_was_changed() -> None:
+    configured = {"default": PoolConfig(queue=1, probe=Probe(path="/a"))}
+    registry = registry_of(configured)
+    pool = registry.pools["default"]
+    changed = Probe(path="/a", fall=9)
+    registry.configure(pool, msgspec.structs.replace(pool.settings, policy="ewma", probe=changed))
+    kept = changes(configured, registry)
+    assert kept["default"].settings == {"policy": "ewma", "probe": {"fall": 9}}
+    again = registry_of({"default": PoolConfig(queue=7, probe=Probe(path="/b"))})
+    assert apply(kept, again) == []
+    settings = again.pools["default"].settings
+    assert (settings.policy, settings.queue, settings.probe) == ("ewma", 7, Probe(path="/b", fall=9))
+
+
+def test_what_was_switched_off_stays_off() -> None:
+    configured = {"default": PoolConfig(probe=Probe())}
+    registry = registry_of(configured)
+    registry.configure(registry.pools["default"], PoolSettings())
+    kept = changes(configured, registry)
+    assert kept["default"].settings == {"probe": None}
+    again = registry_of(configured)
+    apply(kept, again)
+    assert again.pools["default"].settings.probe is None
+
+
+def test_settings_that_are_of_no_use_any_more_are_said() -> None:
+    again = registry_of(CONFIGURED)
+    assert "no use any more" in apply({"default": PoolChanges(settings={"policy": "gone:Gone"})}, again)[0]

@@ -140,6 +140,7 @@ class Backend:
         "slow_start",
         "source",
         "spec",
+        "trial_places",
         "turn",
     )
 
@@ -157,6 +158,7 @@ class Backend:
         self.outcomes = Outcomes(settings.ejection)
         self.slow_start = settings.slow_start
         self.ramp_until = 0.0
+        self.trial_places = 1
         self.respec(spec)
         self.pool = pool
         self.source = source
@@ -187,18 +189,20 @@ class Backend:
         if settings.probe is None:
             self.health = None
         elif self.health is None:
-            self.health = Health(settings.probe, now)
+            self.health = Health(msgspec.structs.replace(settings.probe, initial="up"), now)  # it has served
+            self.health.respec(settings.probe, now)
         else:
             self.health.respec(settings.probe, now)
         self.outcomes.settings = settings.ejection
         self.slow_start = settings.slow_start
+        self.ramp_until = min(self.ramp_until, now + self.slow_start)
         self.derive()
 
     def derive(self) -> None:
         """`is_open`: may it have requests at all? `cap`: how many at once."""
         self.is_open = self.is_ready and (self.is_fit or self._is_trusted_blindly)
         is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
-        caps = self.spec.max_in_flight, self.spec.max_connections, 1 if is_on_trial else None
+        caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
         self.cap = min((cap for cap in caps if cap is not None), default=None)
 
     @property
@@ -248,7 +252,8 @@ class Backend:
     def keeps_its_clients(self) -> bool:
         """It drains, and clients that were on it before may still come (`lb.core.settings.Sticky`)."""
         drain = self.drain
-        return drain is not None and drain.outcome is None and drain.keeps_clients and not self.is_full
+        is_kept = drain is not None and drain.outcome is None and drain.keeps_clients
+        return is_kept and self.is_fit and not self.is_full
 
     @property
     def _is_checking(self) -> bool:

@@ -43,7 +43,10 @@ class Attempt:
 
 
 class Exchange:
-    """One request and its response, as it will be remembered."""
+    """One request and its response, as it will be remembered.
+
+    `leader` is the attempt that its end is about: the last, or of two in a race the one that is ahead.
+    """
 
     __slots__ = (
         "attempts",
@@ -51,6 +54,7 @@ class Exchange:
         "detail",
         "ended",
         "id",
+        "leader",
         "listener",
         "method",
         "pool",
@@ -73,12 +77,18 @@ class Exchange:
         self.target = b""
         self.pool = ""
         self.attempts: list[Attempt] = []
+        self.leader: Attempt | None = None
         self.queued = 0.0
         self.status = 0
         self.reason: Reason | None = None
         self.detail = ""
         self.request_bytes = 0
         self.response_bytes = 0
+
+    @property
+    def deciding(self) -> Attempt | None:
+        """The attempt that its end is about, or None without any."""
+        return self.leader or (self.attempts[-1] if self.attempts else None)
 
 
 PassedOver = tuple[tuple[str, str], ...]

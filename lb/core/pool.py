@@ -22,6 +22,7 @@ from lb.errors import QueueFull, Unavailable
 NOBODY: PassedOver = ()
 URGENCIES = 8
 USUAL_URGENCY = 3  # RFC 9218 section 4.1
+MOST_ON_TRIAL = 10
 FAILURE_SECONDS = 1.0
 """As slow as this at least is a failure to a policy that looks at latency: to refuse is quick."""
 
@@ -172,7 +173,8 @@ class Pool:
         return b"Set-Cookie: %b\r\n" % self._sticky.cookie_for(backend)
 
     def _reasons(self, tried: Collection[Backend], candidates: Sequence[Backend]) -> PassedOver:
-        out = (backend for backend in self.backends if backend not in candidates)
+        chosen = set(candidates)
+        out = (backend for backend in self.backends if backend not in chosen)
         return tuple((b.id, self._reason(b, b in tried)) for b in out)
 
     def _reason(self, backend: Backend, is_tried: bool) -> str:
@@ -191,6 +193,11 @@ class Pool:
             self.serve_queue()
         if not backend.running and backend.drain is not None:
             self.on_idle(backend)
+
+    def hand_on(self, backend: Backend, holder: Holder, to: Holder) -> None:
+        """The place that one holds is from now on another's."""
+        backend.running.remove(holder)
+        backend.running.add(to)
 
     # -- the queue -------------------------------------------------------------------------------------
 
@@ -234,9 +241,18 @@ class Pool:
         ticket.turn = Turn.LEFT
 
     def _is_worth_waiting(self, tried: Collection[Backend]) -> bool:
-        return any(
-            b not in tried and (b.is_worth_waiting_for or (b.is_open and self.is_full)) for b in self.backends
-        )
+        return any(backend not in tried for backend in self._hopes())
+
+    def _hopes(self) -> list[Backend]:
+        """Whom somebody may wait for."""
+        is_full = self.is_full
+        return [b for b in self.backends if b.is_worth_waiting_for or (is_full and b.is_open)]
+
+    def _free(self) -> list[Backend]:
+        """Who would take a request now, of anybody or of somebody."""
+        if self.is_full:
+            return []
+        return [b for b in self.backends if (b.is_open and not b.is_full) or b.keeps_its_clients]
 
     def _in_line(self) -> Iterator[Ticket]:
         """Everybody who waits, in the order in which they are served."""
@@ -246,13 +262,17 @@ class Pool:
 
     def serve_queue(self) -> None:
         """Hand what is available to those who wait, in their order."""
+        free = self._free()
         for ticket in self._in_line():
+            if not free:
+                return
+            if all(backend in ticket.tried for backend in free):
+                continue
             backend, passed_over = self.take(ticket.holder, ticket.tried)
             if backend is not None:
                 ticket.backend, ticket.passed_over = backend, passed_over
                 self._call(ticket, Turn.GRANTED)
-            elif not ticket.tried:
-                return
+                free = self._free()
 
     def reconsider(self) -> None:
         """Something has changed: who waits may be served, or wait for nobody any more.
@@ -263,8 +283,9 @@ class Pool:
         self._keep_to_the_share()
         self._look_for_panic()
         self.serve_queue()
+        hopes = self._hopes()
         for ticket in self._in_line():
-            if not self._is_worth_waiting(ticket.tried):
+            if all(backend in ticket.tried for backend in hopes):
                 ticket.passed_over = self._reasons(ticket.tried, ())
                 self._call(ticket, Turn.REFUSED)
 
@@ -288,10 +309,15 @@ class Pool:
         if self.settings.hedge is not None:
             backend.recent.observe(seconds, now)
 
-    def hedge_after(self, backend: Backend, now: float) -> float | None:
-        """Seconds without an answer from this backend after which another one may be asked too, or None."""
+    def hedge_after(self, backend: Backend, holder: Holder, now: float) -> float | None:
+        """Seconds without an answer from this backend after which another one may be asked too, or None.
+
+        A client that is tied to a backend has its session there, and nobody else has.
+        """
         hedge = self.settings.hedge
         if hedge is None or len(self.backends) < 2:
+            return None
+        if self._sticky is not None and self._sticky.names(holder) == backend.id:
             return None
         usual = backend.recent.quantile(hedge.after, now)
         return None if usual is None else max(usual, hedge.at_least)
@@ -338,6 +364,7 @@ class Pool:
 
     def _begin_trial(self, backend: Backend, now: float) -> None:
         backend.outcomes.begin_trial(now)
+        backend.trial_places = 1
         backend.derive()
         self.on_flip("trial", backend, "one request at a time, until one goes well")
 
@@ -360,16 +387,36 @@ class Pool:
         ]
         for backend in due:
             self._begin_trial(backend, now)
-        if due:
+        longer = [each for each in self.backends if self._is_long_on_trial(each, now)]
+        for backend in longer:
+            self._let_one_more_in(backend, now)
+        if due or longer:
             self.reconsider()
         return min(self._next_times(now), default=None)
+
+    def _is_long_on_trial(self, backend: Backend, now: float) -> bool:
+        until = self._trial_until(backend)
+        return until is not None and until <= now
+
+    def _trial_until(self, backend: Backend) -> float | None:
+        """When one more is let in, if what was let in has shown nothing by then: its client may be slow."""
+        if backend.outcomes.standing is not Standing.TRIAL or backend.trial_places >= MOST_ON_TRIAL:
+            return None
+        return backend.outcomes.since + self.settings.ejection.base * backend.trial_places
+
+    def _let_one_more_in(self, backend: Backend, now: float) -> None:
+        while self._is_long_on_trial(backend, now):
+            backend.trial_places += 1
+        backend.derive()
 
     def _next_times(self, now: float) -> Iterator[float]:
         for backend in self.backends:
             if backend.outcomes.standing is Standing.EJECTED:
                 yield backend.outcomes.until
-            if backend.ramp_until and (then := backend.ramp(now)) is not None:
+            if (then := self._trial_until(backend)) is not None:
                 yield then
+            if backend.ramp_until and (full_at := backend.ramp(now)) is not None:
+                yield full_at
 
     def explain(self, passed_over: PassedOver) -> str:
         """Why there is no backend, in one sentence for people."""

@@ -5,7 +5,7 @@ names, the state file, the log) subscribes. Nothing here waits: a drain is a fac
 `expire` is told the time by the task that keeps it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from math import inf
 
@@ -46,13 +46,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PoolEvent:
-    """What happened to a pool: `configured`, `panic`, `calm`, or `policy failed` (one of somebody's own)."""
+    """What happened to a pool.
+
+    `added`, `configured`, `removed`, `panic`, `calm`, or `policy failed` (one of somebody's own).
+    """
 
     kind: str
     pool: Pool
     detail: str = ""
 
 
+POLICY_SETTINGS = ("policy", "hash", "sticky")
+"""Those of which a pool's policy is made; any other change leaves it what it has learnt."""
 WISHES = frozenset(("added", "changed", "ready", "draining", "drained", "maintenance", "removed"))
 """Events after which there is something else to be saved, and a new revision."""
 
@@ -91,33 +96,63 @@ class Registry:
         if pools is not None:
             self._pool_subscribers.append(pools)
 
-    def add_pool(self, name: str, settings: PoolSettings = PoolSettings()) -> Pool:  # noqa: B008 - frozen
-        pool = Pool(name, settings, self._policy(name, settings))
+    def add_pool(
+        self,
+        name: str,
+        settings: PoolSettings = PoolSettings(),  # noqa: B008 - frozen
+        policy: Policy | None = None,
+    ) -> Pool:
+        """An empty pool; `policy` is what `prepare` made. ValueError for a useless one."""
+        pool = Pool(name, settings, policy or self._policy(name, settings))
         pool.on_idle = self._went_idle
         pool.on_flip = self._happened
         pool.on_panic = lambda begins: self._pool_happened(
             "panic" if begins else "calm", pool, "too few backends are fit: all that are ready are used"
         )
         self.pools[name] = pool
+        self._pool_happened("added", pool)
         return pool
+
+    def prepare(self, name: str, settings: PoolSettings) -> Policy | None:
+        """The policy that a pool of this name will need for these settings; None where it keeps its own.
+
+        Made beforehand it can fail beforehand: ValueError where there is no such policy.
+        """
+        pool = self.pools.get(name)
+        if pool is not None and all(
+            getattr(settings, each) == getattr(pool.settings, each) for each in POLICY_SETTINGS
+        ):
+            return None
+        return self._policy(name, settings)
+
+    def forget_pools(self, known: Container[str]) -> None:
+        """Take out the pools that are not among these and have no backend any more."""
+        for pool in list(self.pools.values()):
+            if pool.name not in known and not pool.backends:
+                del self.pools[pool.name]
+                self.revision += 1
+                self._pool_happened("removed", pool)
 
     def _policy(self, name: str, settings: PoolSettings) -> Policy:
         """ValueError, in a sentence, where there is no such policy."""
 
         def failed(error: Exception) -> None:
-            self._pool_happened("policy failed", self.pools[name], in_words(error))
+            if (pool := self.pools.get(name)) is not None:  # its last requests may outlive it
+                self._pool_happened("policy failed", pool, in_words(error))
 
         key = b"" if settings.sticky is None else self._secret(settings.sticky.secret_file)
         return make(settings, now=self.now, chance=self._chance, key=key, tell=failed)
 
-    def configure(self, pool: Pool, settings: PoolSettings) -> bool:
-        """Other settings from the next request on; False if none differ. ValueError for a useless policy."""
+    def configure(self, pool: Pool, settings: PoolSettings, policy: Policy | None = None) -> bool:
+        """Other settings from the next request on; False if none differ. ValueError for a useless policy.
+
+        `policy` is what `prepare` made for them, where somebody has asked it before.
+        """
         if settings == pool.settings:
             return False
         names = settings.__struct_fields__
         changed = [name for name in names if getattr(settings, name) != getattr(pool.settings, name)]
-        is_policy_new = not {"policy", "hash", "sticky"}.isdisjoint(changed)
-        pool.configure(settings, self._policy(pool.name, settings) if is_policy_new else pool.policy)
+        pool.configure(settings, policy or self.prepare(pool.name, settings) or pool.policy)
         for backend in pool.backends:
             backend.resettle(settings, self.now())
         self.revision += 1
@@ -174,6 +209,13 @@ class Registry:
         self._happened("changed", backend, ", ".join(changed))
         self.pools[backend.pool].reconsider()
         return True
+
+    def move(self, backend: Backend, spec: BackendSpec, pool: str) -> Backend:
+        """Into another pool, at once. What runs on it ends undisturbed, and counts nowhere any more."""
+        spec, into = spec.checked(), self.pool(pool)
+        self._end_drain(backend, Outcome.CANCELLED)
+        self._leave(backend)
+        return self._enter(spec, into, backend.source)
 
     def replace(self, pool: str, specs: Iterable[BackendSpec], drain_timeout: float) -> list[Backend]:
         """Make a pool hold exactly `specs`: all or nothing. Those that vanish drain and leave; returned."""

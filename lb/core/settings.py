@@ -165,16 +165,17 @@ class Retry(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `attempts` is how many there may be beside the first. An answer with one of `statuses` counts as a failed
     attempt of an idempotent request; a request that carries the field `marked_by` (such as Idempotency-Key)
-    counts as one. After `deadline` seconds (queue, attempts and pauses together) nothing more is begun and
-    nothing more waited for. Before the second further attempt we pause `backoff`, and twice as long before
-    each that follows. Retries are at most `budget` of the requests of the last ten seconds, and `floor` a
-    second beside that (Finagle's RetryBudget). A request body is kept for another attempt up to `body` bytes.
+    counts as one. After `deadline` seconds (queue, attempts and pauses together; None: the timeouts of the
+    queue and of an answer's head together) nothing more is begun and nothing more waited for. Before the
+    second further attempt we pause `backoff`, and twice as long before each that follows. Retries are at
+    most `budget` of the requests of the last ten seconds, and `floor` a second beside that (Finagle's
+    RetryBudget). A request body is kept for another attempt up to `body` bytes.
     """
 
     attempts: Number = 2
     statuses: Statuses = ()
     marked_by: Token | None = None
-    deadline: Seconds = 90.0
+    deadline: Seconds | None = None
     backoff: Patience = 0.025
     budget: Share = 0.2
     floor: Number = 10

@@ -52,7 +52,6 @@ class Client:
 
     __slots__ = (
         "_phase",
-        "_resumes",
         "_scope",
         "_served",
         "_timer",
@@ -69,6 +68,7 @@ class Client:
         "identity",
         "is_1_0",
         "is_idle",
+        "is_sending",
         "listener",
         "peer",
         "probed",
@@ -92,13 +92,13 @@ class Client:
         self.forwarding: Forwarding | None = None
         self.is_idle = False
         self.is_1_0 = False
+        self.is_sending = False  # something has left in part, and nothing else may leave before its rest
         self.head_sent = False
         self.ends_by_close = False
         self.request_done = True
         self.wants_more = False
         self.probed = False
         self._served = 0
-        self._resumes = False
         self._scope = trio.CancelScope()
         self._timer = Timer(context.deadlines, self._scope)
         self._phase: type[LBError] | None = None
@@ -138,10 +138,17 @@ class Client:
         return await self._conclude(error)
 
     def _goes_on_after(self, error: LBError | None) -> bool:
-        """A backend let a timeout pass; the exchange may still be tried elsewhere, in a scope of its own."""
-        if isinstance(error, BackendError) and self.forwarding is not None:
-            self._resumes = self.forwarding.may_go_on(error)
-        return self._resumes
+        """The exchange may be tried once more, in a scope of its own: a backend let a timeout pass.
+
+        Or without an error: a timeout struck just when something had happened, and nothing is waited for now.
+        """
+        forwarding = self.forwarding
+        if forwarding is None:
+            return False
+        if error is None:
+            forwarding.interrupted()
+            return True
+        return isinstance(error, BackendError) and forwarding.may_go_on(error)
 
     def _came_too_late(self) -> bool:
         """What was to end an exchange found it ended; the next one must not pay, unless the client left."""
@@ -202,7 +209,7 @@ class Client:
     # -- one request after the other -------------------------------------------------------------------
 
     async def _next_exchange(self) -> bool:
-        if not (self._resumes or self.buffer) and self.wire.can_be_watched:
+        if self.forwarding is None and not self.buffer and self.wire.can_be_watched:
             self.become_idle()
             await Express(self).serve()
         forwarding = self.forwarding
@@ -216,7 +223,6 @@ class Client:
                 return await self._answer_options(head, exchange)
             forwarding = self.forwarding = Forwarding(self, head, exchange)
             forwarding.begin()
-        self._resumes = False
         keep = await forwarding.go_on()
         self.finish(None)
         if keep:
@@ -316,7 +322,7 @@ class Client:
         self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, self.context.now())
         self.counts.in_flight += 1
         self.head_sent = self.ends_by_close = self.request_done = False
-        self.probed = self.is_1_0 = self.is_idle = self.wants_more = False
+        self.probed = self.is_1_0 = self.is_idle = self.is_sending = self.wants_more = False
         self._served += 1
 
     def stays_open(self) -> bool:
@@ -325,6 +331,7 @@ class Client:
             self.wants_more
             and self.request_done
             and not self.context.closing
+            and not self.context.draining
             and self._served < self.context.limits.requests_per_connection
         )
 
@@ -353,7 +360,9 @@ class Client:
         """The time that the client takes is not held against whom we were waiting for before."""
         phase, deadline, began = self._phase, self._timer.at, self.context.now()
         self.expect(self.context.timeouts.send, ClientStalled)
+        self.is_sending = True
         await self.wire.send_rest(left)
+        self.is_sending = False
         if self._phase is ClientStalled:
             self._phase = phase
             self._timer.move(deadline + self.context.now() - began)
@@ -375,7 +384,7 @@ class Client:
         if error is None:
             error = AttemptCut("the balancer shut down")
         keep = False
-        if self.head_sent or isinstance(error, ClientGone):
+        if self.head_sent or self.is_sending or isinstance(error, ClientGone):
             self._break_off(error)
         else:
             keep = await self._answer(error, self.stays_open() and not isinstance(error, ClientError))
@@ -438,8 +447,8 @@ class Client:
         if error is not None:
             exchange.reason, exchange.detail = error.reason, str(error)
             answered = self.head_sent and not isinstance(error, BackendError)
-            if exchange.attempts and not answered:
-                exchange.attempts[-1].reason = error.reason
+            if exchange.deciding is not None and not answered:
+                exchange.deciding.reason = exchange.deciding.reason or error.reason
             exchange.status = exchange.status or error.status
         self.context.finished(exchange)
 

@@ -72,30 +72,44 @@ class Context:
         metrics: Metrics,
         observers: Iterable[Callable[[Exchange], None]],
     ) -> None:
-        self.timeouts = config.timeouts
-        self.limits = config.limits
         self.pools = registry.pools
-        self.routes = Routes(config.routes)
         self.connections = connections
         self.readiness = readiness
         self.metrics = metrics
         self.observers = (metrics.finished, *observers)
-        self.most_clients = connection_limit(config.limits)
         self.clients: set[Client] = set()
         self.closing = False
+        self.draining = False
+        """The operator takes us out: answers say `Connection: close`, but whoever comes is served."""
         self.now = trio.lowlevel.current_clock().current_time
         """As `trio.current_time`, without asking each time which clock it is."""
         self.pipes = Pipes()
         self.deadlines = Deadlines()
         self.ids = Ids()
-        self.identity = lru_cache(IDENTITIES)(self._identity)
-        """What backends are told about a client at an address without a port."""
         self.date = HttpDate()
         self.chance = random
+        self._tag = token_hex(4).encode()
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Go by this configuration from now on.
+
+        A wait that has begun keeps its deadline, a request its pool, and a connection its place even above
+        a limit that has become lower.
+        """
+        self.timeouts = config.timeouts
+        self.limits = config.limits
+        self.routes = Routes(config.routes)
+        self.connections.timeout = config.timeouts.connect
+        self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
         # The comment makes us recognise ourselves and nobody else, however many balancers are in line.
-        self.via = b"%b (%b)" % (config.via.encode(), token_hex(4).encode())
+        self.via = b"%b (%b)" % (config.via.encode(), self._tag)
+        self.identity = lru_cache(IDENTITIES)(self._identity)
+        """What backends are told about a client at an address without a port."""
+        for client in self.clients:  # who is no longer trusted is so on connections that stay, too
+            client.identity = self.identity(client.address)
 
     def _identity(self, peer: str) -> Identity:
         return Identity(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)

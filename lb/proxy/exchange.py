@@ -18,10 +18,11 @@ from lb.core.pool import Pool, Turn
 from lb.core.retry import IDEMPOTENT, may_retry, pause
 from lb.errors import (
     AnswerRefused,
-    AttemptCut,
     BackendError,
     BadRequest,
     ConnectionTerminated,
+    ConnectTimeout,
+    LBError,
     LoopDetected,
     QueueFull,
     Reason,
@@ -31,7 +32,7 @@ from lb.errors import (
 from lb.http.fields import cookie_in, field_in
 from lb.http.head import RequestHead, ResponseHead
 from lb.proxy.beside import beside
-from lb.proxy.hedge import Runner, race
+from lb.proxy.hedge import Race, Runner
 from lb.proxy.idle import Connections
 from lb.proxy.relay import Relay
 from lb.proxy.upload import Upload
@@ -39,6 +40,10 @@ from lb.proxy.wire import Wire
 
 if TYPE_CHECKING:
     from lb.proxy.client import Client
+
+
+SLOW = ResponseTimeout, ConnectTimeout
+"""Failures that are a matter of how long one waits."""
 
 
 class Forwarding:
@@ -51,7 +56,6 @@ class Forwarding:
     """
 
     __slots__ = (
-        "_attempt",
         "_backend",
         "_context",
         "_keeps",
@@ -75,7 +79,6 @@ class Forwarding:
         self.pool = self._route()
         self._tried: tuple[Backend, ...] = ()
         self._backend: Backend | None = None  # taken, and not yet released
-        self._attempt: Attempt | None = None
         self._wire: Wire | None = None  # lent to us, and not yet given back
         self._keeps = False
         self.trouble: BaseException | None = None
@@ -202,23 +205,45 @@ class Forwarding:
 
     def _time_left(self) -> float:
         """Until the one deadline over queue, attempts and pauses."""
-        return max(0.0, self.exchange.started + self.pool.settings.retry.deadline - self._context.now())
+        return max(0.0, self.exchange.started + self._deadline() - self._context.now())
+
+    def _deadline(self) -> float:
+        """Seconds from the start; where none is set, the timeouts together are enough."""
+        timeouts = self._context.timeouts
+        return self.pool.settings.retry.deadline or timeouts.queue + timeouts.response_head
 
     # -- after a failure -------------------------------------------------------------------------------
 
     def may_go_on(self, error: BackendError) -> bool:
         """Hold the failure against the backend; whether another one may be tried. Once for each failure."""
-        assert self._attempt is not None
-        self._hold_against(self._attempt, error)
-        if isinstance(error, AnswerRefused):  # it was asked when the answer was refused
-            return True
-        return not self.client.head_sent and self._may_go_elsewhere(error)
+        self.hold_against(self._begun, error)
+        if isinstance(error, AnswerRefused):  # the rest was asked when the answer was refused
+            return self._upload.is_replayable
+        is_clean = not (self.client.head_sent or self.client.is_sending)
+        return is_clean and self._may_go_elsewhere(error)
 
-    def _hold_against(self, attempt: Attempt, error: BackendError) -> None:
+    def hold_against(self, attempt: Attempt, error: LBError) -> None:
+        """The attempt has failed so; its backend is blamed if it is to blame, and had its time."""
         self.end_attempt(attempt, error.reason)
-        if not isinstance(error, AnswerRefused):  # its status was judged when it came
-            now = self._context.now()
+        now = self._context.now()
+        if isinstance(error, AnswerRefused) or (isinstance(error, SLOW) and self._was_hurried(attempt, now)):
+            return
+        if isinstance(error, BackendError):
             self.pool.failed(attempt.backend, str(error), now - attempt.started, now)
+
+    def _was_hurried(self, attempt: Attempt, now: float) -> bool:
+        """It was our deadline that had come, before the timeout that is the backend's own."""
+        timeouts = self._context.timeouts
+        if attempt.connected is None:
+            return now - attempt.started < timeouts.connect
+        return now - attempt.connected < timeouts.response_head
+
+    def interrupted(self) -> None:
+        """A timeout struck in the moment in which it had lost its meaning: as if the attempt had not been."""
+        attempt = self.exchange.deciding
+        if attempt is not None and attempt.reason is None:
+            attempt.is_beaten = True
+            self._tried = self._tried[:-1]
 
     def _may_go_elsewhere(self, error: BackendError) -> bool:
         if len(self._tried) > self.pool.settings.retry.attempts or not self._time_left():
@@ -246,8 +271,7 @@ class Forwarding:
 
         Raises AnswerRefused where another attempt is wanted instead, and may be made.
         """
-        attempt, pool = self._attempt, self.pool
-        assert attempt is not None
+        attempt, pool = self._begun, self.pool
         assert attempt.first_byte is not None
         pool.answered(attempt.backend, status, attempt.first_byte - attempt.started, attempt.first_byte)
         if pool.retried_codes and status in pool.retried_codes:
@@ -294,16 +318,15 @@ class Forwarding:
 
     def _begin_on(self, backend: Backend, passed_over: PassedOver) -> None:
         """The attempt on a backend that was taken; its request sets out if there is an idle connection."""
-        self._attempt = self.begin_attempt(backend, passed_over)
+        self.begin_attempt(backend, passed_over)
         if (wire := self._context.connections.take(backend)) is not None:
             self._send_over(wire, reused=True)
 
     def _begin_again(self, error: ConnectionTerminated) -> None:
         """The idle connection had gone stale, which is nobody's failure."""
-        assert self._attempt is not None
         self._give_back()
-        self.end_attempt(self._attempt, error.reason)
-        self._attempt = self.begin_attempt(self._taken, self._attempt.passed_over)
+        self.end_attempt(self._begun, error.reason)
+        self.begin_attempt(self._taken, self._begun.passed_over)
 
     @property
     def connections(self) -> Connections:
@@ -312,10 +335,18 @@ class Forwarding:
     async def connect(self, backend: Backend) -> Wire:
         return await self.connections.open(backend, self._time_left())
 
-    def begin_attempt(self, backend: Backend, passed_over: PassedOver) -> Attempt:
+    def begin_attempt(self, backend: Backend, passed_over: PassedOver, leads: bool = True) -> Attempt:
+        """Of the one that `leads` the end of the exchange is told."""
         attempt = Attempt(backend, passed_over, self._context.now())
         self.exchange.attempts.append(attempt)
+        if leads:
+            self.exchange.leader = attempt
         return attempt
+
+    @property
+    def _begun(self) -> Attempt:
+        assert self.exchange.deciding is not None
+        return self.exchange.deciding
 
     def end_attempt(self, attempt: Attempt, reason: Reason | None = None) -> None:
         """Once; `reason` is why it failed, by the backend's doing."""
@@ -330,12 +361,11 @@ class Forwarding:
 
     def _send_over(self, wire: Wire, reused: bool) -> None:
         """Send what there is of the request over a connection that is lent to us from now on."""
-        assert self._attempt is not None
         self._wire, upload = wire, self._upload
-        self._relay = self.relay_over(wire, self._attempt, reused)
+        self._relay = self.relay_over(wire, self._begun, reused)
         self._left = upload.send_now(wire, self.head_for_backend() + upload.first)
         if self._has_sent_all:
-            self._expect_a_head()
+            self.expect_a_head()
 
     @property
     def _has_sent_all(self) -> bool:
@@ -360,16 +390,15 @@ class Forwarding:
     def _let_go(self) -> None:
         """The attempt is over: what was lent goes back, and so does the place on the backend."""
         self._give_back()
-        if self._attempt is not None:
-            self.end_attempt(self._attempt)
+        if self.exchange.deciding is not None:
+            self.end_attempt(self.exchange.deciding)
         backend, self._backend = self._backend, None
         if backend is not None:
             self.pool.release(backend, self)
 
-    def _expect_a_head(self) -> None:
+    def expect_a_head(self) -> None:
         longest = self._context.timeouts.response_head
-        is_fresh = len(self._tried) == 1 and not self.exchange.queued  # then all of the time is left
-        if not is_fresh or longest > self.pool.settings.retry.deadline:
+        if self.pool.settings.retry.deadline is not None or len(self._tried) > 1:
             longest = min(longest, self._time_left())
         self.client.expect(longest, ResponseTimeout)
 
@@ -384,31 +413,21 @@ class Forwarding:
         """After how many seconds a second backend may be asked too, if this request may be asked twice."""
         if not self.is_idempotent or self.head.length or self.head.upgrade:
             return None
-        return self.pool.hedge_after(backend, self._context.now())
+        return self.pool.hedge_after(backend, self, self._context.now())
 
     async def _race(self, backend: Backend, passed_over: PassedOver, delay: float) -> bool:
-        """Let a second backend run beside the first if that is slow; whoever is good first is passed on."""
+        """Let a second backend run beside this one if that is slow; whoever is good first is passed on."""
         first = Runner(self)
-        first.begin(backend, passed_over)
-        self._attempt, runners, keep = first.attempt, [first], False
-        self._expect_a_head()
-        winner: Runner | None = None
-        try:
-            winner = await race(runners, delay, self._second)
-            self._attempt = self._judge(runners, winner).attempt
-            if winner is None or winner.answer is None:
-                raise first.error or AttemptCut("the backend was taken out while the request ran on it")
-            keep = await winner.relay.pass_on(*winner.answer)
-        finally:
-            for runner in runners:
-                runner.give_back(keep and runner is winner)
-                self.end_attempt(runner.attempt)
-                if runner is not first:
-                    self.pool.release(runner.backend, runner)
-        return winner.relay.client_stays
+        self._backend = None
+        self.pool.hand_on(backend, self, first)
+        first.begin(backend, passed_over, leads=True)
+        self.expect_a_head()
+        return await Race(self).run(first, delay)
 
-    def _second(self) -> Runner | None:
-        if not self._is_anybody_left() or not self.pool.budget.spend(self._context.now()):
+    def second_runner(self) -> Runner | None:
+        """Another backend's, if there is one that can take it now and the budget has room."""
+        others = (b for b in self.pool.backends if b not in self._tried)
+        if all(b.why_not() is not None for b in others) or not self.pool.budget.spend(self._context.now()):
             return None
         runner = Runner(self)
         backend, passed_over = self.pool.take(runner, self._tried)
@@ -416,14 +435,5 @@ class Forwarding:
             return None
         self._tried = (*self._tried, backend)
         self.pool.hedged += 1
-        runner.begin(backend, passed_over)
+        runner.begin(backend, passed_over, leads=False)
         return runner
-
-    def _judge(self, runners: list[Runner], winner: Runner | None) -> Runner:
-        """Hold their failures against those who lost; whose attempt the exchange's end is to be told of."""
-        for runner in runners:
-            if runner.error is not None and (winner is not None or runner is not runners[0]):
-                self._hold_against(runner.attempt, runner.error)
-            elif runner is not winner and runner.error is None:
-                runner.attempt.is_beaten = True
-        return winner or runners[0]

@@ -24,14 +24,17 @@ LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ej
 
 
 class Connections:
-    """All connections to all backends. `take` and `open` lend one; `give` takes it back."""
+    """All connections to all backends. `take` and `open` lend one; `give` takes it back.
+
+    `timeout` is for each attempt to connect, in seconds; it may be changed.
+    """
 
     def __init__(
         self, registry: Registry, names: Names, readiness: Readiness, connect_timeout: float
     ) -> None:
         self._names = names
         self._readiness = readiness
-        self._timeout = connect_timeout
+        self.timeout = connect_timeout
         self._now = trio.lowlevel.current_clock().current_time
         self._idle: dict[Backend, list[tuple[Wire, float]]] = {}
         registry.subscribe(self._on_event)
@@ -54,7 +57,7 @@ class Connections:
         Raises ConnectFailed or one of its kinds, and lends nothing then.
         """
         url, host, port = backend.spec.url, backend.host, backend.port  # they may change while we connect
-        longest = min(self._timeout, within)
+        longest = min(self.timeout, within)
         try:
             with trio.fail_after(longest):
                 addresses = await self._names.addresses(host, port)

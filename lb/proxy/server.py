@@ -54,8 +54,8 @@ class Server:
         self._room = trio.Event()
         self.cut = 0
 
-    async def serve(self, grace: float, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until `stop`; then end the idle, wait for the live at most `grace`, and cut the rest."""
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`; then end the idle, wait for the live at most the grace, and cut the rest."""
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self._listeners:
@@ -64,7 +64,7 @@ class Server:
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
             self._close_listeners(connections)
-            await self._let_finish(grace)
+            await self._let_finish(self._context.timeouts.grace)
             connections.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
 
     def stop(self) -> None:
@@ -149,6 +149,7 @@ class Server:
         while True:
             await trio.sleep(LOOK_SECONDS)
             self._context.connections.close_old()
+            self._room.set()  # the limit may have been raised while all places were taken
             for client, gone in _leaving(self._context.clients, trio.current_time() - LOOK_SECONDS):
                 if gone:
                     client.gone()

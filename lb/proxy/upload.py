@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lb.core.decision import Exchange
 from lb.core.pace import Pace
-from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout, ResponseTimeout
+from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout
 from lb.http.body import CHUNKED, BadBody, LengthReader, Reader, framed, reader_for
 from lb.http.head import RequestHead
 from lb.proxy.pipe import SPLICE_FROM, Copy, Pipe, fill
@@ -58,12 +58,10 @@ class Upload:
             self._client.buffer = reader.rest
         return framed(reader, content) if self.head.length == CHUNKED else content
 
-    def _remember(self, data: bytes) -> None:
+    def _remember(self, data: bytes, was_whole: bool) -> None:
         """Before it is sent, so that whatever ends the attempt, none of it is lost."""
-        if self.is_replayable and len(self.first) + len(data) <= self._keep:
-            self.first += data
-        else:
-            self.first, self.is_replayable = b"", False
+        self.is_replayable = was_whole and len(self.first) + len(data) <= self._keep
+        self.first = self.first + data if self.is_replayable else b""
 
     def _is_worth_a_pipe(self) -> bool:
         """What is to be kept must come through our hands."""
@@ -112,10 +110,12 @@ class Upload:
             pace.came(len(data), client.context.now() - began)
             if not data:
                 raise ClientGone("the client ended its side in the middle of its request")
+            was_whole, self.is_replayable = self.is_replayable, False  # until what was read is kept
             framed_data = self._framed(data)
-            self._remember(framed_data)
+            self._remember(framed_data, was_whole)
             is_taken = await self.send_rest(wire, self.send_now(wire, framed_data))
-        client.expect(timeouts.response_head, ResponseTimeout)
+        assert client.forwarding is not None
+        client.forwarding.expect_a_head()
 
     async def _carry_upload(self, wire: Wire, reader: LengthReader, pace: Pace) -> bool:
         """The rest of a large body goes to the backend without coming to us. False if it takes no more."""

@@ -14,6 +14,7 @@ from lb.core.backend import Backend
 from lb.core.health import Check
 from lb.core.registry import Registry
 from lb.metrics import Metrics
+from lb.recorder import Recorder
 from tests.core.scene import Request
 from tests.core.scene import registry as make_registry
 
@@ -162,6 +163,7 @@ def make_control(saves: Saves, admin: AdminConfig | None = None) -> Control:
         config=Config(admin=admin or AdminConfig(listen="127.0.0.1:0")),
         registry=registry,
         metrics=Metrics(),
+        recorder=Recorder(),
         save=saves,
         check=Probes(registry).check,
         wall=lambda moment: EPOCH + moment - started,

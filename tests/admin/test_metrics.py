@@ -57,6 +57,10 @@ FAMILIES = {
     "lb_drain_duration_seconds",
     "lb_admin_requests",
     "lb_admin_restarts",
+    "lb_config_reloads",
+    "lb_config_last_reload_success_timestamp_seconds",
+    "lb_event_readers",
+    "lb_event_readers_dropped",
     "lb_event_loop_lag_seconds",
 }
 
@@ -172,6 +176,8 @@ async def test_every_number_has_its_place(api: Api, control: Control, add: Add, 
         ("lb_drain_duration_seconds_count", "completed", "default"): 1,
         ("lb_admin_requests_total", "200", "GET", "/"): 1,
         ("lb_admin_restarts_total",): 0,
+        ("lb_event_readers",): 0,
+        ("lb_event_readers_dropped_total",): 0,
         ("lb_event_loop_lag_seconds_sum",): 0.001,
     }
     assert {key: pytest.approx(seen[key]) for key in expected} == expected

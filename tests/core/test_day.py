@@ -447,7 +447,7 @@ class Day:
     def cap(self, backend: Backend) -> int | None:
         is_panicking = self.registry.pool(backend.pool).is_panicking
         is_tried = backend.outcomes.standing is Standing.TRIAL and not is_panicking
-        return 1 if is_tried else backend.spec.max_in_flight
+        return backend.trial_places if is_tried else backend.spec.max_in_flight
 
     def check(self) -> None:
         running = Counter(self.held.values())

@@ -356,18 +356,18 @@ def test_a_pool_without_cookies_sets_none() -> None:
 
 def test_a_second_attempt_is_due_when_nearly_all_answers_would_have_been_there() -> None:
     scene = Scene(spec("a"), spec("b"), hedge=Hedge(after=0.5, at_least=0.2))
-    assert scene.pool.hedge_after(scene["a"], scene.clock.now) is None
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None
     for _ in range(20):
         scene.pool.answered(scene["a"], 200, 0.75, scene.clock.now)
-    assert scene.pool.hedge_after(scene["a"], scene.clock.now) == pytest.approx(0.75)
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) == pytest.approx(0.75)
     for _ in range(40):
         scene.pool.answered(scene["b"], 200, 0.001, scene.clock.now)
-    assert scene.pool.hedge_after(scene["b"], scene.clock.now) == 0.2
-    assert scene.pool.hedge_after(scene["a"], scene.clock.now + 61) is None
+    assert scene.pool.hedge_after(scene["b"], Request(), scene.clock.now) == 0.2
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now + 61) is None
 
 
 def test_a_backend_alone_is_never_hedged() -> None:
     scene = Scene(spec("a"), hedge=Hedge())
     for _ in range(20):
         succeed(scene, "a")
-    assert scene.pool.hedge_after(scene["a"], scene.clock.now) is None
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None

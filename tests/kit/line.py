@@ -44,6 +44,11 @@ class Line:
                 while left:
                     left = left[await self.sock.send(left) :]
 
+    def says_at_once(self, data: bytes) -> None:
+        """Send it without letting anybody else do anything first."""
+        with socket.socket(fileno=os.dup(self.sock.fileno())) as sock:
+            assert sock.send(data) == len(data)
+
     async def says_bytewise(self, data: bytes, step: int = 1) -> None:
         """Send byte after byte (or so many at a time); each is dealt with before the next one leaves."""
         for at in range(0, len(data), step):

@@ -31,13 +31,14 @@ class Patient:
         self.port = port
         self.got: Counter[str] = Counter()
         self._nursery = nursery
+        self._begins = trio.Event()
         self._done: Counter[str] = Counter()
 
     async def start(self) -> None:
         """A process, new if there was one before; it accepts when this returns."""
         command = [sys.executable, SCRIPT, self.name, str(self.port), str(SERVICE_SECONDS)]
         pipe = subprocess.PIPE
-        run = partial(trio.run_process, command, stdin=pipe, stdout=pipe, check=False)
+        run = partial(trio.run_process, command, stdin=pipe, stdout=pipe, check=False, deliver_cancel=kill)
         self.process = await self._nursery.start(run)
         self._nursery.start_soon(self._read, self.process)
         await self.becomes("healthy")
@@ -54,15 +55,31 @@ class Patient:
 
         await until(is_done)
 
+    async def has_a_post(self) -> None:
+        """Wait until it has just begun one."""
+        self._begins = trio.Event()
+        with trio.fail_after(10):
+            await self._begins.wait()
+
     async def _read(self, process: trio.Process) -> None:
         assert process.stdout is not None
         rest = b""
         async for data in process.stdout:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                word, _, target = line.decode().partition(" ")
-                counter, what = (self.got, target) if word == "got" else (self._done, word)
-                counter[what] += 1
+                self._note(*line.decode().split())
+
+    def _note(self, word: str, target: str = "") -> None:
+        if word == "got":
+            self.got[target] += 1
+            self._begins.set()
+        else:
+            self._done[word] += 1
+
+
+async def kill(process: trio.Process) -> None:
+    """One that is stopped does not hear of anything else."""
+    process.kill()
 
 
 @asynccontextmanager
@@ -109,7 +126,7 @@ class Books:
         }
 
     async def grow(self, by: int, names: Sequence[str] = ()) -> None:
-        """Wait for so many more good answers, of these backends if there are any."""
+        """Wait for so many more good answers, of these backends if there are any, and no bad one to a GET."""
 
         def so_far() -> int:
             return sum(self.answers[name] for name in names or list(self.answers))
@@ -117,9 +134,10 @@ class Books:
         wanted = so_far() + by
 
         async def are_there() -> bool:
-            return so_far() >= wanted
+            return so_far() >= wanted or bool(self.failed("GET"))
 
         await until(are_there)
+        assert self.failed("GET") == {}
 
     @asynccontextmanager
     async def kept(self, getting: int) -> AsyncIterator[None]:

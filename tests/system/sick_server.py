@@ -5,7 +5,7 @@ a line there for each POST that was begun says `got TARGET`, so that who kills i
 
     absent    it does not listen, and has no connections: so it begins, and so it is between two lives
     healthy   as above
-    silent    it takes connections and requests, and never answers
+    silent    it takes connections and requests, and answers nobody any more
     reset     it resets every connection
     503       it answers 503, at once
     slow      it answers at a hundredth of the speed
@@ -16,7 +16,6 @@ import os
 import struct
 import sys
 from contextlib import suppress
-from math import inf
 
 import trio
 
@@ -105,8 +104,9 @@ class Server:
         if self.health == "503":
             await stream.send_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
             return
-        slower = {"silent": inf, "slow": TIMES_SLOWER}.get(self.health, 1)
-        await trio.sleep(self.seconds * slower)
+        await trio.sleep(self.seconds * (TIMES_SLOWER if self.health == "slow" else 1))
+        if self.health == "silent":
+            await trio.sleep_forever()
         content = b"%b %b" % (self.name.encode(), target)
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 

@@ -1,0 +1,95 @@
+"""Reading the configuration again while the balancer runs: for SIGHUP, and for whoever asks the API.
+
+Everything that waits comes first (the file is read and judged in a thread). What follows, from the plan to
+the last change, is plain code that nothing interleaves. A reload that fails has changed nothing; either way
+it is logged and counted.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from lb.config import Config, admin_token
+from lb.errors import ConfigError
+from lb.reload import apply, plan
+
+if TYPE_CHECKING:
+    from lb.control import Control
+    from lb.difference import Difference
+    from lb.source import Key, Origin, Source
+
+log = structlog.get_logger()
+
+
+class Reloader:
+    """One balancer's way to another configuration; called, it reloads.
+
+    `adopt` makes the traffic go by what is in the configuration beside pools and backends. `origins` says
+    which keys of the one that we go by stand in the file, and which among the flags.
+    """
+
+    def __init__(self, source: "Source", control: "Control", adopt: Callable[[Config], None]) -> None:
+        self.source = source
+        self.origins = source.origins(source.tables())
+        self._control = control
+        self._adopt = adopt
+        self._one_at_a_time = trio.Lock()  # or an old file, read slowly, could win over a new one
+        control.metrics.config_loaded_at = control.wall(trio.current_time())
+
+    async def read(self) -> Config:
+        """The configuration as it stands in the file now; ConfigError with what is wrong in it."""
+        config, _ = await trio.to_thread.run_sync(self._read)
+        return config
+
+    def _read(self) -> "tuple[Config, Mapping[Key, Origin]]":
+        config, origins = self.source.read_with_origins()
+        admin_token(config.admin)  # only a restart takes it on, but that should not fail then
+        return config, origins
+
+    async def __call__(self) -> "Difference":
+        """Go by the file as it is now, and say what that has changed; ConfigError, and nothing has."""
+        async with self._one_at_a_time:
+            try:
+                config, origins = await trio.to_thread.run_sync(self._read)
+                difference = self._go_by(config)
+            except ConfigError as exc:
+                self._control.metrics.config_reloads["failure"] += 1
+                log.error("configuration not reloaded", source=str(self.source), why=str(exc))
+                raise
+            self.origins = origins
+            return difference
+
+    def _go_by(self, wanted: Config) -> "Difference":
+        control = self._control
+        planned = plan(control.config, wanted, control.registry)
+        apply(planned, control.registry)
+        control.config = planned.config
+        self._adopt(planned.config)
+        control.metrics.config_reloads["success"] += 1
+        control.metrics.config_loaded_at = control.wall(trio.current_time())
+        log.info("configuration reloaded", source=str(self.source), **_told(planned.difference))
+        return planned.difference
+
+    async def on_signal(self) -> None:
+        """Reload, and keep what follows from it in the state file; whatever fails is logged and no more."""
+        try:
+            await self()
+            await self._control.save()
+        except ConfigError:
+            return  # which the log has by now
+        except OSError as exc:
+            log.error("state not saved", path=self._control.config.state, why=str(exc))
+        except Exception:
+            log.exception("bug in a reload")
+
+
+def _told(difference: "Difference") -> dict[str, object]:
+    """For the log: keys without their values, which may be secrets."""
+    told: dict[str, object] = {"summary": difference.summary}
+    if difference.kept:
+        told["kept"] = [f"{each.key}: {each.why}" for each in difference.kept]
+    if difference.needs_restart:
+        told["needs_restart"] = [each.key for each in difference.needs_restart]
+    return told
