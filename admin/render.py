@@ -155,7 +155,8 @@ def backends(control: Control, shown: Sequence[Backend]) -> BackendList:
 
 def short_why(backend: Backend) -> str:
     """Why it takes no request, or only some: what `state` does not say already."""
-    why = backend.why_not() or backend.why_unfit() or ""
+    doubts = "" if backend.health is None else backend.health.doubts
+    why = backend.why_not() or backend.why_unfit() or doubts
     why = why.removeprefix(f"{backend.state}: ")
     return "" if why in set(AdminState) | {backend.state} else why[:WHY_LENGTH]
 
@@ -181,7 +182,7 @@ def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
         idle_connections=backend.idle_connections,
         requests_total=sum(backend.codes.values()) + sum(backend.failures.values()),
         failures_total=failures,
-        since=timestamp(control.wall(backend.since)),
+        since=timestamp(control.wall(backend.state_since)),
         drain=None if drain is None else _progress(control, backend, drain),
     )
 

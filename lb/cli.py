@@ -21,6 +21,7 @@ from cyclopts import App, CycloptsError, Parameter
 from lb.banner import banner, plural
 from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
 from lb.errors import ConfigError
+from lb.reader import join
 from lb.source import Source
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def check(file: Path) -> int:
     """
     config = load(file)
     admin_token(config.admin)
+    _check_what_it_names(config)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
     if DEFAULT_POOL in config.pools and not config.pools[DEFAULT_POOL].backends:
@@ -165,6 +167,23 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
     for setting in settings:
         flags = overlay(flags, _setting(setting))
     return Source(file, flags)
+
+
+def _check_what_it_names(config: Config) -> None:
+    """Policies of one's own and files with keys: ConfigError where the balancer would not start with them."""
+    from lb.core.custom import load as load_policy
+    from lb.secrets import Secrets
+
+    secrets = Secrets()
+    sys.path.insert(0, os.getcwd())
+    for name, pool in config.pools.items():
+        try:
+            if ":" in pool.policy:
+                load_policy(pool.policy)
+        except ValueError as exc:
+            raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
+        if pool.sticky is not None:
+            secrets.read(pool.sticky.secret_file)
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:

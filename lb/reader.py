@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_
 import msgspec
 
 from lb.core.backend import ID, BackendSpec
+from lb.core.settings import Probe
 
 T = TypeVar("T")
 IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -80,7 +81,7 @@ class Reader:
 
     def _made(self, made: msgspec.Struct, path: str) -> msgspec.Struct | None:
         try:
-            return made.checked() if isinstance(made, BackendSpec) else made
+            return made.checked() if isinstance(made, BackendSpec | Probe) else made
         except ValueError as exc:
             self.mistakes.append(f"{path}.{exc}")
             return None

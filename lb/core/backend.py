@@ -302,6 +302,15 @@ class Backend:
         return None
 
     @property
+    def state_since(self) -> float:
+        """Since when it is in this state; for one that warms up, since it was admitted or came up."""
+        if self.health is not None and self.state == self.health.verdict.value:
+            return self.health.since
+        if self.state == self.outcomes.standing.value:
+            return self.outcomes.since
+        return self.since
+
+    @property
     def state(self) -> str:
         """One word for people; see `STATES`."""
         is_kept = self.drain is not None and self.drain.keeps_clients

@@ -112,6 +112,14 @@ class Health:
         """The next checks may turn the verdict, or there is none yet."""
         return self._against > 0 or self.verdict is Verdict.CHECKING
 
+    @property
+    def doubts(self) -> str:
+        """What speaks against the verdict so far, in words; "" where nothing does."""
+        if not self._against or self.last is None:
+            return ""
+        how = "passed" if self.last.ok else "failed"
+        return f"{self._against} of {self._needed} probes {how}: {self.last.why}"
+
     def pause(self, chance: float) -> float:
         """Seconds until the next probe; `chance`, 0 to 1, spreads those of many backends and balancers."""
         interval = self._probe.changing_interval if self.is_changing else self._probe.interval

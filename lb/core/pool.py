@@ -368,6 +368,11 @@ class Pool:
         backend.derive()
         self.on_flip("trial", backend, "one request at a time, until one goes well")
 
+    def try_early(self, backend: Backend, now: float) -> None:
+        """Probes say that it is well again, so what exchanges showed before need not run its course."""
+        if backend.outcomes.standing is Standing.EJECTED:
+            self._begin_trial(backend, now)
+
     def _look_for_panic(self) -> None:
         ready = [each for each in self.backends if each.is_ready]
         fit = sum(each.is_fit for each in ready)

@@ -58,6 +58,8 @@ class PoolEvent:
 
 POLICY_SETTINGS = ("policy", "hash", "sticky")
 """Those of which a pool's policy is made; any other change leaves it what it has learnt."""
+PANIC = "too few backends are fit: all that are ready are used"
+CALM = "enough backends are fit: only they are used"
 WISHES = frozenset(("added", "changed", "ready", "draining", "drained", "maintenance", "removed"))
 """Events after which there is something else to be saved, and a new revision."""
 
@@ -107,7 +109,7 @@ class Registry:
         pool.on_idle = self._went_idle
         pool.on_flip = self._happened
         pool.on_panic = lambda begins: self._pool_happened(
-            "panic" if begins else "calm", pool, "too few backends are fit: all that are ready are used"
+            "panic" if begins else "calm", pool, PANIC if begins else CALM
         )
         self.pools[name] = pool
         self._pool_happened("added", pool)
@@ -262,6 +264,7 @@ class Registry:
         backend.derive()
         if health.verdict is Verdict.UP:
             backend.begin_ramp(self.now())
+            self.pools[backend.pool].try_early(backend, self.now())
         self._happened(health.verdict.value, backend, check.why)
         self.pools[backend.pool].reconsider()
 

@@ -139,6 +139,14 @@ class Probe(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     fall: Count = 3
     initial: Literal["up", "down", "probe"] = "up"
 
+    def checked(self) -> "Probe":
+        """Itself; ValueError, naming the key, where two settings contradict each other."""
+        if self.body is not None and self.kind == "tcp":
+            raise ValueError("body: a probe of kind tcp only connects")
+        if self.body is not None and self.method == "HEAD":
+            raise ValueError("body: an answer to HEAD has none")
+        return self
+
 
 class Ejection(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Passive checks (`lb.core.ejection`): what exchanges show about a backend.

@@ -156,6 +156,28 @@ def test_probes_take_it_out_and_bring_it_back() -> None:
     assert scene.events == [("down", "a", "refused"), ("up", "a", "ok 200")]
 
 
+def test_a_backend_that_comes_up_is_tried_before_its_ejection_is_over() -> None:
+    scene = Scene(spec("a"), spec("b"), probe=Probe(fall=1, rise=1))
+    check(scene, "a", ok=False)
+    fail(scene, "a")
+    assert scene["a"].state == "down"
+    scene.clock.now += 1
+    check(scene, "a", ok=True)
+    assert (scene["a"].state, scene["a"].state_since) == ("trial", scene.clock.now)
+    assert scene.kinds == ["down", "ejected", "trial", "up"]
+
+
+def test_since_when_it_is_in_its_state_is_told_by_who_put_it_there() -> None:
+    scene = Scene(spec("a"), spec("b"), probe=Probe(fall=1, rise=1))
+    assert scene["a"].state_since == 1000.0
+    scene.clock.now += 5
+    check(scene, "a", ok=False)
+    assert scene["a"].state_since == 1005.0
+    scene.clock.now += 5
+    scene.registry.maintenance(scene["a"])
+    assert scene["a"].state_since == 1010.0
+
+
 def test_requests_wait_for_the_first_verdict_about_a_new_backend() -> None:
     scene = Scene(spec("a"), probe=Probe(initial="probe"))
     assert scene.pool.take(Request()) == (None, (("a", "checking: no probe has ended yet"),))
@@ -204,7 +226,10 @@ def test_in_a_panic_all_that_are_ready_are_used() -> None:
     assert (scene.pool.is_panicking, taken(scene)) == (True, {"a", "b"})
     check(scene, "a", ok=True)
     assert (scene.pool.is_panicking, taken(scene)) == (False, {"a"})
-    assert [kind for kind, _ in scene.pool_events] == ["panic", "calm"]
+    assert scene.pool_events == [
+        ("panic", "too few backends are fit: all that are ready are used"),
+        ("calm", "enough backends are fit: only they are used"),
+    ]
 
 
 def test_without_panic_a_pool_without_a_fit_backend_has_none() -> None:

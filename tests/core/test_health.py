@@ -169,3 +169,15 @@ def test_the_verdict_is_what_the_last_long_enough_run_says(
             expected = "up" if mark == "+" else "down"
     assert health.verdict == expected
     assert sum(health.flips.values()) <= len(marks)
+
+
+def test_doubts_are_told_before_they_turn_the_verdict() -> None:
+    health = Health(Probe(fall=3, rise=2), 0.0)
+    assert health.doubts == ""
+    health.observe(Check(False, "refused", 0.1, 1.0))
+    health.observe(Check(False, "refused", 0.1, 2.0))
+    assert health.doubts == "2 of 3 probes failed: refused"
+    health.observe(Check(False, "refused", 0.1, 3.0))
+    assert health.doubts == ""
+    health.observe(Check(True, "ok 200", 0.1, 4.0))
+    assert health.doubts == "1 of 2 probes passed: ok 200"

@@ -37,6 +37,8 @@ def test_everything_has_a_default() -> None:
         ({"probe": {"status": [200] * 51}}, "probe.status: more than 50 statuses"),
         ({"probe": {"status": [10**200]}}, "probe.status: '1000"),
         ({"probe": {"body": "**"}}, "probe.body: '**' is found in any body"),
+        ({"probe": {"body": "a", "kind": "tcp"}}, "probe.body: a probe of kind tcp only connects"),
+        ({"probe": {"body": "a", "method": "HEAD"}}, "probe.body: an answer to HEAD has none"),
         ({"probe": {"port": 0}}, "probe.port: 0 is not a port"),
         ({"probe": {"rise": 0}}, "probe.rise: 0 is not 1 or more"),
         ({"probe": {"initial": "maybe"}}, "probe.initial: "),
