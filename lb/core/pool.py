@@ -75,7 +75,7 @@ class Pool:
         "_is_choosy",
         "_learn",
         "_lines",
-        "_sticky",
+        "sticky",
         "backends",
         "budget",
         "cap",
@@ -116,13 +116,13 @@ class Pool:
         self._failing_codes = codes(settings.ejection.statuses)
         self._choose_one = policy.choose
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
-        self._sticky = policy if isinstance(policy, Sticky) else None
+        self.sticky = policy if isinstance(policy, Sticky) else None
         self._derive()
 
     def _derive(self) -> None:
         """`_is_choosy`: is there more to look at than who is open and below its cap?"""
         has_backups = any(backend.spec.backup for backend in self.backends)
-        self._is_choosy = has_backups or self.cap is not None or self._sticky is not None
+        self._is_choosy = has_backups or self.cap is not None or self.sticky is not None
 
     @property
     def is_full(self) -> bool:
@@ -161,16 +161,16 @@ class Pool:
 
     def _kept(self, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
         """The draining backend that this client was on before, while it may still keep it."""
-        id = self._sticky.names(holder) if self._sticky is not None else None
+        id = self.sticky.names(holder) if self.sticky is not None else None
         if id is None:
             return []
         return [b for b in self.backends if b.id == id and b.keeps_its_clients and b not in tried]
 
-    def cookie_line(self, backend: Backend, holder: Holder) -> bytes:
-        """The field line that ties this client to the backend; none where it is tied already, or never is."""
-        if self._sticky is None or self._sticky.names(holder) == backend.id:
+    def cookie_line(self, sticky: Sticky, backend: Backend, holder: Holder) -> bytes:
+        """The field line that ties this client to the backend; none where it is tied already."""
+        if sticky.names(holder) == backend.id:
             return b""
-        return b"Set-Cookie: %b\r\n" % self._sticky.cookie_for(backend)
+        return b"Set-Cookie: %b\r\n" % sticky.cookie_for(backend)
 
     def _reasons(self, tried: Collection[Backend], candidates: Sequence[Backend]) -> PassedOver:
         chosen = set(candidates)
@@ -317,7 +317,7 @@ class Pool:
         hedge = self.settings.hedge
         if hedge is None or len(self.backends) < 2:
             return None
-        if self._sticky is not None and self._sticky.names(holder) == backend.id:
+        if self.sticky is not None and self.sticky.names(holder) == backend.id:
             return None
         usual = backend.recent.quantile(hedge.after, now)
         return None if usual is None else max(usual, hedge.at_least)

@@ -56,6 +56,7 @@ class Forwarding:
     """
 
     __slots__ = (
+        "_attempt",
         "_backend",
         "_context",
         "_keeps",
@@ -216,7 +217,7 @@ class Forwarding:
 
     def may_go_on(self, error: BackendError) -> bool:
         """Hold the failure against the backend; whether another one may be tried. Once for each failure."""
-        self.hold_against(self._begun, error)
+        self.hold_against(self._attempt, error)
         if isinstance(error, AnswerRefused):  # the rest was asked when the answer was refused
             return self._upload.is_replayable
         is_clean = not (self.client.head_sent or self.client.is_sending)
@@ -271,14 +272,14 @@ class Forwarding:
 
         Raises AnswerRefused where another attempt is wanted instead, and may be made.
         """
-        attempt, pool = self._begun, self.pool
+        attempt, pool = self._attempt, self.pool
         assert attempt.first_byte is not None
         pool.answered(attempt.backend, status, attempt.first_byte - attempt.started, attempt.first_byte)
         if pool.retried_codes and status in pool.retried_codes:
             refused = AnswerRefused(f"{attempt.backend.id} answered {status}")
             if self._may_go_elsewhere(refused):
                 raise refused
-        return pool.cookie_line(attempt.backend, self)
+        return b"" if pool.sticky is None else pool.cookie_line(pool.sticky, attempt.backend, self)
 
     # -- attempts --------------------------------------------------------------------------------------
 
@@ -325,8 +326,8 @@ class Forwarding:
     def _begin_again(self, error: ConnectionTerminated) -> None:
         """The idle connection had gone stale, which is nobody's failure."""
         self._give_back()
-        self.end_attempt(self._begun, error.reason)
-        self.begin_attempt(self._taken, self._begun.passed_over)
+        self.end_attempt(self._attempt, error.reason)
+        self.begin_attempt(self._taken, self._attempt.passed_over)
 
     @property
     def connections(self) -> Connections:
@@ -340,13 +341,12 @@ class Forwarding:
         attempt = Attempt(backend, passed_over, self._context.now())
         self.exchange.attempts.append(attempt)
         if leads:
-            self.exchange.leader = attempt
+            self.lead(attempt)
         return attempt
 
-    @property
-    def _begun(self) -> Attempt:
-        assert self.exchange.deciding is not None
-        return self.exchange.deciding
+    def lead(self, attempt: Attempt) -> None:
+        """What happens from now on is about this attempt."""
+        self._attempt = self.exchange.leader = attempt
 
     def end_attempt(self, attempt: Attempt, reason: Reason | None = None) -> None:
         """Once; `reason` is why it failed, by the backend's doing."""
@@ -362,7 +362,7 @@ class Forwarding:
     def _send_over(self, wire: Wire, reused: bool) -> None:
         """Send what there is of the request over a connection that is lent to us from now on."""
         self._wire, upload = wire, self._upload
-        self._relay = self.relay_over(wire, self._begun, reused)
+        self._relay = self.relay_over(wire, self._attempt, reused)
         self._left = upload.send_now(wire, self.head_for_backend() + upload.first)
         if self._has_sent_all:
             self.expect_a_head()
@@ -390,8 +390,8 @@ class Forwarding:
     def _let_go(self) -> None:
         """The attempt is over: what was lent goes back, and so does the place on the backend."""
         self._give_back()
-        if self.exchange.deciding is not None:
-            self.end_attempt(self.exchange.deciding)
+        if self.exchange.attempts:
+            self.end_attempt(self._attempt)
         backend, self._backend = self._backend, None
         if backend is not None:
             self.pool.release(backend, self)

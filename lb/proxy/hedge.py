@@ -152,7 +152,8 @@ class Race:
 
     def _decide(self, winner: Runner) -> None:
         winner.has_won = True
-        self._forwarding.exchange.leader = winner.attempt
+        if winner.attempt is not None:
+            self._forwarding.lead(winner.attempt)
         for runner in self._runners:
             if runner is not winner:
                 runner.end()

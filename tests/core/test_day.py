@@ -299,7 +299,9 @@ class Day:
 
     def give_cookie(self, caller: Caller) -> None:
         """As if it had been on one of the backends before."""
-        line = caller.pool.cookie_line(self.random.choice(caller.pool.backends or [self.one()]), caller)
+        sticky, backend = caller.pool.sticky, self.random.choice(caller.pool.backends or [self.one()])
+        assert sticky is not None
+        line = caller.pool.cookie_line(sticky, backend, caller)
         name, _, value = line.partition(b": ")[2].partition(b";")[0].partition(b"=")
         caller.cookies[name] = value
 

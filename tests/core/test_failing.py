@@ -323,7 +323,8 @@ def test_without_slow_start_it_is_there_at_once() -> None:
 def client_of(scene: Scene, backend: Backend) -> Request:
     """A client that has been on this backend before."""
     request = Request()
-    line = scene.pool.cookie_line(backend, request)
+    assert scene.pool.sticky is not None
+    line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
     name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
     request.cookies[name] = value.partition(b";")[0]
     return request
@@ -338,7 +339,8 @@ def test_a_client_comes_back_to_its_backend() -> None:
     for _ in range(4):
         request = client_of(scene, scene["b"])
         assert scene.pool.take(request)[0] is scene["b"]
-        assert scene.pool.cookie_line(scene["b"], request) == b""
+        assert scene.pool.sticky is not None
+        assert scene.pool.cookie_line(scene.pool.sticky, scene["b"], request) == b""
         scene.pool.release(scene["b"], request)
 
 
@@ -369,11 +371,6 @@ def test_what_runs_at_half_time_has_the_other_half() -> None:
     assert mine.cuts == 1
     scene.pool.release(scene["a"], mine)
     assert drain.outcome is Outcome.TIMEOUT
-
-
-def test_a_pool_without_cookies_sets_none() -> None:
-    scene = Scene(spec("a"))
-    assert scene.pool.cookie_line(scene["a"], Request()) == b""
 
 
 # -- hedging -----------------------------------------------------------------------------------------------

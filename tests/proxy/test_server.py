@@ -166,7 +166,7 @@ async def test_out_of_descriptors_a_request_that_needs_one_is_503() -> None:
 
 
 async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(self: Forwarding) -> bool:
+    def fail(self: Forwarding) -> None:
         raise RuntimeError("a bug")
 
     async with running() as lb, lb.backend.answering(OK):
@@ -174,7 +174,7 @@ async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: py
         other = await lb.asks(GET)
         await other.hears(200)
         with monkeypatch.context() as patch:
-            patch.setattr(Forwarding, "go_on", fail)
+            patch.setattr(Forwarding, "begin", fail)
             client = await lb.asks(GET)
             await client.hears_all()
         await other.says(GET)
