@@ -42,8 +42,8 @@ def seconds_to_first_answer() -> float:
 
 
 def test_it_answers_soon_after_it_was_started() -> None:
-    """The best of a few: a busy machine is slow for other reasons."""
-    assert min(seconds_to_first_answer() for _ in range(5)) < START_SECONDS
+    """Once in a few tries: a busy machine is slow for other reasons."""
+    assert any(seconds_to_first_answer() < START_SECONDS for _ in range(5))
 
 
 async def echo(stream: trio.SocketStream) -> None:
