@@ -4,7 +4,7 @@
              └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body travels beside its answer
-                          ├─ readiness      watches all sockets; wakes who waits for one, or serves what is plain meanwhile
+                          ├─ readiness      watches all sockets; wakes who waits, or serves what is plain
                           ├─ deadlines      ends a connection's wait at its instant
                           ├─ names          resolves the names of backends
                           ├─ probes         one task for each backend with active checks
