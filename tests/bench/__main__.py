@@ -32,6 +32,8 @@ README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
 NONE = "-"
 NUMBER = re.compile(r"\d+\.\d+\.\d+")
+ONCE = frozenset(("idle connection",))
+"""Memory: a program that has grown once fills the same room again."""
 NOT_FOR = {
     "1 GiB": {"textbook"},
     "1 MiB": {"textbook"},
@@ -75,7 +77,7 @@ def measure(options: argparse.Namespace) -> Results:
         for round in range(options.rounds):
             for case in cases:
                 for name in names:
-                    if name in NOT_FOR.get(case, ()):
+                    if name in NOT_FOR.get(case, ()) or (case in ONCE and round):
                         continue
                     port, pid = running[name]
                     result = CASES[case](port, pid, Path(folder), options.seconds)
@@ -101,18 +103,16 @@ def cell(case: str, theirs: list[Result] | None, ours: list[Result] | None) -> s
     """The median, and behind it ours as a multiple of it."""
     if not theirs:
         return NONE
-    value = typical(case, theirs)
+    value = typical(theirs)
     shown = f"{value / 1024:.1f} KiB" if case == "idle connection" else f"{value:,.0f}"
     if not ours or ours is theirs:
         return shown
-    ratio = typical(case, ours) / value if value else 0
+    ratio = typical(ours) / value if value else 0
     return f"{shown} ({ratio:.2f})"
 
 
-def typical(case: str, results: list[Result]) -> float:
-    """The median; of memory the most, since a program that has grown once fills the same room again."""
-    values = [result.cpu_us for result in results]
-    return max(values) if case == "idle connection" else median(values)
+def typical(results: list[Result]) -> float:
+    return median(result.cpu_us for result in results)
 
 
 def late(results: list[Result] | None) -> str:
