@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 import trio
-from quart import Response
+from quart import Response, g
 
-from admin import problems, render, replies
+from admin import access, page, problems, render, replies
 from admin.openapi import document
 from admin.operation import Ask, Operation
 from admin.problems import Problem
@@ -61,8 +61,13 @@ class Info(msgspec.Struct, kw_only=True):
 
 def operations(control: Control, everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
     """`everything` is asked for all operations, of which these are some, when they are to be described."""
+    shown = page.Page(control, VERSION)
 
     async def home(ask: Ask) -> Response:
+        if page.is_wanted(ask.request):
+            return await shown.show(g.is_let_in)
+        if not g.is_let_in:
+            raise access.unauthorized()
         return replies.text(cheat_sheet(everything(), ask.request.host))
 
     async def info(ask: Ask) -> Response:
@@ -78,7 +83,14 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
         return replies.text(page)
 
     return (
-        Operation(method="GET", path="/", says="this page", view=home, answers={200: "Plain text."}),
+        Operation(
+            method="GET",
+            path="/",
+            says="this page; for a browser one to watch and steer the balancer on",
+            view=home,
+            answers={200: "Plain text, or HTML where Accept asks for it."},
+            is_open=True,
+        ),
         Operation(method="GET", path="/info", says="version and uptime", view=info, answers={200: Info}),
         Operation(
             method="GET",

@@ -4,14 +4,16 @@ A web page can make a browser send requests here. The Host check keeps out a pag
 127.0.0.1; the checks of Origin and Sec-Fetch-Site keep out every other page that wants to change something.
 """
 
-import hmac
 from collections.abc import Iterable
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from quart import Request
 
+from admin.keyring import ANYBODY, Keyring
 from admin.problems import Problem
+from lb.tokens import Token
 
 
 def check_host(request: Request, allowed: Iterable[str]) -> None:
@@ -33,12 +35,28 @@ def check_origin(request: Request) -> None:
         raise Problem("cross-site", f"Origin {origin!r} is not this server")
 
 
-def check_token(request: Request, token: str) -> None:
-    """401 unless the request bears the token; the time that it takes says nothing about the token."""
+async def bearer(request: Request, keyring: Keyring) -> Token | None:
+    """Whose token the request bears, None where it is nobody's; the time that it takes says nothing."""
+    if not keyring.is_needed:
+        return ANYBODY
+    await keyring.refresh()
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    is_right = hmac.compare_digest(given.strip().encode(), token.encode())
-    if scheme.lower() != "bearer" or not is_right:
-        raise Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="lb"'})
+    token = keyring.find(given.strip())
+    return token if scheme.lower() == "bearer" else None
+
+
+def peer(request: Request) -> str:
+    """The address that the request came from."""
+    client: Any = request.scope.get("client")
+    if client is None or not client[0]:
+        return "unix"
+    host, port = client[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unauthorized() -> Problem:
+    """401, and how to do better."""
+    return Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="lb"'})
 
 
 def hostname(authority: str) -> str | None:

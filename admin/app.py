@@ -11,20 +11,25 @@ from werkzeug.exceptions import HTTPException
 from admin import (
     about,
     access,
+    audit,
     backends,
     config,
     drain,
     events,
     health,
     metrics,
+    page,
     pools,
     replies,
     requests,
     sre,
     stats,
+    whatif,
 )
 from admin.about import VERSION
-from admin.operation import Ask, Operation
+from admin.acting import performed, refuse
+from admin.keyring import Keyring
+from admin.operation import Operation
 from admin.problems import Problem, of_http
 from lb.control import Control
 from lb.core.registry import Conflict, NotThere
@@ -39,15 +44,16 @@ log = logging.getLogger(__name__)
 
 
 def create_app(control: Control, token: str | None) -> QuartTrio:
-    """The admin API over this balancer. With a token, all but the probes ask for it."""
+    """The admin API over this balancer. With tokens, all but the probes ask for one; `token` is one."""
     app = QuartTrio("admin", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # both would answer with a redirect that nobody asked for
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, BODY_TIMEOUT=BODY_SECONDS)
     served = operations(control)
     for operation in served:
-        _bind(app, operation)
-    _guard(app, control, token, {each.path for each in served if each.is_open})
+        _bind(app, control, operation)
+    keyring = Keyring(token, control.config.admin.tokens_file, control.registry.now)
+    _guard(app, control, keyring, {_rule(each) for each in served if each.is_open})
     _finish(app, control)
     _explain(app)
     return app
@@ -66,22 +72,31 @@ def operations(control: Control) -> tuple[Operation, ...]:
         *health.operations(control),
         *metrics.operations(control, is_open=control.config.admin.metrics_open),
         *sre.operations(is_open=control.config.admin.metrics_open),
+        *audit.operations(control),
+        *whatif.operations(control),
         *about.operations(control, lambda: served),
+        *page.operations(),
     )
     return served
 
 
-def _bind(app: QuartTrio, operation: Operation) -> None:
+def _bind(app: QuartTrio, control: Control, operation: Operation) -> None:
     async def view(**path: str) -> Response:
-        return await operation.view(Ask(operation, request), **path)
+        return await performed(control, operation, request, path)
 
-    rule = re.sub(r"\{(\w+)\}", r"<\1>", operation.path)
     name = f"{operation.method} {operation.path}".replace(".", "_")  # a dot would name a blueprint
-    app.add_url_rule(rule, name, view, methods=[operation.method])
+    app.add_url_rule(_rule(operation), name, view, methods=[operation.method])
 
 
-def _guard(app: QuartTrio, control: Control, token: str | None, open_paths: set[str]) -> None:
-    """Everybody is looked at before a view is; probes come by any name, for they learn nothing."""
+def _rule(operation: Operation) -> str:
+    return re.sub(r"\{(\w+)\}", r"<\1>", operation.path)
+
+
+def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[str]) -> None:
+    """Everybody is looked at before a view is; probes come by any name, for they learn nothing.
+
+    Who is not let in may still have what is open; `/` then shows less.
+    """
 
     @app.before_request
     async def check() -> None:
@@ -91,8 +106,10 @@ def _guard(app: QuartTrio, control: Control, token: str | None, open_paths: set[
         access.check_host(request, (*control.config.admin.allowed_hosts, *_here()))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             access.check_origin(request)
-        if token is not None and request.path not in open_paths:
-            access.check_token(request, token)
+        g.token = await access.bearer(request, keyring)
+        g.is_let_in = g.token is not None
+        if not g.is_let_in and (request.url_rule is None or request.url_rule.rule not in open_rules):
+            raise refuse(control, request, access.unauthorized())
 
 
 def _here() -> tuple[str, ...]:
@@ -105,7 +122,7 @@ def _finish(app: QuartTrio, control: Control) -> None:
     @app.after_request
     async def finish(response: Response) -> Response:
         response.headers["Lb-Version"] = VERSION
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         route = "none" if request.url_rule is None else request.url_rule.rule
         method = METHODS.get(request.method.encode(), "OTHER")

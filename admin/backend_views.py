@@ -5,7 +5,7 @@ interleave, then saves, and only then waits if it was asked to. Whoever is cance
 drain running: it belongs to the backend.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -15,12 +15,14 @@ from admin import conditions, render, replies, schema, targets
 from admin import parameters as given
 from admin.operation import Ask
 from admin.problems import Mistake, Problem, invalid
+from admin.rehearsal import rehearsed
 from admin.saving import save
 from lb.config import DEFAULT_POOL
 from lb.control import Control
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.registry import NotThere
+from lb.core.scope import Scope
 
 WAIT_SECONDS = 30.0
 COLUMNS = ("ID", "POOL", "URL", "STATE", "WEIGHT", "IN_FLIGHT", "REQUESTS", "FAILURES", "WHY")
@@ -96,9 +98,8 @@ class Backends:
         conditions.check(ask.request, self.registry.revision)
         timeout = ask.get(given.DRAIN_TIMEOUT)
         patience = self.control.config.timeouts.drain if timeout is None else timeout
-        leaving = self.registry.replace(pool, [wish.spec for wish in wishes], patience)
-        for wish in wishes:
-            self._move(self.registry.backend(wish.spec.id), wish.admin_state)
+        self._keep_available(ask, pool, lambda trial: trial._swap(pool, wishes, patience))
+        leaving = self._swap(pool, wishes, patience)
         persisted = await save(self.control)
         answer = render.backends(self.control, self.registry.pool(pool).backends)
         answer.persisted = persisted
@@ -107,6 +108,7 @@ class Backends:
 
     async def delete(self, ask: Ask, id: str) -> Response:
         backend = self._for_change(ask, id)
+        self._keep_without(ask, backend)
         patience, wait = ask.get(given.DRAIN_TIMEOUT), ask.get(given.WAIT)
         if ask.get(given.FORCE):
             self.registry.remove(backend)
@@ -119,7 +121,10 @@ class Backends:
     async def drain(self, ask: Ask, id: str) -> Response:
         await ask.take_posted_parameters()
         timeout, then, wait = ask.get(given.TIMEOUT), ask.get(given.THEN), ask.get(given.WAIT)
+        if then is Then.REMOVE:
+            ask.demand(Scope.ADMIN, "?then=remove")
         backend = self._for_change(ask, id)
+        self._keep_without(ask, backend)
         drain = self._drain(backend, timeout, then)
         persisted = await self._seen_through(backend, drain, wait)
         return self._item(backend, 202 if drain.outcome is None else 200, persisted, drain)
@@ -133,6 +138,7 @@ class Backends:
     async def maintenance(self, ask: Ask, id: str) -> Response:
         await ask.take_posted_parameters()
         backend = self._for_change(ask, id)
+        self._keep_without(ask, backend)
         self.registry.maintenance(backend)
         return await self._changed(backend)
 
@@ -187,6 +193,30 @@ class Backends:
                 schema.known_pool(wish.pool, known, f"{wish.at}/pool")
         if mistakes:
             raise invalid(*mistakes)
+
+    def _keep_without(self, ask: Ask, backend: Backend) -> None:
+        """The same guard for a backend that is to be taken out."""
+        id, pool = backend.id, backend.pool
+        self._keep_available(ask, pool, lambda trial: trial.registry.maintenance(trial.registry.backend(id)))
+
+    def _keep_available(self, ask: Ask, pool: str, change: Callable[["Backends"], object]) -> None:
+        """409 where ?keep_available=N says so: the change is made on a rehearsal first, and counted."""
+        keep = ask.get(given.KEEP_AVAILABLE)
+        if keep is None:
+            return
+        with self.control.audit.act(None):
+            trial = Backends(rehearsed(self.control))
+            change(trial)
+        left = render.totals(trial.registry.pool(pool).backends)
+        if left.available < keep:
+            detail = f"it would leave {left.available} backends of pool {pool!r} available, not {keep}"
+            raise Problem("conflict", detail)
+
+    def _swap(self, pool: str, wishes: Sequence[schema.Wish], patience: float) -> Sequence[Backend]:
+        leaving = self.registry.replace(pool, [wish.spec for wish in wishes], patience)
+        for wish in wishes:
+            self._move(self.registry.backend(wish.spec.id), wish.admin_state)
+        return leaving
 
     def _enter(self, wish: schema.Wish) -> tuple[Backend, bool]:
         pool = schema.known_pool(wish.pool or DEFAULT_POOL, [*self.registry.pools], f"{wish.at}/pool")

@@ -21,6 +21,7 @@ from admin.saving import save
 from admin.settings import placed
 from lb.config import Config, build, read_toml
 from lb.control import Control
+from lb.core.scope import Scope
 from lb.difference import Difference, spoken
 from lb.errors import ConfigError
 from lb.reload import plan
@@ -100,6 +101,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             media={TOML: {"type": "string"}, replies.JSON: {"type": "object"}, FORM: {"type": "string"}},
             answers={200: Reloaded},
             problems=(409,),
+            reach=Scope.READ,
         ),
         Operation(
             method="POST",

@@ -18,6 +18,7 @@ from admin.problems import Problem
 from admin.telling import balancer_event
 from lb.control import Control
 from lb.core.drain import Drain
+from lb.core.scope import Scope
 
 LOOK_SECONDS = 0.05
 EXIT = Parameter("exit", "then stop, gracefully", given.boolean, {"type": "boolean"})
@@ -44,6 +45,8 @@ def operations(control: Control) -> tuple[Operation, ...]:
     async def begin(ask: Ask) -> Response:
         await ask.take_posted_parameters()
         wait, is_exit = ask.get(given.WAIT), ask.get(EXIT)
+        if is_exit:
+            ask.demand(Scope.ADMIN, "?exit=true")
         if control.drain is None:
             balancer_event(control, "draining")
         drain = control.begin_drain()
@@ -76,12 +79,14 @@ def operations(control: Control) -> tuple[Operation, ...]:
             posted_parameters=True,
             answers={200: BalancerDrain, 202: BalancerDrain},
             problems=(409,),
+            reach=Scope.DRAIN,
         ),
         Operation(
             method="DELETE",
             path="/drain",
             says="take it back: ready again",
             view=take_back,
+            reach=Scope.DRAIN,
             answers={200: BalancerDrain},
         ),
     )

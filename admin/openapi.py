@@ -51,7 +51,7 @@ def _operation(operation: Operation) -> Json:
         "operationId": f"{operation.method.lower()}{re.sub('[^a-z]+', '_', operation.path).rstrip('_')}",
         "parameters": [*_path_parameters(operation.path), *map(_parameter, operation.parameters)],
         "responses": {str(status): _answer(status, kind) for status, kind in operation.answers.items()},
-        "security": [{}] if operation.is_open else [{"token": []}, {}],
+        "security": [{}] if operation.is_open else [{"token": [operation.scope]}, {}],
     }
     if operation.streams:
         described["responses"]["200"]["content"] = _stream(operation.streams)
@@ -62,8 +62,8 @@ def _operation(operation: Operation) -> Json:
 
 
 def _problems(operation: Operation) -> list[int]:
-    """Its own, and those that everything may answer; a probe needs neither token nor name."""
-    common = {422, 500} if operation.is_open else {401, 421, 422, 500}
+    """Its own, and those that everything may answer; what is open needs no token."""
+    common = {421, 422, 500} if operation.is_open else {401, 403, 421, 422, 500}
     writing = {403, 413} if operation.writes else set()
     has_body = operation.fields or operation.posted_parameters or operation.media
     reading = {400, 408, 415} if has_body else set()

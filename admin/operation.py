@@ -14,6 +14,7 @@ import msgspec
 from quart import Request, Response
 
 from admin.problems import Mistake, Problem, invalid
+from lb.core.scope import Scope
 
 T = TypeVar("T")
 
@@ -41,7 +42,8 @@ class Operation:
     `fields` is the struct whose fields a body may have; with `posted_parameters` they may stand in the
     body as well as in the query. `streams` are the types of the events that a 200 goes on sending.
     `media` has the schemas of bodies in other formats, by their type. `problems` are the errors beside
-    those that every operation may answer.
+    those that every operation may answer. `reach` is the scope of a token
+    that may do this, where it is not the usual one of the method.
     """
 
     method: str
@@ -56,6 +58,17 @@ class Operation:
     problems: tuple[int, ...] = ()
     streams: tuple[type, ...] = ()
     is_open: bool = False
+    reach: Scope | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What a token must reach for this: without a word of its own, `read` for whoever only reads."""
+        return self.reach or (Scope.ADMIN if self.writes else Scope.READ)
+
+    @property
+    def changes(self) -> bool:
+        """It may change something; what a `read` token may POST does not."""
+        return self.writes and self.scope is not Scope.READ
 
     @property
     def writes(self) -> bool:
@@ -77,10 +90,14 @@ class Body(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Ask:
-    """One request: its parameters, checked for unknown ones, and its body once it is read."""
+    """One request: its parameters, checked for unknown ones, and its body once it is read.
+
+    `scope` is how far its token reaches.
+    """
 
     operation: Operation
     request: Request
+    scope: Scope = Scope.ADMIN
     values: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,6 +126,11 @@ class Ask:
         except (ValueError, OverflowError) as exc:  # the latter: an integer beyond every float
             raise invalid(Mistake(parameter=parameter.name, detail=str(exc))) from exc
 
+    def demand(self, scope: Scope, why: str) -> None:
+        """403 unless the token reaches as far as what is asked for."""
+        if not self.scope.includes(scope):
+            raise beyond(scope, self.scope, why)
+
     async def body(self) -> Body:
         """The body as JSON or as a form; an empty one is an empty form, whatever it calls itself."""
         data: bytes = await self.request.get_data(cache=True, as_text=False, parse_form_data=False)
@@ -128,6 +150,11 @@ class Ask:
         if mistakes := unknown_fields("#", fields, self._known(), Hints()):
             raise invalid(*mistakes)
         self.values = {**fields, **self.values}
+
+
+def beyond(needed: Scope, given: Scope, what: str) -> Problem:
+    """403 that says which scope would do."""
+    return Problem("forbidden", f"{what} needs a token of scope {needed}; this one has {given}")
 
 
 class Hints:

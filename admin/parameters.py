@@ -74,6 +74,15 @@ def boolean(value: object) -> bool:
     return words[value]
 
 
+def count(value: object) -> int:
+    """A number from 0 to a million, as a query or JSON has it."""
+    is_text = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 8
+    number = int(value) if is_text or type(value) is int else -1  # type: ignore[call-overload]
+    if not 0 <= number <= 1_000_000:
+        raise ValueError(f"expected a number from 0 to 1000000, got {value!r}")
+    return int(number)
+
+
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {value!r}")
@@ -97,4 +106,11 @@ TIMEOUT = Parameter("timeout", "after this time, cut what still runs", seconds(M
 DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.says, seconds(MAX_DRAIN), DURATION)
 THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
 FORCE = Parameter("force", "remove it now, cut what runs", boolean, {"type": "boolean"})
+DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, {"type": "boolean"})
+KEEP_AVAILABLE = Parameter(
+    "keep_available",
+    "409 instead, where fewer than so many of its pool would be available then",
+    count,
+    {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+)
 TARGET = Parameter("pool", "the pool to replace (default)", text, WORD)

@@ -14,6 +14,7 @@ from admin import parameters as given
 from admin.backend_metrics import own_policy
 from admin.operation import Ask, Operation
 from admin.problems import Mistake, Problem, invalid
+from admin.rehearsal import rehearsable
 from admin.saving import save
 from admin.settings import PoolPatch, patched, shown
 from lb.control import Control
@@ -98,7 +99,8 @@ def operations(control: Control) -> tuple[Operation, ...]:
             method="PATCH",
             path="/pools/{name}",
             says="change settings: -d policy=ewma -d probe.path=/healthz",
-            view=views.patch,
+            view=rehearsable(control, lambda stage: Pools(stage).patch),
+            parameters=(given.DRY_RUN,),
             fields=PoolPatch,
             answers={200: PoolView},
             problems=(404, 412),

@@ -22,11 +22,14 @@ class Kind(NamedTuple):
 
 KINDS = {
     "malformed": Kind(400, "The body cannot be read", "It is not UTF-8, not JSON, or nested too deeply."),
-    "unauthorized": Kind(
-        401, "A token is needed", "Send `Authorization: Bearer TOKEN` with the admin token."
-    ),
+    "unauthorized": Kind(401, "A token is needed", "Send `Authorization: Bearer TOKEN`."),
     "cross-site": Kind(
         403, "Refused for a web page", "Requests that change something are not taken from other origins."
+    ),
+    "forbidden": Kind(
+        403,
+        "Not with this token",
+        "`read` looks, `drain` also takes backends and the balancer out and back in, `admin` may do all.",
     ),
     "not-found": Kind(404, "There is no such thing", "`GET /` lists every path; ids are case-sensitive."),
     "method-not-allowed": Kind(405, "Not with this method", "The field `Allow` lists those that are."),
@@ -69,7 +72,7 @@ KINDS = {
 
 MAX_MISTAKES = 100
 
-NOT_BY_STATUS = frozenset({"not-persisted", "too-many-readers", "http-error"})
+NOT_BY_STATUS = frozenset({"cross-site", "not-persisted", "too-many-readers", "http-error"})
 """Kinds that say more than their status does, or less."""
 
 BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in NOT_BY_STATUS}

@@ -96,9 +96,9 @@ def _wish(
     return Wish(spec, values.get("pool"), values.get("admin_state"), at)
 
 
-def wishes(body: object) -> list[Wish]:
+def wishes(body: object, place: str = "#") -> list[Wish]:
     """The wishes of a whole set: of a list, or of the object that `GET /backends` answers."""
-    items, at = _items(body)
+    items, at = _items(body, place)
     result: list[Wish] = []
     mistakes: list[Mistake] = []
     seen: set[str] = set()
@@ -136,9 +136,9 @@ def _nulled(fields: Mapping[str, object]) -> dict[str, object]:
     return {**nulled, "labels": _nulled(labels)} if isinstance(labels, dict) else nulled
 
 
-def _items(body: object) -> tuple[list[object], str]:
+def _items(body: object, place: str) -> tuple[list[object], str]:
     if isinstance(body, list):
-        return body, "#"
+        return body, place
     if not isinstance(body, dict):
         raise invalid(Mistake(pointer="#", detail="expected a list of backends, or an object with `items`"))
     given = [name for name in body if name not in POOL_READ_ONLY]

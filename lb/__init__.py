@@ -10,7 +10,7 @@ The rooms, from the street to the cellar; imports point only downwards:
     errors    how an exchange can fail: whose fault, which status, which reason
 
 Beside them: `config` (lb.toml and flags), `source` and `reload` (reading it again), `state` (what operators
-changed), `metrics`, `accesslog`, `demo`.
+changed), `metrics`, `accesslog`, `demo`; `remote` is a client of the operator's API and knows none of them.
 
     async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
         balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))

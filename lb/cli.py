@@ -54,6 +54,15 @@ app = App(
 )
 config_app = App(name="config", help="Look at configuration files.")
 app.command(config_app)
+for _name, _what, _help in (
+    ("backends", "backends_app", "Look at the backends, or add, drain, change and remove them."),
+    ("top", "top", "Show rates, latencies and states, each second anew."),
+    ("why", "why", "Explain a request: what happened, where its time went, who was tried."),
+    ("tap", "tap", "Show requests as they end."),
+    ("drain", "drain_balancer", "Take the balancer itself out, or back."),
+):  # by name, so that `lb run` need not import them
+    app.command(f"lb.remote.commands:{_what}", name=_name, help=_help)
+app.register_install_completion_command(help="Install completion for your shell.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -261,8 +270,8 @@ async def _serve(config: Config, source: Source) -> int:
 def _settle() -> None:
     """What is there when everything has started stays, so the collector need not look at it again and again.
 
-    And it need not look so often: an exchange makes a dozen objects and no cycles. Both together are 4 % of the
-    CPU of a small request, and the full collections that go are pauses of 30 ms.
+    And it need not look so often: an exchange makes a dozen objects and no cycles. Both together are 4 % of
+    the CPU of a small request, and the full collections that go are pauses of 30 ms.
     """
     gc.collect()
     gc.freeze()

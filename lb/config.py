@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from lb import tokens
 from lb.core.backend import HOST, ID, BackendSpec
 from lb.core.settings import PoolSettings
 from lb.errors import ConfigError
@@ -172,13 +173,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's side. It never holds the token itself; `admin_token` finds it.
 
-    `allowed_hosts` are names by which it may be called beside its address; `metrics_open` lets /metrics,
-    /alerts.yml and /grafana.json be read without the token.
+    `tokens_file` has more of them, each with its scope (`lb.tokens`). `allowed_hosts` are names by which it
+    may be called beside its address; `metrics_open` lets /metrics, /alerts.yml and /grafana.json be read
+    without a token.
     """
 
     listen: Listen = "127.0.0.1:9000"
     enabled: bool = True
     token_file: str | None = None
+    tokens_file: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     metrics_open: bool = False
 
@@ -338,19 +341,20 @@ def connection_limit(limits: Limits) -> int:
 
 
 def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The token that the operator's side asks for, or None where it asks for none.
+    """The token of the whole operator's side, or None where there is none (there may be others in a file).
 
     It comes from `token_file`, or else from LB_ADMIN_TOKEN. ConfigError where it is none that a client could
     send, or where there is none and the address can be reached from elsewhere. No message shows a token.
     """
+    others = () if admin.tokens_file is None else tokens.read(admin.tokens_file)
     if admin.token_file is not None:
         return _sendable(_read_token(admin.token_file), f"admin.token_file: {admin.token_file}")
     if TOKEN_VARIABLE in environ:
         return _sendable(environ[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE)
-    if admin.enabled and not is_loopback(parse_address(admin.listen)):
+    if admin.enabled and not others and not is_loopback(parse_address(admin.listen)):
         raise ConfigError(
             f"admin.listen: {admin.listen} can be reached from other machines, and there is no token; "
-            f"set admin.token_file or {TOKEN_VARIABLE}, or listen on 127.0.0.1"
+            f"set admin.token_file or {TOKEN_VARIABLE}, or admin.tokens_file, or listen on 127.0.0.1"
         )
     return None
 
@@ -363,7 +367,7 @@ def _read_token(path: str) -> str:
 
 
 def _sendable(token: str, where: str) -> str:
-    if not (token and token.isascii() and token.isprintable() and " " not in token):
+    if not tokens.is_sendable(token):
         raise ConfigError(f"{where}: expected one word of visible ASCII characters")
     return token
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
+from lb.audit import Audit
 from lb.core.drain import Drain, Outcome, Then
 from lb.feed import Feed
 from lb.sampler import Sampler, in_flight
@@ -50,10 +51,12 @@ class Control:
     on_drain: Callable[[bool], None] = nothing
     drain: Drain | None = None
     sampler: Sampler = field(init=False)
+    audit: Audit = field(init=False)
     feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
         self.sampler = Sampler(self.registry, self.metrics)
+        self.audit = Audit(self.registry, self.wall)
         self.feed = Feed(int(self.wall(self.started) * 1000))
 
     @property
@@ -68,6 +71,7 @@ class Control:
         """
         if self.drain is None:
             self.drain = Drain(self.registry.now(), self.in_flight, inf, Then.KEEP)
+            self.audit.changed("balancer", "ready", "draining")
             self.on_drain(True)
         return self.drain
 
@@ -75,6 +79,7 @@ class Control:
         """Take it back; the drain that was, or None."""
         drain, self.drain = self.drain, None
         if drain is not None:
+            self.audit.changed("balancer", "draining", "ready")
             self.on_drain(False)
             drain.end(Outcome.CANCELLED, self.registry.now())
         return drain

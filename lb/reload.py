@@ -38,7 +38,7 @@ from lb.errors import ConfigError
 from lb.reader import join
 
 AT_START = ("listen", "state", "access_log", "demo")
-ADMIN_AT_START = ("listen", "enabled", "token_file", "metrics_open")
+ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "metrics_open")
 """What is only looked at when the program starts."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from lb.audit import Act
 from lb.config import Config, admin_token
 from lb.errors import ConfigError
 from lb.reload import apply, plan
@@ -65,6 +66,7 @@ class Reloader:
         control = self._control
         planned = plan(control.config, wanted, control.registry)
         apply(planned, control.registry)
+        self._tell_audit(planned.difference)
         control.config = planned.config
         self._adopt(planned.config)
         control.metrics.config_reloads["success"] += 1
@@ -72,10 +74,19 @@ class Reloader:
         log.info("configuration reloaded", source=str(self.source), **_told(planned.difference))
         return planned.difference
 
+    def _tell_audit(self, difference: "Difference") -> None:
+        """Of pools it hears from the registry."""
+        for each in difference.settings:
+            if not each.key.startswith("pools."):
+                self._control.audit.changed(each.key, each.before, each.after)
+
     async def on_signal(self) -> None:
         """Reload, and keep what follows from it in the state file; whatever fails is logged and no more."""
+        act = Act(who="signal", source="SIGHUP", operation="reload")
         try:
-            await self()
+            with self._control.audit.act(act):
+                await self()
+            self._control.audit.note(act)
             await self._control.save()
         except ConfigError:
             return  # which the log has by now

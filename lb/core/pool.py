@@ -75,7 +75,6 @@ class Pool:
         "_is_choosy",
         "_learn",
         "_lines",
-        "sticky",
         "backends",
         "budget",
         "cap",
@@ -89,6 +88,7 @@ class Pool:
         "policy",
         "retried_codes",
         "settings",
+        "sticky",
         "waiting",
     )
 

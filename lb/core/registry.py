@@ -98,6 +98,10 @@ class Registry:
         if pools is not None:
             self._pool_subscribers.append(pools)
 
+    def empty(self) -> "Registry":
+        """Another one on the same clock, with nothing in it and nobody who hears of it."""
+        return Registry(self.now, self._chance, self._secret)
+
     def add_pool(
         self,
         name: str,

@@ -1,0 +1,62 @@
+"""/audit: who changed what, and who was refused."""
+
+from typing import Any
+
+import msgspec
+from quart import Response
+
+from admin import render, replies
+from admin.operation import Ask, Operation
+from admin.requests import LIMIT, SOME
+from lb.audit import Entry
+from lb.control import Control
+from lb.core.scope import Scope
+
+
+class AuditEntry(msgspec.Struct, kw_only=True):
+    """One act of an operator: `changes` has what it was and what it became of each key that differs.
+
+    `status` is what was answered, null where the client had left by then. A refusal has `why`, and in
+    `and_more` how many of that name came before it within a second, of which nothing else is kept.
+    """
+
+    at: str
+    who: str
+    source: str
+    operation: str
+    target: str
+    changes: dict[str, tuple[Any, Any]]
+    request_id: str
+    status: int | None
+    why: str
+    and_more: int
+
+
+class AuditList(msgspec.Struct, kw_only=True):
+    """The newest acts first. The last 500 are kept, and the last 100 refusals; the log has all acts."""
+
+    items: list[AuditEntry]
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """It is for those who may do everything: it tells what the others do."""
+
+    async def show(ask: Ask) -> Response:
+        limit = ask.get(LIMIT) or SOME
+        return replies.json(AuditList(items=[_view(each) for each in control.audit.newest()[:limit]]))
+
+    return (
+        Operation(
+            method="GET",
+            path="/audit",
+            says="who changed what, and who was refused; ?limit=50",
+            view=show,
+            parameters=(LIMIT,),
+            answers={200: AuditList},
+            reach=Scope.ADMIN,
+        ),
+    )
+
+
+def _view(entry: Entry) -> AuditEntry:
+    return AuditEntry(**{**msgspec.structs.asdict(entry), "at": render.timestamp(entry.at)})

@@ -1,0 +1,299 @@
+"""What can be typed, and what it means; the rest is imported when one of these runs.
+
+Each returns its exit code. A message about what went wrong goes to stderr, so stdout is for answers alone.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cyclopts import App, Parameter
+
+from lb.remote.failed import Code, Failed
+from lb.remote.text import printable, warn
+
+if TYPE_CHECKING:
+    from lb.remote.client import Remote
+
+backends_app = App(name="backends", help="Look at the backends, or add, drain, change and remove them.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where to ask, and how to print.
+
+    Parameters
+    ----------
+    admin
+        The balancer's admin address: a URL, HOST:PORT or unix:PATH. Else LB_ADMIN, ./lb.toml, 127.0.0.1:9000.
+    token_file
+        The file with the admin token; else LB_ADMIN_TOKEN.
+    json
+        Print what the API answers, as it is.
+    """
+
+    admin: str | None = None
+    token_file: Path | None = None
+    json: bool = False
+
+
+HERE = Options()
+
+
+@backends_app.default
+@backends_app.command
+def ls(*, pool: str | None = None, state: str | None = None, options: Options = HERE) -> int:
+    """List the backends.
+
+    Parameters
+    ----------
+    pool
+        Only those of this pool.
+    state
+        Only those in this state.
+    """
+    from lb.remote import backends
+
+    return _ask(options, lambda remote: backends.ls(remote, pool, state, options.json))
+
+
+@backends_app.command
+def add(
+    url: str,
+    /,
+    *,
+    id: str | None = None,
+    weight: int | None = None,
+    pool: str | None = None,
+    max_in_flight: int | None = None,
+    backup: bool = False,
+    options: Options = HERE,
+) -> int:
+    """Add one.
+
+    Parameters
+    ----------
+    url
+        Where it is, such as http://10.0.0.4:8000.
+    id
+        Its name; host-port unless set.
+    weight
+        How much of the traffic it gets beside the others (1).
+    pool
+        The pool it belongs to (default).
+    max_in_flight
+        A hard cap on the requests that run on it.
+    backup
+        It takes requests only when no other can.
+    """
+    from lb.remote import backends
+
+    fields = {"url": url, "id": id, "weight": weight, "pool": pool}
+    fields |= {"max_in_flight": max_in_flight, "backup": backup or None}
+    return _ask(options, lambda remote: backends.add(remote, fields, options.json))
+
+
+@backends_app.command
+def drain(
+    id: str,
+    /,
+    *,
+    wait: str | None = None,
+    no_wait: bool = False,
+    timeout: str | None = None,
+    then: Literal["keep", "remove", "maintenance"] | None = None,
+    options: Options = HERE,
+) -> int:
+    """Give it no new request, and wait until those that run have ended.
+
+    Parameters
+    ----------
+    wait
+        Wait no longer than this, such as 30s; exit code 4 if the drain has not ended by then.
+    no_wait
+        Do not wait at all.
+    timeout
+        After this time, cut what still runs.
+    then
+        What becomes of it when it has drained.
+    """
+    from lb.remote import backends
+
+    def ask(remote: "Remote") -> int:
+        return backends.drain(
+            remote, backends.Wish(id, _patience(wait, no_wait), options.json), timeout, then
+        )
+
+    return _ask(options, ask)
+
+
+@backends_app.command
+def rm(
+    id: str,
+    /,
+    *,
+    wait: str | None = None,
+    no_wait: bool = False,
+    timeout: str | None = None,
+    force: bool = False,
+    options: Options = HERE,
+) -> int:
+    """Drain it, then remove it.
+
+    Parameters
+    ----------
+    wait
+        Wait no longer than this, such as 30s; exit code 4 if it is still there by then.
+    no_wait
+        Do not wait at all.
+    timeout
+        After this time, cut what still runs.
+    force
+        Remove it now, and cut what runs.
+    """
+    from lb.remote import backends
+
+    def ask(remote: "Remote") -> int:
+        return backends.rm(remote, backends.Wish(id, _patience(wait, no_wait), options.json), timeout, force)
+
+    return _ask(options, ask)
+
+
+@backends_app.command
+def ready(id: str, /, *, options: Options = HERE) -> int:
+    """Let it take requests again; this takes back a drain."""
+    from lb.remote import backends
+
+    return _ask(options, lambda remote: backends.ready(remote, id, options.json))
+
+
+@backends_app.command
+def weight(id: str, weight: int, /, *, options: Options = HERE) -> int:
+    """Change how much of the traffic it gets."""
+    from lb.remote import backends
+
+    return _ask(options, lambda remote: backends.weight(remote, id, weight, options.json))
+
+
+def top(*, once: bool = False, options: Options = HERE) -> int:
+    """Show rates, latencies and states, each second anew.
+
+    Parameters
+    ----------
+    once
+        Only as they are now.
+    """
+    from lb.remote import top
+
+    return _watch(options, lambda remote: top.top(remote, once, options.json))
+
+
+def why(id: str | None = None, /, *, options: Options = HERE) -> int:
+    """Explain a request: what happened, where its time went, who was tried.
+
+    Parameters
+    ----------
+    id
+        The id in its X-Request-Id; without one it is the last request that failed.
+    """
+    from lb.remote import why
+
+    return _ask(options, lambda remote: why.why(remote, id, options.json))
+
+
+def tap(*, failed: bool = False, options: Options = HERE) -> int:
+    """Show requests as they end.
+
+    Parameters
+    ----------
+    failed
+        Only those that failed.
+    """
+    from lb.remote import tap
+
+    return _watch(options, lambda remote: tap.tap(remote, failed, options.json))
+
+
+def drain_balancer(
+    *, wait: str | None = None, exit: bool = False, undo: bool = False, options: Options = HERE
+) -> int:
+    """Take the balancer itself out: /readyz is 503, traffic is still served.
+
+    Parameters
+    ----------
+    wait
+        Wait so long until nothing is in flight; exit code 4 if something still is.
+    exit
+        Let it stop then, gracefully.
+    undo
+        Take it back: ready again.
+    """
+    from lb.remote import balancer
+
+    def ask(remote: "Remote") -> int:
+        if undo and (exit or wait):
+            raise Failed("--undo goes with neither --wait nor --exit", Code.MISUSED)
+        if undo:
+            return balancer.undo(remote, options.json)
+        return balancer.drain(remote, _duration(wait) if wait else None, exit, options.json)
+
+    return _ask(options, ask)
+
+
+def _patience(wait: str | None, no_wait: bool) -> float | None:
+    """Seconds to wait at most, without an end unless it is set; None where nobody waits."""
+    if wait is not None and no_wait:
+        raise Failed("--wait and --no-wait exclude each other", Code.MISUSED)
+    if no_wait:
+        return None
+    return inf if wait is None else _duration(wait)
+
+
+def _duration(text: str) -> float:
+    from lb.rules import parse_duration
+
+    try:
+        return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
+    except ValueError as exc:
+        raise Failed(f"--wait: {exc}", Code.MISUSED) from exc
+
+
+def _watch(options: Options, ask: "Callable[[Remote], int]") -> int:
+    """The same for what goes on until somebody has seen enough."""
+    try:
+        return _ask(options, ask)
+    except KeyboardInterrupt:
+        return Code.DONE
+
+
+def _ask(options: Options, ask: "Callable[[Remote], int]") -> int:
+    """Ask the balancer that is meant; the exit code."""
+    from lb.remote import where
+    from lb.remote.client import Remote
+
+    _print_what_there_are_no_letters_for()
+    try:
+        with Remote(where.find(options.admin, options.token_file)) as remote:
+            return ask(remote)
+    except Failed as exc:
+        warn(str(exc))
+        return exc.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail too
+        return Code.DONE
+    except (LookupError, TypeError, ValueError) as exc:
+        warn(f"the answer is not understood ({type(exc).__name__}: {printable(exc)}); is it another version?")
+        return Code.FAILED
+
+
+def _print_what_there_are_no_letters_for() -> None:
+    """In a locale without them an id must not be a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

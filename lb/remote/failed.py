@@ -1,0 +1,23 @@
+"""How a command can end. Scripts read the exit code, people the one or two lines."""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """The exit code of a command."""
+
+    DONE = 0
+    FAILED = 1
+    MISUSED = 2
+    NOT_THERE = 3
+    STILL_DRAINING = 4
+    REFUSED = 5
+    INTERRUPTED = 130
+
+
+class Failed(Exception):
+    """The command ends here: a message that names what was wrong, and what to do."""
+
+    def __init__(self, message: str, code: Code = Code.FAILED) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,77 @@
+"""What came from elsewhere, made safe to print: nothing in it can move the cursor or forge a line.
+
+Ids and targets are worded by others, and the balancer that answers need not be ours. `str.isprintable` is
+false for all that Unicode counts as control, format (which has those that turn the direction of text),
+surrogate, private or separator, except the space.
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+
+def printable(value: object) -> str:
+    r"""The text on one line, with what is not printable as \x1b or \u202e."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same, but its lines stay lines."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def printable_json(text: str) -> str:
+    """The same JSON: in its strings an escape means what it stands for, and elsewhere there is none."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _json_escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _json_escaped(char: str) -> str:
+    if char in "\t\r":  # between values
+        return " "
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+def say(text: str) -> None:
+    """One line, or more, on stdout; whoever reads a pipe gets it now."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+    sys.stderr.write(f"lb: {text}\n")
+    sys.stderr.flush()
+
+
+def milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} ms"
+
+
+def seconds(value: float | None) -> str:
+    """A latency or a duration, as short as it can be read."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines with their cells under each other."""
+    lines = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

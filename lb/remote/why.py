@@ -1,0 +1,94 @@
+"""`lb why`: one request explained, and where its time went, attempt by attempt."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Any
+
+from lb.remote.client import Remote, path_of
+from lb.remote.failed import Code, Failed
+from lb.remote.text import columns, milliseconds, printable, printable_json, say
+
+WIDTH = 40
+LEGEND = "q in the queue   c connecting   w waiting for the answer   = answer"
+Phase = tuple[str, float | None, float | None]
+
+
+def why(remote: Remote, id: str | None, json: bool) -> int:
+    """Explain the request with this id, or else the last one that failed."""
+    answer = remote.call("GET", path_of("/requests", id if id is not None else _last_failed(remote)))
+    if json:
+        say(printable_json(answer.text))
+    else:
+        say("\n".join(described(answer.json)))
+    return Code.DONE
+
+
+def _last_failed(remote: Remote) -> str:
+    items = remote.call("GET", "/requests", {"failed": "true", "limit": 1}).json["items"]
+    if not items:
+        raise Failed("no request has failed lately; lb why ID explains another one", Code.NOT_THERE)
+    return str(items[0]["id"])
+
+
+def described(request: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of the explanation."""
+    end = f"{request['status']} {request['error'] or ''}".rstrip()
+    took = milliseconds(request["timings_ms"]["total"])
+    yield printable(f"{request['method'] or '-'} {request['target'] or '-'}: {end} in {took}")
+    by = f"pool {request['pool']} ({request['policy']})" if request["pool"] else "no pool"
+    yield printable(f"{request['started']}  from {request['client']}  {by}  id {request['id']}")
+    yield ""
+    yield printable(request["explain"])
+    if request["attempts"]:
+        yield ""
+        yield from _waterfall(request)
+        yield from _passed_over(request["attempts"])
+
+
+def _waterfall(request: Mapping[str, Any]) -> Iterator[str]:
+    timings, attempts = request["timings_ms"], request["attempts"]
+    total = max(timings["total"], *(each["ended_ms"] or 0.0 for each in attempts))
+    queue: Phase = ("q", 0.0, timings["queue"])
+    rows = [("queue", _bar([queue], total), milliseconds(timings["queue"]), "")] if timings["queue"] else []
+    rows += [_attempt(each, total) for each in attempts]
+    yield from (f"  {line}" for line in columns(rows))
+    yield f"  {LEGEND}"
+
+
+def _attempt(attempt: Mapping[str, Any], total: float) -> tuple[str, str, str, str]:
+    """A row: who, when, how long, and how it ended."""
+    ended = total if attempt["ended_ms"] is None else attempt["ended_ms"]
+    end = attempt["error"] or ("another was quicker" if attempt["is_beaten"] else "")
+    notes = ", ".join(note for note in (end, "reused connection" if attempt["reused"] else "") if note)
+    took = milliseconds(ended - attempt["started_ms"])
+    return attempt["backend"], _bar(_phases(attempt, ended), total), took, notes
+
+
+def _phases(attempt: Mapping[str, Any], ended: float) -> list[Phase]:
+    """What it did from when to when; where one was not reached, the one before lasted to the end."""
+    started, answered = attempt["started_ms"], attempt["first_byte_ms"]
+    connected = started if attempt["reused"] else attempt["connected_ms"]
+    return [
+        ("c", started, ended if connected is None else connected),
+        ("w", connected, ended if answered is None else answered),
+        ("=", answered, ended),
+    ]
+
+
+def _bar(phases: list[Phase], total: float) -> str:
+    """The phases on a line that stands for the whole; each that took any time is seen."""
+    cells = [" "] * WIDTH
+    scale = WIDTH / total if total else 0.0
+    for char, start, end in phases:
+        if start is not None and end is not None and end > start:
+            first = min(int(start * scale), WIDTH - 1)
+            last = min(max(ceil(end * scale), first + 1), WIDTH)
+            cells[first:last] = char * (last - first)
+    return f"|{''.join(cells)}|"
+
+
+def _passed_over(attempts: list[Mapping[str, Any]]) -> Iterator[str]:
+    for attempt in attempts:
+        others = ", ".join(f"{each['backend']} ({each['why']})" for each in attempt["passed_over"])
+        if others:
+            yield printable(f"  {attempt['backend']} was chosen without {others}")

@@ -1,0 +1,21 @@
+import httpx
+import pytest
+
+from lb.remote import client, tap
+from tests.remote.kit import Script, Terminal
+
+
+@pytest.fixture
+def lb(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Terminal:
+    """A terminal in an empty folder, in front of a balancer that follows a script."""
+    script = Script()
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    monkeypatch.delenv("LB_ADMIN", raising=False)
+    monkeypatch.delenv("LB_ADMIN_TOKEN", raising=False)
+    monkeypatch.setattr(client, "transport", lambda where: httpx.MockTransport(script))
+    monkeypatch.setattr(tap, "POLL_SECONDS", 0.0)
+    return Terminal(script, capsys)

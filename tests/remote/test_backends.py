@@ -1,0 +1,154 @@
+"""`lb backends`: what each command asks for, what it prints, and the exit code that a script gets."""
+
+import json
+
+import pytest
+
+from tests.remote.kit import Terminal, backend, drain, drained, draining
+
+
+def test_ls_is_the_default_and_shows_the_table(lb: Terminal) -> None:
+    for command in (["backends"], ["backends", "ls"]):
+        lb.balancer.says_text("ID    STATE\nweb1  ready\n")
+        assert lb(*command) == "ID    STATE\nweb1  ready\n"
+    assert lb.balancer.asked == ["GET /backends?format=table"] * 2
+
+
+def test_ls_selects_and_gives_the_json(lb: Terminal) -> None:
+    lb.balancer.says({"items": []})
+    assert json.loads(lb("backends", "ls", "--pool", "api", "--state", "down", "--json")) == {"items": []}
+    assert lb.balancer.asked == ["GET /backends?pool=api&state=down"]
+
+
+def test_add_sends_what_was_given(lb: Terminal) -> None:
+    lb.balancer.says(backend(), 201)
+    out = lb("backends", "add", "http://10.0.0.1:8000", "--weight", "2", "--id", "web1", "--backup")
+    assert out == "web1 is added: http://10.0.0.1:8000, pool default, weight 1, ready\n"
+    sent = {"url": "http://10.0.0.1:8000", "id": "web1", "weight": 2, "backup": True}
+    assert json.loads(lb.balancer.requests[0].content) == sent
+
+
+def test_the_same_again_is_no_error(lb: Terminal) -> None:
+    lb.balancer.says(backend())
+    assert lb("backends", "add", "http://10.0.0.1:8000").startswith("web1 was there already")
+
+
+def test_ready_and_weight_change_one(lb: Terminal) -> None:
+    lb.balancer.says(backend())
+    assert lb("backends", "ready", "web1").startswith("web1 is told to take requests")
+    lb.balancer.says(backend(weight=5))
+    assert "weight 5" in lb("backends", "weight", "web1", "5")
+    assert lb.balancer.asked == ["POST /backends/web1/ready", "PATCH /backends/web1"]
+    assert json.loads(lb.balancer.requests[1].content) == {"weight": 5}
+
+
+def test_a_drain_is_waited_for(lb: Terminal) -> None:
+    lb.balancer.says(draining(3), 202).says(draining(1)).says(drained())
+    out = lb("backends", "drain", "web1", "--timeout", "60s", "--then", "keep")
+    assert out == "web1 is drained: 3 requests ended in 4.2 s\n"
+    assert lb.balancer.asked == [
+        "POST /backends/web1/drain?timeout=60s&then=keep",
+        *["GET /backends/web1?wait=drained&timeout=30.000"] * 2,
+    ]
+
+
+def test_a_drain_says_how_many_it_has_cut(lb: Terminal) -> None:
+    lb.balancer.says(drained(aborted=2))
+    assert "2 of them cut at the timeout" in lb("backends", "drain", "web1")
+
+
+@pytest.mark.parametrize("flags", [["--wait", "0s"], ["--wait", "0"]])
+def test_a_wait_that_ends_first_has_a_code_of_its_own(lb: Terminal, flags: list[str]) -> None:
+    lb.balancer.says(draining(2), 202)
+    assert lb("backends", "drain", "web1", *flags, code=4) == ""
+    assert lb.err.splitlines() == [
+        "lb: web1 is draining: 2 of 3 remain, which are cut in 59.5 s",
+        "the drain goes on; lb backends ready web1 takes it back",
+    ]
+
+
+def test_json_is_the_last_answer_whatever_the_code(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202)
+    assert json.loads(lb("backends", "drain", "web1", "--wait", "0s", "--json", code=4)) == draining(2)
+    lb.balancer.says(draining(2), 202).says(drained())
+    assert json.loads(lb("backends", "drain", "web1", "--json")) == drained()
+
+
+def test_nobody_needs_to_wait(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202)
+    assert lb("backends", "drain", "web1", "--no-wait").startswith("web1 is draining: 2 of 3 remain")
+
+
+def test_a_drain_that_is_taken_back_is_refused(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202).says(backend())
+    lb("backends", "drain", "web1", code=5)
+    assert lb.err == "lb: the drain of web1 was taken back: it is ready\n"
+
+
+def test_a_drain_can_end_in_maintenance(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202).says(backend("maintenance"))
+    assert lb("backends", "drain", "web1", "--then", "maintenance") == "web1 is drained, and in maintenance\n"
+
+
+def test_rm_waits_until_it_is_gone(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202).refuses(404, "there is no backend 'web1'")
+    assert lb("backends", "rm", "web1", "--timeout", "5s") == "web1 is removed\n"
+    assert lb.balancer.asked[0] == "DELETE /backends/web1?drain_timeout=5s"
+
+
+def test_rm_can_cut(lb: Terminal) -> None:
+    lb.balancer.says(None, 204)
+    assert lb("backends", "rm", "web1", "--force") == "web1 is removed\n"
+    assert lb.balancer.asked == ["DELETE /backends/web1?force=true"]
+
+
+def test_ctrl_c_leaves_the_drain_running_and_says_so(lb: Terminal) -> None:
+    lb.balancer.says(draining(2), 202).fails(KeyboardInterrupt)
+    lb("backends", "drain", "web1", code=130)
+    assert lb.err == "lb: the drain goes on; lb backends ready web1 takes it back\n"
+
+
+def test_a_warning_of_the_balancer_is_passed_on(lb: Terminal) -> None:
+    lb.balancer.says(drained(), warning="pool default has no backend that takes requests")
+    lb("backends", "drain", "web1")
+    assert lb.err == "lb: pool default has no backend that takes requests\n"
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_an_id_that_would_lead_to_another_path_is_nobodys(lb: Terminal, id: str) -> None:
+    lb("backends", "drain", id, code=3)
+    assert lb.balancer.asked == []
+
+
+def test_an_id_stays_one_step_of_the_path(lb: Terminal) -> None:
+    lb.balancer.refuses(404, "no")
+    lb("backends", "rm", "../drain?x=1", code=3)
+    assert lb.balancer.asked == ["DELETE /backends/..%2Fdrain%3Fx%3D1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["drain", "web1", "--wait", "soon"], "--wait: expected a duration"),
+        (["drain", "web1", "--wait", "1s", "--no-wait"], "--wait and --no-wait exclude each other"),
+        (["drain", "web1", "--then", "explode"], "Invalid value"),
+        (["drain"], "requires an argument"),
+        (["weight", "web1", "heavy"], "Invalid value"),
+        (["explode"], "explode"),
+    ],
+)
+def test_misuse(lb: Terminal, arguments: list[str], message: str) -> None:
+    lb("backends", *arguments, code=2)
+    assert message in lb.err
+    assert lb.balancer.asked == []
+
+
+def test_a_terminal_gets_a_bar_that_counts_what_remains(
+    lb: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    lb.balancer.says(backend("draining", drain(2)), 202).says(drained())
+    assert lb("backends", "drain", "web1") == "web1 is drained: 3 requests ended in 4.2 s\n"
+    assert "2 of 3 remain" in lb.err
