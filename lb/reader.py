@@ -93,12 +93,13 @@ class Reader:
 def told(struct: msgspec.Struct) -> dict[str, object]:
     """The tables that this struct would be read from; what is None is not said."""
     tables = cast("dict[str, object]", msgspec.to_builtins(struct))
-    return _without_none(tables)
+    return without_none(tables)
 
 
-def _without_none(table: Mapping[str, object]) -> dict[str, object]:
+def without_none(table: Mapping[str, object]) -> dict[str, object]:
+    """The table and those within it, without the keys that say nothing."""
     return {
-        key: _without_none(value) if isinstance(value, dict) else value
+        key: without_none(value) if isinstance(value, dict) else value
         for key, value in table.items()
         if value is not None
     }

@@ -16,14 +16,14 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from lb.config import PoolConfig
+from lb.config import PoolConfig, overlay
 from lb.core.backend import AdminState, Backend, BackendSpec
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, Registry
 from lb.core.settings import PoolSettings
 from lb.errors import ConfigError
-from lb.reader import Reader, told
+from lb.reader import Reader, told, without_none
 
 FORMAT = "trio-lb state"
 VERSION = 1
@@ -233,22 +233,10 @@ def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
     return patch
 
 
-def _merged(table: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(table)
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merged(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
 def _patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
     """ValueError with every mistake where a setting breaks a rule that the configuration obeys."""
     reader = Reader()
-    settings = reader.struct(PoolSettings, _merged(table, patch), "settings")
+    settings = reader.struct(PoolSettings, without_none(overlay(table, patch)), "settings")
     if reader.mistakes:
         raise ValueError("; ".join(reader.mistakes))
     return cast("PoolSettings", settings)

@@ -4,7 +4,7 @@ Most heads have nothing in them that needs judging. A head is plain when its byt
 and every field that could frame, route or end something is absent or has its one usual value; whatever is
 not plain goes to `lb.http.head`, which is the oracle: for any bytes the recogniser declines, or gives the
 very verdict that the judge would. It may only ever be stricter. `tests/http/test_plain.py` holds it to
-that, and `tests/bench/heads.py` says what it saves: about four fifths of the cost of a head.
+that, and it saves about four fifths of the cost of a head.
 """
 
 import re
