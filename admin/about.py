@@ -10,10 +10,12 @@ import trio
 from quart import Response, g
 
 from admin import access, page, problems, render, replies
+from admin.keyring import NOBODY
 from admin.openapi import document
 from admin.operation import Ask, Operation
 from admin.problems import Problem
 from lb.control import Control
+from lb.tokens import Token
 
 EXAMPLES = """
 Add a backend, drain it and see it leave:
@@ -44,19 +46,29 @@ def _version() -> str:
 VERSION = _version()
 
 
+class Caller(msgspec.Struct, kw_only=True):
+    """Whose token the request bore, and what that may do; "anonymous" where none is needed."""
+
+    name: str
+    scope: str
+
+
 class Info(msgspec.Struct, kw_only=True):
-    """Who answers."""
+    """Who answers, on which host, from which configuration, and whom."""
 
     name: str = "trio-lb"
     version: str = VERSION
     python: str
     trio: str
     pid: int
+    node: str
+    source: str
     started: str
     uptime_seconds: float
     listening: list[str]
     stopping: bool
     revision: int
+    caller: Caller
 
 
 def operations(control: Control, everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
@@ -65,13 +77,13 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
 
     async def home(ask: Ask) -> Response:
         if page.is_wanted(ask.request):
-            return await shown.show(g.is_let_in)
+            return await shown.show(describe(control, g.token) if g.is_let_in else None)
         if not g.is_let_in:
             raise access.unauthorized()
         return replies.text(cheat_sheet(everything(), ask.request.host))
 
     async def info(ask: Ask) -> Response:
-        return replies.json(describe(control))
+        return replies.json(describe(control, g.get("token") or NOBODY))
 
     async def openapi(ask: Ask) -> Response:
         return replies.json(document(everything(), VERSION))
@@ -110,17 +122,20 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
     )
 
 
-def describe(control: Control) -> Info:
-    """The facts of this moment."""
+def describe(control: Control, token: Token) -> Info:
+    """The facts of this moment, for whoever bears this token."""
     return Info(
         python=platform.python_version(),
         trio=trio.__version__,
         pid=os.getpid(),
+        node=platform.node(),
+        source=str(control.reload.source) if control.reload is not None else "code",
         started=render.timestamp(control.wall(control.started)),
         uptime_seconds=round(control.registry.now() - control.started, 3),
         listening=control.listening,
         stopping=control.stopping,
         revision=control.registry.revision,
+        caller=Caller(name=token.name, scope=token.scope.value),
     )
 
 

@@ -21,6 +21,8 @@ from lb.core.pool import Pool
 from lb.core.trend import STEP, WINDOW, Codes, Point, Rates, Trend
 from lb.sampler import available
 
+MARKS = {True: ".", False: "x"}
+
 
 class History(msgspec.Struct, kw_only=True):
     """Five minutes, a value for each step of so many seconds, the newest last; null where nothing ended."""
@@ -79,13 +81,17 @@ class BackendStats(Traffic, kw_only=True, gc=False):
 
     `share` is the part of its pool's attempts that it got, null where there was none; `expected_share` the
     part that its weight would give it among those that take requests now. `why` says what `state` does not.
+    `checks` are the last thirty of its probe, a letter for each, the newest last: `.` passed, `x` failed.
     """
 
     id: str
     pool: str
     url: str
     state: str
+    state_seconds: float
     why: str
+    checks: str
+    labels: Mapping[str, str]
     weight: int
     available: bool
     share: float | None
@@ -198,7 +204,10 @@ def _backend(
         pool=backend.pool,
         url=backend.spec.url,
         state=backend.state,
+        state_seconds=round(now - backend.state_since, 1),
         why="" if is_available else render.short_why(backend),
+        checks="" if backend.health is None else "".join(MARKS[ok] for ok in backend.health.recent),
+        labels=backend.spec.labels,
         weight=backend.spec.weight,
         available=is_available,
         in_flight=backend.in_flight,

@@ -9,6 +9,7 @@ one is the time; so an id of the process before is simply too old.
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -25,6 +26,11 @@ class Frame(NamedTuple):
     id: int
     type: str
     data: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The JSON in it."""
+        return self.data.partition(b"\ndata: ")[2]
 
 
 def rendered(type: str, data: object, id: int | None = None) -> bytes:
@@ -125,6 +131,10 @@ class Feed:
         for reader in self._who_reads(type):
             if not reader.offer(frame):
                 self.drop(reader)
+
+    def newest(self, types: frozenset[str], count: int) -> list[Frame]:
+        """So many of those that are kept, the newest first."""
+        return [*islice((frame for frame in reversed(self._kept) if frame.type in types), count)]
 
     def publish_latest(self, type: str, key: str, data: object) -> None:
         """Tell everybody what replaces all that was said under `key`; nobody is told later."""

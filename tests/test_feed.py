@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -152,3 +153,14 @@ async def test_who_waits_is_woken_by_what_it_wants() -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert not nursery.child_tasks
             reader.take()
+
+
+def test_the_newest_of_some_types_can_be_looked_at() -> None:
+    feed = Feed(FIRST)
+    said(feed, range(3))
+    said(feed, range(1), "drain")
+    said(feed, range(3, 5))
+    shown = feed.newest(frozenset({"health"}), 3)
+    assert [frame.type for frame in shown] == ["health"] * 3
+    assert [frame.id for frame in shown] == sorted((frame.id for frame in shown), reverse=True)
+    assert msgspec.json.decode(feed.newest(frozenset({"drain"}), 3)[0].body) == {"n": 0}

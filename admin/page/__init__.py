@@ -6,13 +6,15 @@ A browser cannot send a token with a navigation. So the page and its files are o
 holds no numbers: the script asks for the token and then speaks to the API as everybody does.
 """
 
+import gzip
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from importlib.resources import files
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jinja2
+import msgspec
 import trio
 from quart import Request, Response
 
@@ -23,7 +25,12 @@ from admin.problems import Problem
 from lb.control import Control
 from lb.core.trend import Codes, Rates
 
+if TYPE_CHECKING:
+    from admin.about import Info
+
 FAILURES = 30
+EVENTS = 50
+LOGGED = frozenset({"backend", "health", "drain", "config", "balancer"})
 BATCH = 200  # about a millisecond
 POLICY = (
     "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
@@ -43,7 +50,10 @@ BLANK = stats.BackendStats(
     pool="",
     url="",
     state="ready",
+    state_seconds=0.0,
     why="",
+    checks="",
+    labels={},
     weight=1,
     available=True,
     in_flight=0,
@@ -71,10 +81,21 @@ BLANK_POOL = stats.PoolStats(
 )
 
 
+NOTHING: Mapping[str, object] = {
+    "stats": None,
+    "failures": [],
+    "health": words.UNKNOWN,
+    "events": [],
+    "info": None,
+}
+"""What is shown to whoever may not see numbers."""
+
+
 class File(NamedTuple):
-    """One of the files that the page refers to."""
+    """One of the files that the page refers to, as it is and as it travels to whoever takes gzip."""
 
     body: bytes
+    zipped: bytes
     media_type: str
     tag: str
 
@@ -87,10 +108,13 @@ def operations() -> tuple[Operation, ...]:
         found = served.get(file)
         if found is None:
             raise Problem("not-found", f"the page has no file {file!r}")
-        headers = {"ETag": f'"{found.tag}"', "Cache-Control": "no-cache"}
+        headers = {"ETag": f'W/"{found.tag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if ask.request.if_none_match.contains_weak(found.tag):
             return replies.nothing(304, headers)
-        return Response(found.body, headers=headers, content_type=found.media_type)
+        if ask.request.accept_encodings.quality("gzip") <= 0:
+            return Response(found.body, headers=headers, content_type=found.media_type)
+        headers["Content-Encoding"] = "gzip"
+        return Response(found.zipped, headers=headers, content_type=found.media_type)
 
     return (
         Operation(
@@ -126,9 +150,9 @@ class Page:
         environment.globals.update(version=version, blank=BLANK, blank_pool=BLANK_POOL, states=words.TONES)
         self._template = environment.get_template("page.html")
 
-    async def show(self, may_see: bool) -> Response:
-        """The whole page, with numbers for whoever may see them."""
-        shown = self._numbers() if may_see else {"stats": None, "failures": [], "health": words.UNKNOWN}
+    async def show(self, info: "Info | None") -> Response:
+        """The whole page; with numbers for whoever may see them, which is said by `info`, None otherwise."""
+        shown = NOTHING if info is None else {**self._numbers(), "info": info}
         text = "".join([chunk async for chunk in _in_turns(self._template.generate(**shown))])
         headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "Vary": "Accept"}
         return Response(text, headers=headers, content_type=HTML)
@@ -138,7 +162,8 @@ class Page:
         now = stats.describe(control, with_history=True)
         failures = islice(control.recorder.newest(only_failed=True), FAILURES)
         views = [requests.view(control, each) for each in failures]
-        return {"stats": now, "failures": views, "health": words.health(now)}
+        told = [words.entry(msgspec.json.decode(frame.body)) for frame in control.feed.newest(LOGGED, EVENTS)]
+        return {"stats": now, "failures": views, "health": words.health(now), "events": told}
 
 
 async def _in_turns(chunks: Iterable[str]) -> AsyncIterator[str]:
@@ -151,7 +176,8 @@ async def _in_turns(chunks: Iterable[str]) -> AsyncIterator[str]:
 
 def _file(name: str, media_type: str) -> File:
     body = content(name)
-    return File(body, media_type, hashlib.sha256(body).hexdigest()[:16])
+    tag = hashlib.sha256(body).hexdigest()[:16]
+    return File(body, gzip.compress(body, mtime=0), media_type, tag)
 
 
 def _source(name: str) -> str:

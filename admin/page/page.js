@@ -10,9 +10,11 @@ const QUIET_MS = 3500 // longer than three ticks: then nobody is there any more
 const STALE_MS = 15000
 const STEP_MS = 5000
 const HISTORY = 60
+const CHECKS = 30
 const LOGGED = 200
 const FAILURES = 30
 const FLOW_ROWS = 10
+const FORESEEN = 4 // backends of a forecast that are named
 const ENOUGH = 20 // requests in ten seconds: of fewer, one that fails is no news for the title
 
 const $ = (id) => document.getElementById(id)
@@ -57,6 +59,22 @@ const span = (seconds) => {
   const two = (number) => String(number).padStart(2, '0')
   if (hours >= 24) return `${Math.floor(hours / 24)}d ${hours % 24}h`
   return hours ? `${hours}h ${two(minutes)}m` : `${minutes}:${two(rest)}`
+}
+const ago = (seconds) => {
+  for (const [unit, length] of [['d', 86400], ['h', 3600], ['min', 60]]) {
+    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`
+  }
+  return `${Math.floor(seconds)} s`
+}
+const beside = (b) => {
+  if (b.drain && b.state === 'draining') return `${b.drain.remaining} left ${span(b.drain.deadline_seconds)}`
+  return TONES[b.state] === 'ok' ? '' : ago(b.state_seconds)
+}
+const where = (b) => [b.url.replace('http://', ''), ...Object.entries(b.labels).map(([name, value]) => `${name}=${value}`)].join(' · ')
+const ticks = (checks, kind) => {
+  const stroke = kind === '.' ? '9v3' : '0v12'
+  const offset = CHECKS - checks.length
+  return [...checks].map((each, at) => (each === kind ? `M${2 * (offset + at)}.5 ${stroke}` : '')).join('')
 }
 const part = (value, whole) => (whole ? `${+Math.min(100, (100 * value) / whole).toPrecision(4)}%` : '0%')
 const clock = (timestamp) => timestamp.slice(11, 19)
@@ -118,12 +136,13 @@ class Row extends Part {
     if (this.shown.id !== b.id) this.name(b)
     this.data = b
     this.tone(TONES[b.state] ?? 'warn')
-    this.text('url', b.url.replace('http://', ''))
+    this.text('where', where(b))
+    this.set('where', 'title', this.shown.where)
     this.text('state', b.state)
     this.text('why', b.why.replace(`${b.id} at ${b.url}: `, ''))
     this.set('why', 'title', b.why)
-    const isDraining = b.drain !== null && b.state === 'draining'
-    this.text('left', isDraining ? `${b.drain.remaining} left ${span(b.drain.deadline_seconds)}` : '')
+    this.text('left', beside(b))
+    this.checks(b.checks)
     const { remaining, started_with: from } = b.drain ?? { remaining: 0, started_with: 0 }
     this.set('drained', 'width', b.drain && !from ? '100%' : part(from - remaining, from))
     if (document.activeElement !== this.fields.weight && this.shown.weight !== b.weight) {
@@ -142,6 +161,14 @@ class Row extends Part {
     this.codes(b.minute)
     this.text('p50', took(b.rates.p50_seconds))
     this.text('p99', took(b.rates.p99_seconds))
+  }
+
+  checks(checks) {
+    if (this.checked === checks) return
+    this.checked = checks
+    this.text('checked', checks && `${checks.replaceAll('x', '').length} of the last ${checks.length} checks passed`)
+    this.set('pass', 'd', ticks(checks, '.'))
+    this.set('fail', 'd', ticks(checks, 'x'))
   }
 
   codes(minute) {
@@ -168,9 +195,9 @@ class Row extends Part {
   }
 
   matches() {
-    const { id, url, state, why, pool } = this.data
+    const { id, state, why, pool } = this.data
     if (view.failedOnly && !['bad', 'warn'].includes(TONES[state])) return false
-    return !view.filter || `${id} ${url} ${state} ${why} ${pool}`.toLowerCase().includes(view.filter)
+    return !view.filter || `${id} ${this.shown.where} ${state} ${why} ${pool}`.toLowerCase().includes(view.filter)
   }
 }
 
@@ -452,6 +479,7 @@ const failure = (r) => {
   made.set('at', 'datetime', r.ended)
   made.text('status', String(r.status))
   made.text('what', `${r.method} ${r.target}`)
+  made.text('error', r.error ?? '')
   made.text('explain', r.explain)
   made.text('facts', `${r.client} · ${r.pool ?? 'no pool'} · ${took(r.timings_ms.total / 1000)} · ${r.id}`)
   for (const attempt of r.attempts) {
@@ -512,12 +540,21 @@ const log = (at, tone, who, what) => {
   if ($('log').childElementCount > LOGGED) $('log').lastElementChild.remove()
 }
 
+// What has changed its state shows that at once; its numbers follow with the next second's.
+const turn = ({ backend, state }) => {
+  const b = state && now?.backends.find((each) => each.id === backend)
+  if (!b || view.paused || document.hidden) return
+  Object.assign(b, { state, state_seconds: 0 })
+  pools.get(b.pool)?.rows.get(b.id)?.show(b)
+}
+
 const KINDS = { ...TONES, up: 'ok', admitted: 'ok', added: 'ok', calm: 'ok', panic: 'bad', 'policy failed': 'bad', removed: 'off' }
 
 const heard = (type, data, isNew) => {
   if (type === 'stats') return take(data)
   if (type === 'request_failed') return refreshFailures()
   if (type === 'missed' || type === 'ending' || data.kind === 'progress') return
+  if (isNew) turn(data)
   const who = data.backend ?? (data.pool === undefined ? 'balancer' : `pool ${data.pool}`)
   const drain = type === 'drain' ? ` ${data.kind === 'drained' ? `in ${took(data.duration_seconds)}, ${data.aborted} cut` : `${data.remaining} in flight`}` : ''
   log(data.at, KINDS[data.kind] ?? '', who, `${data.kind}${drain}${data.detail && type !== 'drain' ? ` · ${data.detail}` : ''}`)
@@ -638,6 +675,26 @@ const consequences = (b) => {
   return `${remain} ${b.in_flight ? `What is in flight (${b.in_flight}) may end first.` : 'Nothing is in flight on it.'}`
 }
 
+// What the last minute's requests would have met without it, and without those that take none now.
+const foresee = async (b) => {
+  write('act-whatif', '')
+  const isOut = (each) => each.pool === b.pool && (each.id === b.id || TONES[each.state] === 'bad')
+  const remove = now.backends.filter(isOut).map((each) => each.id)
+  const question = new Blob([JSON.stringify({ pool: b.pool, remove })], { type: 'application/json' })
+  try {
+    const told = await (await api('POST', '/whatif', question)).json()
+    if (acting.b === b && told.requests) write('act-whatif', forecast(told))
+  } catch { /* the dialog does without */ }
+}
+
+const forecast = ({ requests, items, queued, refused }) => {
+  const most = items.toSorted((a, b) => b.requests - a.requests).slice(0, FORESEEN)
+  const shares = most.map((each) => `${each.id} ${percent(each.share)} (${each.peak_in_flight} at once)`)
+  const trouble = [queued && `${queued} would have waited`, refused && `${refused} got a 503`].filter(Boolean)
+  const more = items.length > most.length ? `, ${items.length - most.length} more` : ''
+  return `The last minute without it (${requests} requests): ${shares.join(', ')}${more}; ${trouble.join(', ') || 'nobody would have waited'}.`
+}
+
 const request = () => {
   const { act, b } = acting
   const id = encodeURIComponent(b.id)
@@ -662,6 +719,7 @@ const open = (act, b) => {
   $('act-go').classList.toggle('danger', act === 'remove')
   write('act-error', '')
   showRequest()
+  foresee(b)
   dialog.showModal()
   $('act-go').focus()
 }
@@ -805,6 +863,12 @@ const showMistakes = (error) => {
   form.querySelector('[aria-invalid]')?.focus()
 }
 
+const showInfo = ({ node, source, caller }) => {
+  write('where', ` on ${node} · ${source.split('/').pop()}`)
+  write('who', `${caller.name} · ${caller.scope}`)
+  document.body.dataset.scope = caller.scope
+}
+
 // The stream: it ends when the balancer does, and comes back when that does.
 
 let lastId = '0' // the first time, tell what happened before we came
@@ -879,7 +943,9 @@ const connect = async () => {
     history = stats.totals.history
     stepped = performance.now()
     $('main').hidden = false
+    if (lastId === '0') $('log').replaceChildren()
     take(stats)
+    showInfo(await (await api('GET', '/info', undefined, stop.signal)).json())
     refreshFailures()
     found()
     await listen(stop.signal, Date.parse(stats.at))

@@ -1,6 +1,7 @@
 """How numbers and states are written on the page; `page.js` writes them the same way."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from math import isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -23,9 +24,32 @@ TONES = {
 }
 """Which of five tones each state is shown in, beside its word."""
 MUCH_5XX, SOME_5XX = 0.05, 0.01
+KINDS = {
+    **TONES,
+    "up": "ok",
+    "admitted": "ok",
+    "added": "ok",
+    "calm": "ok",
+    "panic": "bad",
+    "policy failed": "bad",
+    "removed": "off",
+}
+"""The same of what happens."""
 ENOUGH = 20
 """Requests in ten seconds: of fewer, one that fails is no news for the title."""
 WIDTH, HEIGHT = 100, 30
+
+
+CHECKS = 30
+
+
+class Entry(NamedTuple):
+    """One line of the event log: when, in which tone, of whom, what."""
+
+    at: str
+    tone: str
+    who: str
+    what: str
 
 
 class Condition(NamedTuple):
@@ -54,21 +78,38 @@ def health(stats: Stats) -> Condition:
     return Condition("ok", "✓")
 
 
+def entry(event: Mapping[str, Any]) -> Entry:
+    """What the log says of one event of /events."""
+    pool = f"pool {event['pool']}" if "pool" in event else "balancer"
+    kind, detail = event["kind"], event.get("detail", "")
+    if kind == "drained":
+        detail = f"in {took(event['duration_seconds'])}, {event['aborted']} cut"
+    elif "started_with" in event:
+        detail = f"{event['remaining']} in flight"
+    what = f"{kind} · {detail}" if detail else kind
+    return Entry(event["at"], KINDS.get(kind, ""), event.get("backend", pool), what)
+
+
+def fixed(value: float, digits: int) -> str:
+    """So many digits; a half goes up, as in JavaScript's toFixed, while Python's own format goes to even."""
+    return str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
 def rate(value: float | None) -> str:
     """A count or a rate, with as many digits as somebody can read at a glance."""
     if value is None:
         return NOTHING
     if value >= 1e6:
-        return f"{value / 1e6:.1f}M"
+        return f"{fixed(value / 1e6, 1)}M"
     if value >= 1e4:
-        return f"{value / 1e3:.1f}k"
-    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+        return f"{fixed(value / 1e3, 1)}k"
+    return fixed(value, 0 if value >= 100 or value == int(value) else 1)
 
 
 def percent(share: float | None) -> str:
     if share is None:
         return NOTHING
-    return f"{share * 100:.1f}%" if 0 < share < 0.0995 else f"{share * 100:.0f}%"
+    return f"{fixed(share * 100, 1 if 0 < share < 0.0995 else 0)}%"
 
 
 def took(seconds: float | None) -> str:
@@ -76,10 +117,10 @@ def took(seconds: float | None) -> str:
     if seconds is None or not isfinite(seconds):
         return NOTHING
     if seconds >= 9.95:
-        return f"{seconds:.0f} s"
+        return f"{fixed(seconds, 0)} s"
     if seconds >= 0.9995:
-        return f"{seconds:.1f} s"
-    return f"{seconds * 1000:.0f} ms" if seconds >= 0.00995 else f"{seconds * 1000:.1f} ms"
+        return f"{fixed(seconds, 1)} s"
+    return f"{fixed(seconds * 1000, 0 if seconds >= 0.00995 else 1)} ms"
 
 
 def span(seconds: float | None) -> str:
@@ -91,6 +132,44 @@ def span(seconds: float | None) -> str:
     if hours >= 24:
         return f"{hours // 24}d {hours % 24}h"
     return f"{hours}h {minutes:02}m" if hours else f"{minutes}:{rest:02}"
+
+
+def ago(seconds: float) -> str:
+    """How long something has been so, in its largest unit."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def beside(backend: BackendStats) -> str:
+    """What stands beside its state: of a drain what is left, of an ill one for how long."""
+    if backend.drain and backend.state == "draining":
+        return f"{backend.drain.remaining} left {span(backend.drain.deadline_seconds)}"
+    return "" if TONES.get(backend.state) == "ok" else ago(backend.state_seconds)
+
+
+def where(backend: BackendStats) -> str:
+    """Its address, and what its labels say."""
+    labels = [f"{name}={value}" for name, value in backend.labels.items()]
+    return " · ".join([backend.url.removeprefix("http://"), *labels])
+
+
+def checked(checks: str) -> str:
+    """The same of all of them, in words."""
+    return f"{checks.count('.')} of the last {len(checks)} checks passed" if checks else ""
+
+
+def named(source: str) -> str:
+    """The configuration without the folders that it is in."""
+    return source.rpartition("/")[2]
+
+
+def ticks(checks: str, kind: str) -> str:
+    """The path of the checks of one kind: a low stroke for each that passed, a high one for the others."""
+    stroke = "9v3" if kind == "." else "0v12"
+    offset = CHECKS - len(checks)
+    return "".join(f"M{2 * (offset + at)}.5 {stroke}" for at, each in enumerate(checks) if each == kind)
 
 
 def part(value: float, whole: float | None) -> str:
@@ -125,7 +204,7 @@ def spark(values: Sequence[float | None], top: float = 0.0) -> str:
     highest = max(top, *(value for _, value in known)) or 1
     offset = 60 - len(values)
     return " ".join(
-        f"{(offset + index) * WIDTH / 59:.1f},{HEIGHT - 1 - value / highest * (HEIGHT - 3):.1f}"
+        f"{fixed((offset + index) * WIDTH / 59, 1)},{fixed(HEIGHT - 1 - value / highest * (HEIGHT - 3), 1)}"
         for index, value in known
     )
 
@@ -204,6 +283,11 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         drained,
         phases,
         plainly,
+        beside,
+        where,
+        named,
+        ticks,
+        checked,
         clock,
         tone_of_pool,
         tone_of_5xx,

@@ -1,5 +1,6 @@
 """The page at /: who gets it, under which policy, how big it is, and that all that is named is only text."""
 
+import gzip
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -7,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from admin.page import MEDIA_TYPES, content, words
+from admin.telling import Teller
 from lb.config import AdminConfig
 from lb.control import Control
 from lb.core.trend import Codes
@@ -17,7 +19,8 @@ from tests.admin.test_requests_api import Tape
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 TOKEN = "a-token-of-the-operator"
 HOSTILE = "<img src=x onerror=alert(1)>\"&'{{7*7}}"
-MOST_BYTES = 60 * 1024
+MOST_BYTES = 32 * 1024
+"""As it travels."""
 
 
 class Seen(HTMLParser):
@@ -93,14 +96,24 @@ async def test_each_file_has_a_tag(api: Api, file: str, media_type: str) -> None
     assert other.status == 200
 
 
+async def test_files_are_zipped_for_whoever_takes_that(api: Api) -> None:
+    for accepted, encoding in (("gzip, br", "gzip"), ("*", "gzip"), ("gzip;q=0", None), ("br", None)):
+        answer = await api("GET", "/page/page.js", headers={"Accept-Encoding": accepted})
+        assert answer.headers.get("content-encoding") == encoding
+        body = answer.body if encoding is None else gzip.decompress(answer.body)
+        assert body == content("page.js")
+        assert answer.headers["vary"] == "Accept-Encoding"
+
+
 @pytest.mark.parametrize("file", ["page.html", "words.py", "__init__.py", "%2e%2e%2fapp.py", "nope"])
 async def test_there_is_no_other_file(api: Api, file: str) -> None:
     assert (await api("GET", f"/page/{file}")).status == 404
 
 
 async def test_all_of_it_is_small(api: Api, add: Add) -> None:
-    files = sum(len(content(name)) for name in MEDIA_TYPES)
-    assert files + len((await page(api)).body) <= MOST_BYTES
+    zipped = {"Accept-Encoding": "gzip, deflate, br"}
+    files = [(await api("GET", f"/page/{name}", headers=zipped)).body for name in MEDIA_TYPES]
+    assert sum(map(len, files)) + len((await page(api)).body) <= MOST_BYTES
     before = len((await page(api)).body)
     for number in range(100):
         add(f"web{number}")
@@ -184,6 +197,34 @@ def test_latencies_are_short(seconds: float, written: str) -> None:
 )
 def test_spans_are_short(seconds: float, written: str) -> None:
     assert words.span(seconds) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.4, "0 s"), (59.9, "59 s"), (61.0, "1 min"), (7300.0, "2 h"), (200000.0, "2 d")],
+)
+def test_how_long_it_has_been_so_is_short(seconds: float, written: str) -> None:
+    assert words.ago(seconds) == written
+
+
+def test_of_the_checks_the_newest_stands_at_the_right_end() -> None:
+    assert words.ticks(".x", ".") == "M56.5 9v3"
+    assert words.ticks(".x", "x") == "M58.5 0v12"
+    assert words.ticks("." * words.CHECKS, ".").startswith("M0.5 ")
+    assert words.checked(".x.") == "2 of the last 3 checks passed"
+    assert words.checked("") == ""
+
+
+async def test_the_log_tells_what_has_happened(api: Api, add: Add, control: Control) -> None:
+    Teller(control)
+    add("web1")
+    await api("POST", "/backends/web1/drain?wait=1s")
+    await api("PATCH", "/pools/default", form="policy=ewma")
+    await api("POST", "/drain")
+    page_text = Seen((await page(api)).body.decode()).text
+    for line in ("web1added", "web1draining · 0 in flight", "web1drained · in ", "configured · policy"):
+        assert line in page_text
+    assert page_text.index("balancerdraining") < page_text.index("pool defaultconfigured")
 
 
 def test_nothing_is_written_as_a_dash() -> None:

@@ -1,174 +1,26 @@
 """The page in a real browser, over the real program: one Chromium for all of it, ended in any case."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
-from tests.system.servers import free_ports
+from tests.browser.kit import Balancer, Tab, chromium, ended, until
 
-PATIENCE = 10.0
 TOKEN = "the-token-of-this-test"
+TOKEN_TO_READ = "the-token-of-a-dashboard"
 SLOW_SECONDS = 2
-SERVER = """
-import sys, time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.path.startswith("/slow"):
-            time.sleep(float(self.path.partition("=")[2]))
-        self.send_response(500 if self.path.startswith("/bad") else 200)
-        self.send_header("Content-Length", "3")
-        self.end_headers()
-        self.wfile.write(b"ok\\n")
-    def log_message(self, *arguments):
-        pass
-
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--window-size=1280,1000",
-)
-
-
-def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """What it gives once that is true; the browser and the program are other processes, so we look."""
-    ends = time.monotonic() + seconds
-    while True:
-        try:
-            if found := condition():
-                return found
-        except (WebDriverException, httpx.HTTPError):
-            pass
-        assert time.monotonic() < ends, "it did not come about in time"
-        time.sleep(0.03)  # noqa: TID251
-
-
-class Balancer:
-    """`lb run` with three backends and a probe, all of them processes that can be ended and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self.admin_port, *self.ports = free_ports(5)
-        self.url, self.admin = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.admin_port}"
-        self.script = folder / "server.py"
-        self.script.write_text(SERVER)
-        self.servers = {f"web{number}": self.serve(port) for number, port in enumerate(self.ports, 1)}
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def serve(self, port: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, self.script, str(port)])
-
-    def run(self, token: str | None = None) -> None:
-        """On the same ports each time; up when it answers."""
-        command = [sys.executable, "-m", "lb", "run", "--access-log", "off"]
-        command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
-        for id, port in zip(self.servers, self.ports, strict=True):
-            command += ["--backend", f"{id}=http://127.0.0.1:{port}"]
-        for setting in ("path=/", "interval=500ms", "changing_interval=200ms", "fall=1", "rise=1"):
-            command += ["--set", f"pools.default.probe.{setting}"]
-        environment = os.environ | ({"LB_ADMIN_TOKEN": token} if token else {})
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        until(lambda: httpx.get(f"{self.admin}/healthz").status_code == 200, 20)
-
-    def end(self) -> None:
-        if self.process is not None:
-            ended(self.process, signal.SIGKILL)
-            self.process = None
-
-    def again(self, token: str | None = None) -> None:
-        self.end()
-        self.run(token)
-
-    def close(self) -> None:
-        self.end()
-        for server in self.servers.values():
-            ended(server, signal.SIGKILL)
-
-
-def ended(process: subprocess.Popen[bytes], by: signal.Signals) -> None:
-    process.send_signal(by)
-    process.wait(10)
-
-
-class Tab:
-    """The page, in the words of a test."""
-
-    def __init__(self, driver: Chrome, url: str) -> None:
-        self.driver, self.url = driver, url
-
-    def open(self) -> None:
-        self.driver.get(f"{self.url}/")
-        until(lambda: self.text("#says") == "live")
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, selector: str) -> str:
-        return self.one(selector).text
-
-    def field(self, id: str, name: str) -> str:
-        """What a row shows under this name."""
-        return self.text(f"tr[data-id='{id}'] [data-f='{name}']")
-
-    def click(self, selector: str) -> None:
-        until(lambda: self.one(selector).is_displayed())
-        self.one(selector).click()
-
-    def act(self, act: str, id: str) -> None:
-        self.click(f"tr[data-id='{id}'] [data-act='{act}']")
-
-    def emulate(self, width: int, scheme: str) -> None:
-        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
 class Scene(NamedTuple):
     balancer: Balancer
     tab: Tab
-
-
-@contextmanager
-def chromium(folder: Path) -> Iterator[Chrome]:
-    """Without it the tests fail."""
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (*FLAGS, f"--user-data-dir={folder}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +61,25 @@ def test_rows_appear_and_numbers_move(scene: Scene) -> None:
     assert len(tab.all("#failures details[open] .try")) == 1
     assert tab.all("#flow path")
     assert tab.driver.title == "✓ trio-lb"
+    assert tab.text("#where").endswith(" · flags")
+    assert tab.text("#who") == "anonymous · admin"
+
+
+def test_the_script_writes_what_the_server_wrote(scene: Scene) -> None:
+    tab, url = scene.tab, scene.balancer.url
+    for path in ("/", "/bad?1", "/none"):
+        httpx.get(f"{url}{path}")
+    httpx.patch(f"{scene.balancer.admin}/backends/web2", json={"labels": {"rack": "b"}, "max_in_flight": 7})
+    httpx.post(f"{scene.balancer.admin}/backends/web3/drain?timeout=1s")
+    httpx.post(f"{scene.balancer.admin}/backends", data={"url": "http://127.0.0.1:9", "id": "nobody"})
+    tab.open()
+    until(lambda: tab.field("nobody", "state") == "down")
+    assert "rack=b" in tab.field("web2", "where")
+    httpx.patch(f"{scene.balancer.admin}/pools/default", json={"probe": {"interval": "1m"}})
+    until(lambda: tab.differences() == [])
+    httpx.patch(f"{scene.balancer.admin}/pools/default", json={"probe": {"interval": "300ms"}})
+    httpx.delete(f"{scene.balancer.admin}/backends/nobody?force=true")
+    httpx.post(f"{scene.balancer.admin}/backends/web3/ready")
 
 
 def test_a_form_error_stands_at_its_field_and_a_good_one_adds(scene: Scene) -> None:
@@ -226,7 +97,10 @@ def test_a_form_error_stands_at_its_field_and_a_good_one_adds(scene: Scene) -> N
     tab.one("#new-id").send_keys("again")
     tab.click("#new .main")
     until(lambda: tab.field("again", "state") == "ready")
+    httpx.get(scene.balancer.url)
     tab.act("remove", "again")
+    until(lambda: tab.text("#act-whatif").startswith("The last minute without it ("))
+    assert "nobody would have waited" in tab.text("#act-whatif")
     assert "3 of 4 in default will take its requests" in tab.text("#act-says")
     assert f"-X DELETE '127.0.0.1:{scene.balancer.admin_port}/backends/again?drain_timeout=60s'" in tab.text(
         "#act code"
@@ -273,12 +147,16 @@ def test_a_drain_from_the_page_counts_to_zero(scene: Scene) -> None:
 def test_a_killed_backend_turns_down(scene: Scene) -> None:
     tab, balancer = scene.tab, scene.balancer
     tab.open()
+    assert tab.shape("web2", "fail") == ""
+    until(lambda: tab.shape("web2", "pass"))
     began = time.monotonic()
     ended(balancer.servers["web2"], signal.SIGKILL)
     until(lambda: tab.field("web2", "state") == "down")
-    assert time.monotonic() - began < 2 + 1  # a tick of the page on a busy machine
-    assert "refused" in tab.field("web2", "why")
-    assert tab.driver.title == "✗ 1 down trio-lb"
+    assert time.monotonic() - began < 2
+    until(lambda: "refused" in tab.field("web2", "why"))
+    until(lambda: tab.shape("web2", "fail"))
+    assert tab.field("web2", "left").endswith(" s")
+    until(lambda: tab.driver.title == "✗ 1 down trio-lb")
     assert str(tab.one("#icon").get_attribute("href")).endswith("/page/warn.svg")
     tab.click("#failed")
     assert [row.get_attribute("data-id") for row in tab.all("tbody tr:not([hidden])")] == ["web2"]
@@ -300,11 +178,14 @@ def test_it_recovers_when_the_balancer_is_back(scene: Scene) -> None:
 
 def test_without_javascript_the_numbers_are_there(scene: Scene) -> None:
     tab = scene.tab
+    httpx.patch(f"{scene.balancer.admin}/backends/web1", json={"weight": 2})
     tab.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         tab.driver.get(f"{scene.balancer.admin}/")
         assert tab.field("web1", "state") == "ready"
         assert tab.text("#t-backends b") == "3"
+        assert "web1 changed" in tab.text("#log").replace("\n", " ")
+        assert tab.text("#who") == "anonymous · admin"
         assert not tab.one("#add").is_displayed()
     finally:
         tab.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
@@ -340,3 +221,17 @@ def test_it_asks_for_the_token(scene: Scene) -> None:
     assert 'curl -H "Authorization: Bearer $LB_ADMIN_TOKEN" -X POST' in tab.text("#act code")
     tab.click("#act-go")
     until(lambda: tab.field("web1", "state") == "drained")
+
+
+def test_a_token_to_read_shows_no_way_to_act(scene: Scene, tmp_path: Path) -> None:
+    tab, balancer = scene.tab, scene.balancer
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"grafana read {TOKEN_TO_READ}\n")
+    tokens.chmod(0o600)
+    balancer.again(None, "--set", f"admin.tokens_file={tokens}")
+    tab.driver.get(f"{balancer.admin}/")
+    until(lambda: tab.one("#secret").is_displayed())
+    tab.one("#secret").send_keys(f"{TOKEN_TO_READ}\n")
+    until(lambda: tab.text("#who") == "grafana · read")
+    until(lambda: tab.field("web1", "state") == "ready")
+    assert not [each for each in tab.all("[data-act], #add") if each.is_displayed()]
