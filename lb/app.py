@@ -120,16 +120,17 @@ class Balancer:
 
     def _fill_registry(self, config: Config) -> None:
         """The configured pools and backends, then what operators had changed at runtime."""
-        for name, pool in config.pools.items():
-            try:
-                self.registry.add_pool(name, pool.settings)
-            except ValueError as exc:
-                raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
-            for spec in pool.backends:
-                self.registry.add(spec, name, source="config")
-        if config.state and (changes := state.load(config.state)) is not None:
-            for sentence in state.apply(changes, self.registry):
-                log.warning("state file", overtaken=sentence)
+        with self.registry.together():
+            for name, pool in config.pools.items():
+                try:
+                    self.registry.add_pool(name, pool.settings)
+                except ValueError as exc:
+                    raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
+                for spec in pool.backends:
+                    self.registry.add(spec, name, source="config")
+            if config.state and (changes := state.load(config.state)) is not None:
+                for sentence in state.apply(changes, self.registry):
+                    log.warning("state file", overtaken=sentence)
         self.registry.subscribe(self._on_event, self._on_pool_event)
 
     def _on_event(self, event: Event) -> None:

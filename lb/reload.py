@@ -73,8 +73,9 @@ def plan(before: Config, wanted: Config, registry: Registry, *, may_load: bool =
 
 def apply(plan: Plan, registry: Registry) -> None:
     """Do it. Traffic sees nothing of it before it is done."""
-    for step in plan.steps:
-        step()
+    with registry.together():
+        for step in plan.steps:
+            step()
     registry.forget_pools(plan.config.pools)
 
 
@@ -291,9 +292,9 @@ def _change(registry: Registry, backend: Backend, place: Place) -> None:
     if backend.pool == place.pool:
         registry.change(backend, place.spec)
         return
-    wish = backend.admin_state
+    wish, then = backend.admin_state, None if backend.drain is None else backend.drain.then
     moved = registry.move(backend, place.spec, place.pool)
     if wish is AdminState.MAINTENANCE:
         registry.maintenance(moved)
     elif wish is AdminState.DRAINING:
-        registry.drain(moved, None)
+        registry.drain(moved, None, then)

@@ -220,6 +220,14 @@ def test_the_wish_of_an_operator_moves_along(wish: str) -> None:
     assert (house["a"].pool, house["a"].state) == ("other", state)
 
 
+def test_what_is_to_become_of_it_after_its_drain_moves_along() -> None:
+    house = House(pools={**default(table("a")), "other": pool()})
+    house.occupies("a")
+    house.registry.drain(house["a"], 60, Then.MAINTENANCE)
+    house.reloads(pools={**default(), "other": pool(table("a"))})
+    assert house["a"].state == "maintenance"  # what runs on it ends undisturbed, and counts nowhere any more
+
+
 def test_a_backend_in_maintenance_may_be_changed_and_removed() -> None:
     house = House(pools=default(table("a")))
     house.registry.maintenance(house["a"])

@@ -5,7 +5,8 @@ names, the state file, the log) subscribes. Nothing here waits: a drain is a fac
 `expire` is told the time by the task that keeps it.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -89,6 +90,30 @@ class Registry:
         self._secret = secret
         self._subscribers: list[Callable[[Event], None]] = []
         self._pool_subscribers: list[Callable[[PoolEvent], None]] = []
+        self._put_off: dict[str, Pool] | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is done within is one change: each pool looks at itself once, at the end, however it ends.
+
+        To look costs time for each of its backends, so a thousand that come one by one would cost a million.
+        """
+        if self._put_off is not None:
+            yield
+            return
+        self._put_off = {}
+        try:
+            yield
+        finally:
+            pools, self._put_off = self._put_off, None
+            for pool in pools.values():
+                pool.reconsider()
+
+    def _reconsider(self, pool: Pool) -> None:
+        if self._put_off is None:
+            pool.reconsider()
+        else:
+            self._put_off[pool.name] = pool
 
     def subscribe(
         self, tell: Callable[[Event], None], pools: Callable[[PoolEvent], None] | None = None
@@ -163,7 +188,7 @@ class Registry:
             backend.resettle(settings, self.now())
         self.revision += 1
         self._pool_happened("configured", pool, ", ".join(changed))
-        pool.reconsider()
+        self._reconsider(pool)
         return True
 
     def pool(self, name: str) -> Pool:
@@ -198,7 +223,7 @@ class Registry:
         if source != "config":
             backend.begin_ramp(self.now())
         self._happened("added", backend, spec.url)
-        into.reconsider()
+        self._reconsider(into)
         return backend
 
     def change(self, backend: Backend, spec: BackendSpec, pool: str | None = None) -> bool:
@@ -213,7 +238,7 @@ class Registry:
         changed = [f for f in spec.__struct_fields__ if getattr(spec, f) != getattr(backend.spec, f)]
         backend.respec(spec)
         self._happened("changed", backend, ", ".join(changed))
-        self.pools[backend.pool].reconsider()
+        self._reconsider(self.pools[backend.pool])
         return True
 
     def move(self, backend: Backend, spec: BackendSpec, pool: str) -> Backend:
@@ -234,16 +259,22 @@ class Registry:
             if id in self.backends and self.backends[id].pool != pool:
                 raise Conflict(f"backend {id!r} is in pool {self.backends[id].pool!r}")
         leaving = [backend for backend in into.backends if backend.id not in wanted]
-        for id, spec in wanted.items():
-            if (there := self.backends.get(id)) is None:
-                self._enter(spec, into, "api")
-                continue
-            self.change(there, spec)
-            if there.drain is not None and there.drain.then is Then.REMOVE:
-                self.ready(there)
-        for backend in leaving:
-            self.drain(backend, drain_timeout, Then.REMOVE)
+        with self.together():
+            for spec in wanted.values():
+                self._settle(spec, into)
+            for backend in leaving:
+                self.drain(backend, drain_timeout, Then.REMOVE)
         return leaving
+
+    def _settle(self, spec: BackendSpec, into: Pool) -> None:
+        """One of a set: it comes, or is as it shall be and stays even if it was about to leave."""
+        there = self.backends.get(spec.id)
+        if there is None:
+            self._enter(spec, into, "api")
+            return
+        self.change(there, spec)
+        if there.drain is not None and there.drain.then is Then.REMOVE:
+            self.ready(there)
 
     def ready(self, backend: Backend) -> None:
         """Let it take requests again; a drain that still runs is taken back, and an ejection forgiven."""
@@ -258,7 +289,7 @@ class Registry:
         backend.derive()
         if was is not Standing.ADMITTED:
             self._happened("admitted", backend, "an operator said that it is ready")
-            self.pools[backend.pool].reconsider()
+            self._reconsider(self.pools[backend.pool])
 
     def checked(self, backend: Backend, check: Check) -> None:
         """A probe has ended; if that turns the verdict about its backend, requests come or stay away."""
@@ -270,7 +301,7 @@ class Registry:
             backend.begin_ramp(self.now())
             self.pools[backend.pool].try_early(backend, self.now())
         self._happened(health.verdict.value, backend, check.why)
-        self.pools[backend.pool].reconsider()
+        self._reconsider(self.pools[backend.pool])
 
     def maintenance(self, backend: Backend) -> int:
         """Take it out at once: what runs on it is cut. How many were."""
@@ -381,7 +412,7 @@ class Registry:
         self.pools[backend.pool].backends.remove(backend)
         hand_over(backend, self.pools[backend.pool].backends)
         self._happened("removed", backend)
-        self.pools[backend.pool].reconsider()
+        self._reconsider(self.pools[backend.pool])
 
     def _wish(self, backend: Backend, state: AdminState, detail: str = "") -> None:
         if state is AdminState.READY:
@@ -392,7 +423,7 @@ class Registry:
         if state is AdminState.READY:
             backend.begin_ramp(backend.since)
         self._happened(state.value, backend, detail)
-        self.pools[backend.pool].reconsider()
+        self._reconsider(self.pools[backend.pool])
 
     def _happened(self, kind: str, backend: Backend, detail: str = "") -> None:
         if kind in WISHES:

@@ -158,6 +158,7 @@ def _pool(registry: Registry, backends: Sequence[BackendSpec], settings: PoolSet
     """The pool as it would be after a while: everybody is well and warm, and nobody has a cookie."""
     plain = msgspec.structs.replace(settings, probe=None, sticky=None, hedge=None, slow_start=0.0)
     pool = registry.add_pool("what-if", plain)
-    for spec in backends:
-        registry.add(spec, pool.name, source="config")
+    with registry.together():
+        for spec in backends:
+            registry.add(spec, pool.name, source="config")
     return pool

@@ -7,6 +7,7 @@ import pytest
 
 from lb.core.backend import AdminState, BackendSpec
 from lb.core.drain import Outcome, Then
+from lb.core.pool import Pool
 from lb.core.registry import Conflict, NotThere
 from lb.core.settings import PoolSettings
 from tests.core.scene import Request, Scene, spec
@@ -157,6 +158,31 @@ def test_replace_is_all_or_nothing() -> None:
     with pytest.raises(NotThere):
         scene.registry.replace("nowhere", [spec("b")], 30)
     assert (scene.events, sorted(scene.registry.backends)) == ([], ["a", "x"])
+
+
+def test_what_is_done_together_is_looked_at_once_and_by_each_pool_that_it_is_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(spec("a"))
+    scene.registry.add_pool("other")
+    looked: list[str] = []
+    look = Pool.reconsider
+
+    def counted(pool: Pool) -> None:
+        looked.append(pool.name)
+        look(pool)
+
+    monkeypatch.setattr(Pool, "reconsider", counted)
+    scene.registry.replace("default", [spec(id) for id in "bcd"], 30)
+    assert looked == ["default"]
+    with scene.registry.together():
+        scene.registry.add(spec("x"), "other")
+        scene.registry.replace("default", [spec("b"), spec("e")], 30)
+        with pytest.raises(Conflict):
+            scene.registry.add(spec("x", weight=2), "other")
+        assert looked == ["default"]
+    assert looked == ["default", "other", "default"]
+    assert {scene.pool.take(request)[0] for request in _some(2)} == {scene["b"], scene["e"]}
 
 
 # -- ready, maintenance, remove ----------------------------------------------------------------------------
