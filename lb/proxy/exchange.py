@@ -81,6 +81,7 @@ class Forwarding:
         self._tried: tuple[Backend, ...] = ()
         self._backend: Backend | None = None  # taken, and not yet released
         self._wire: Wire | None = None  # lent to us, and not yet given back
+        self._relay: Relay | None = None  # holds us, so it is let go as soon as it can be
         self._keeps = False
         self.trouble: BaseException | None = None
         """What came up while nobody ran this; `go_on` raises it, where the exchange is."""
@@ -159,6 +160,7 @@ class Forwarding:
     def pass_on(self, head: ResponseHead, data: bytes) -> bool:
         """Pass on the final answer, as far as it has come. True if that was all; otherwise `go_on`."""
         relay = self._relay
+        assert relay is not None
         relay.note_first_byte()
         relay.begin(head, data)
         if not relay.send_now():
@@ -374,6 +376,7 @@ class Forwarding:
     async def _relay_answer(self, wire: Wire) -> bool:
         """The rest of an attempt whose request has set out."""
         relay, upload = self._relay, self._upload
+        assert relay is not None
         if self._has_sent_all:
             self._keeps = await relay.run()
         else:
@@ -390,6 +393,7 @@ class Forwarding:
     def _let_go(self) -> None:
         """The attempt is over: what was lent goes back, and so does the place on the backend."""
         self._give_back()
+        self._relay = None
         if self.exchange.attempts:
             self.end_attempt(self._attempt)
         backend, self._backend = self._backend, None
