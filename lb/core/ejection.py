@@ -1,7 +1,7 @@
 """What exchanges show about one backend, and when that is enough to eject it (Envoy's outlier detection).
 
     admitted  it failed `consecutive` times in a row, or too often in the window  -> ejected
-    ejected   its time is over                                                    -> trial
+    ejected   its time is over, and no probe says that it is down                 -> trial
     trial     one request goes well                                               -> admitted
     trial     one request fails                                                   -> ejected, for longer
 

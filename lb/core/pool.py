@@ -2,7 +2,8 @@
 
 These rules hold after every function here. Caps are hard: nobody is ever above `max_in_flight`. Nobody waits
 while a backend that may take the request is available; those who wait are served first come, first served,
-the more urgent before the less. And no more than its share of a pool is ejected at a time.
+the more urgent before the less. And no more than its share of a pool is ejected at a time,
+but for those that probes say are down as well.
 """
 
 from collections import deque
@@ -14,6 +15,7 @@ from lb.core.backend import Backend, Running
 from lb.core.budget import RetryBudget
 from lb.core.decision import PassedOver
 from lb.core.ejection import Cause, Standing, may_eject
+from lb.core.health import Verdict
 from lb.core.policy import Asking, Policy
 from lb.core.settings import PoolSettings, codes
 from lb.core.sticky import Sticky
@@ -354,12 +356,17 @@ class Pool:
         self.reconsider()
 
     def _keep_to_the_share(self) -> None:
-        """Where others have left, those that were ejected first are tried before their time."""
+        """Where others have left, those that were ejected first are tried before their time.
+
+        But not those that probes say are down: nothing can go to them, however few are left.
+        """
         ready = [each for each in self.backends if each.is_ready]
         out = [each for each in ready if each.outcomes.standing is Standing.EJECTED]
         out.sort(key=lambda each: each.outcomes.until, reverse=True)
-        while out and len(out) / len(ready) > self.settings.ejection.share:
-            backend = out.pop()
+        left, triable = len(out), [each for each in out if _is_up(each)]
+        while triable and left / len(ready) > self.settings.ejection.share:
+            backend = triable.pop()
+            left -= 1
             self._begin_trial(backend, backend.outcomes.since)
 
     def _begin_trial(self, backend: Backend, now: float) -> None:
@@ -385,11 +392,7 @@ class Pool:
 
     def pass_time(self, now: float) -> float | None:
         """Begin the trials that are due, and let shares grow; when there will be something to do again."""
-        due = [
-            each
-            for each in self.backends
-            if each.outcomes.standing is Standing.EJECTED and each.outcomes.until <= now
-        ]
+        due = [each for each in self.backends if self._is_to_be_tried(each) and each.outcomes.until <= now]
         for backend in due:
             self._begin_trial(backend, now)
         longer = [each for each in self.backends if self._is_long_on_trial(each, now)]
@@ -398,6 +401,10 @@ class Pool:
         if due or longer:
             self.reconsider()
         return min(self._next_times(now), default=None)
+
+    def _is_to_be_tried(self, backend: Backend) -> bool:
+        """When its ejection is over; while probes say that it is down, `try_early` waits for them instead."""
+        return backend.outcomes.standing is Standing.EJECTED and _is_up(backend)
 
     def _is_long_on_trial(self, backend: Backend, now: float) -> bool:
         until = self._trial_until(backend)
@@ -416,7 +423,7 @@ class Pool:
 
     def _next_times(self, now: float) -> Iterator[float]:
         for backend in self.backends:
-            if backend.outcomes.standing is Standing.EJECTED:
+            if self._is_to_be_tried(backend):
                 yield backend.outcomes.until
             if (then := self._trial_until(backend)) is not None:
                 yield then
@@ -428,3 +435,8 @@ class Pool:
         if not self.backends:
             return f"pool {self.name!r} has no backends"
         return "no backend is available: " + ", ".join(f"{id} ({why})" for id, why in passed_over)
+
+
+def _is_up(backend: Backend) -> bool:
+    """No probe speaks against it, so a trial of it can begin."""
+    return backend.health is None or backend.health.verdict is Verdict.UP

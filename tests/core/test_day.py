@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from lb.core.backend import Backend
 from lb.core.drain import Drain, Then
 from lb.core.ejection import Standing
-from lb.core.health import Check
+from lb.core.health import Check, Verdict
 from lb.core.pool import Pool, Ticket, Turn
 from lb.core.registry import Event, PoolEvent, Registry
 from lb.core.settings import POLICIES, Ejection, Hash, PoolSettings, Probe, Retry, Sticky
@@ -470,7 +470,9 @@ class Day:
         outcomes, drain, now = backend.outcomes, backend.drain, self.clock.now
         is_trusted = backend.is_fit or self.registry.pool(backend.pool).is_panicking
         assert backend.is_open is (backend.is_ready and is_trusted)
-        assert outcomes.standing is not Standing.EJECTED or outcomes.until >= now, "its trial is late"
+        is_up = backend.health is None or backend.health.verdict is Verdict.UP
+        is_out = outcomes.standing is Standing.EJECTED
+        assert not (is_out and is_up) or outcomes.until >= now, "its trial is late"
         assert not backend.ramp_until or backend.ramp_until >= now, "its weight is late"
         assert drain is None or drain.outcome is not None or drain.deadline >= now, "its drain is late"
 
@@ -482,8 +484,10 @@ class Day:
 
     def check_share(self, pool: Pool) -> None:
         ready = [backend for backend in pool.backends if backend.is_ready]
-        out = sum(backend.outcomes.standing is Standing.EJECTED for backend in ready)
-        assert not out or out / len(ready) <= pool.settings.ejection.share
+        ejected = [backend for backend in ready if backend.outcomes.standing is Standing.EJECTED]
+        out = len(ejected)
+        is_any_up = any(b.health is None or b.health.verdict is Verdict.UP for b in ejected)
+        assert not is_any_up or out / len(ready) <= pool.settings.ejection.share
         fit = sum(backend.is_fit for backend in ready)
         assert pool.is_panicking is (bool(ready) and fit < pool.settings.panic * len(ready))
 

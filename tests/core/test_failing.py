@@ -167,6 +167,18 @@ def test_a_backend_that_comes_up_is_tried_before_its_ejection_is_over() -> None:
     assert scene.kinds == ["down", "ejected", "trial", "up"]
 
 
+def test_no_trial_begins_while_probes_say_that_it_is_down() -> None:
+    scene = Scene(spec("a"), spec("b"), probe=Probe(fall=1, rise=1))
+    fail(scene, "a")
+    check(scene, "a", ok=False)
+    assert later(scene, OUT_FOR) is None
+    assert (scene["a"].state, scene.kinds) == ("down", ["ejected", "down"])
+    scene.registry.maintenance(scene["b"])
+    assert "trial" not in scene.kinds
+    check(scene, "a", ok=True)
+    assert (scene["a"].state, scene.kinds[-2:]) == ("trial", ["trial", "up"])
+
+
 def test_since_when_it_is_in_its_state_is_told_by_who_put_it_there() -> None:
     scene = Scene(spec("a"), spec("b"), probe=Probe(fall=1, rise=1))
     assert scene["a"].state_since == 1000.0
