@@ -1,7 +1,7 @@
 """/backends: what can be done with backends. How it is done stands in `admin.backend_views`."""
 
 from admin import parameters as given
-from admin import render, schema
+from admin import render, replies, schema
 from admin.backend_views import Backends
 from admin.operation import Operation
 from admin.rehearsal import rehearsable
@@ -21,6 +21,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=views.list,
             parameters=(given.POOL, given.STATE, given.FORMAT),
             answers={200: many, 304: "It is at the revision in If-None-Match."},
+            texts=(replies.TEXT,),
         ),
         Operation(
             method="POST",
@@ -39,6 +40,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=rehearsable(control, lambda stage: Backends(stage).replace),
             parameters=(given.TARGET, given.DRAIN_TIMEOUT, given.KEEP_AVAILABLE, given.DRY_RUN),
             fields=schema.PoolFields,
+            media={replies.JSON: schema.WHOLE_SET},
             answers={200: many, 202: many},
             problems=(409, 412),
         ),
@@ -49,6 +51,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=views.show,
             parameters=(given.UNTIL, given.WAIT_TIMEOUT, given.FORMAT),
             answers={200: one, 304: "It is at the revision in If-None-Match."},
+            texts=(replies.TEXT,),
             problems=(404,),
         ),
         Operation(

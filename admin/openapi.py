@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 from admin import replies
+from admin.forms import of_form
 from admin.operation import FORM, Operation, Parameter
 from admin.problems import Report
 
 REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
+MERGE_PATCH = "application/merge-patch+json"
 EVENTS = "text/event-stream"
 PLACE = re.compile(r"\{(\w+)\}")
 
@@ -33,7 +35,7 @@ def document(operations: Sequence[Operation], version: str) -> Json:
         component["description"] = cleandoc(component.get("description", ""))
     paths: dict[str, Json] = {}
     for each in operations:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each)
+        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": "trio-lb", "version": version},
@@ -45,18 +47,24 @@ def document(operations: Sequence[Operation], version: str) -> Json:
     }
 
 
-def _operation(operation: Operation) -> Json:
+def _operation(operation: Operation, components: Json) -> Json:
     described: Json = {
         "summary": operation.says,
         "operationId": f"{operation.method.lower()}{re.sub('[^a-z]+', '_', operation.path).rstrip('_')}",
-        "parameters": [*_path_parameters(operation.path), *map(_parameter, operation.parameters)],
-        "responses": {str(status): _answer(status, kind) for status, kind in operation.answers.items()},
+        "parameters": [
+            *_path_parameters(operation.path),
+            *map(_parameter, operation.parameters),
+            *_conditions(operation),
+        ],
+        "responses": {
+            str(status): _answer(status, kind, operation.texts) for status, kind in operation.answers.items()
+        },
         "security": [{}] if operation.is_open else [{"token": [operation.scope]}, {}],
     }
     if operation.streams:
         described["responses"]["200"]["content"] = _stream(operation.streams)
     described["responses"] |= {str(status): _problem(status) for status in _problems(operation)}
-    if body := _body(operation):
+    if body := _body(operation, components):
         described["requestBody"] = {"content": body}
     return described
 
@@ -77,6 +85,14 @@ def _path_parameters(path: str) -> list[Json]:
     ]
 
 
+def _conditions(operation: Operation) -> list[Json]:
+    """The fields of conditional requests, where they have a say."""
+    names = ["If-Match", "If-None-Match"] if HTTPStatus.PRECONDITION_FAILED in operation.problems else []
+    if HTTPStatus.NOT_MODIFIED in operation.answers:
+        names = ["If-None-Match"]
+    return [{"name": name, "in": "header", "schema": {"type": "string"}} for name in names]
+
+
 def _parameter(parameter: Parameter[Any]) -> Json:
     return {
         "name": parameter.name,
@@ -86,31 +102,36 @@ def _parameter(parameter: Parameter[Any]) -> Json:
     }
 
 
-def _body(operation: Operation) -> Json:
-    schema: Json | None = None
+def _body(operation: Operation, components: Json) -> Json:
+    if operation.media:
+        return {media_type: {"schema": dict(schema)} for media_type, schema in operation.media.items()}
     if operation.fields is not None:
-        schema = {"$ref": REF.format(name=operation.fields.__name__)}
+        name = operation.fields.__name__
+        schema, form = {"$ref": REF.format(name=name)}, of_form(name, components)
     elif operation.posted_parameters:
         properties = {each.name: dict(each.schema) for each in operation.parameters}
-        schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    if schema is None:
-        return {media_type: {"schema": dict(schema)} for media_type, schema in operation.media.items()}
-    types = [replies.JSON, FORM]
-    if operation.method == "PATCH":
-        types.append("application/merge-patch+json")
-    return {media_type: {"schema": schema} for media_type in types}
+        schema = form = {"type": "object", "properties": properties, "additionalProperties": False}
+    else:
+        return {}
+    types = [replies.JSON, MERGE_PATCH] if operation.method == "PATCH" else [replies.JSON]
+    return {**{media_type: {"schema": schema} for media_type in types}, FORM: {"schema": form}}
 
 
-def _answer(status: int, kind: Any) -> Json:  # noqa: ANN401 - a type, or a sentence
+def _answer(status: int, kind: Any, texts: Sequence[str]) -> Json:  # noqa: ANN401 - a type, or a sentence
+    others: Json = {text.partition(";")[0]: {} for text in texts} if status == HTTPStatus.OK else {}
     if not _is_type(kind):
-        return {"description": kind}
+        return {"description": kind} | ({"content": others} if others else {})
     schema = {"$ref": REF.format(name=kind.__name__)}
-    return {"description": HTTPStatus(status).phrase, "content": {replies.JSON: {"schema": schema}}}
+    content = {replies.JSON: {"schema": schema}, **others}
+    return {"description": HTTPStatus(status).phrase, "content": content}
 
 
 def _stream(kinds: Sequence[type]) -> Json:
-    """OpenAPI 3.1 has no word for one event of a stream; what stands in `data` is one of these."""
-    return {EVENTS: {"schema": {"oneOf": [{"$ref": REF.format(name=kind.__name__)} for kind in kinds]}}}
+    """OpenAPI 3.1 has no word for one event of a stream, so the schema of the whole is that of each."""
+    data = {"oneOf": [{"$ref": REF.format(name=kind.__name__)} for kind in kinds]}
+    text = {"type": "string", "contentMediaType": replies.JSON, "contentSchema": data}
+    event = {"type": "object", "properties": {"data": text}, "required": ["data"]}
+    return {EVENTS: {"schema": event}}
 
 
 def _problem(status: int) -> Json:

@@ -41,9 +41,9 @@ class Operation:
 
     `fields` is the struct whose fields a body may have; with `posted_parameters` they may stand in the
     body as well as in the query. `streams` are the types of the events that a 200 goes on sending.
-    `media` has the schemas of bodies in other formats, by their type. `problems` are the errors beside
-    those that every operation may answer. `reach` is the scope of a token
-    that may do this, where it is not the usual one of the method.
+    `media` has the schemas of bodies in other formats, by their type; `texts` are the types of what a 200
+    may be beside JSON of its own type. `problems` are the errors beside those that every operation may
+    answer. `reach` is the scope of a token that may do this, where it is not the usual one of the method.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Operation:
     fields: Any = None
     posted_parameters: bool = False
     media: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
     streams: tuple[type, ...] = ()
     is_open: bool = False
@@ -113,6 +114,12 @@ class Ask:
         if mistakes:
             raise invalid(*mistakes)
         self.values.update({name: values[0] for name, values in given.items()})
+        self._judge()
+
+    def _judge(self) -> None:
+        """422 for what cannot be read, even if nobody will ask for it."""
+        for parameter in self.operation.parameters:
+            self.get(parameter)
 
     def _known(self) -> list[str]:
         return [parameter.name for parameter in self.operation.parameters]
@@ -149,7 +156,9 @@ class Ask:
         fields = (await self.body()).fields()
         if mistakes := unknown_fields("#", fields, self._known(), Hints()):
             raise invalid(*mistakes)
-        self.values = {**fields, **self.values}
+        asked, self.values = self.values, fields
+        self._judge()
+        self.values = {**fields, **asked}
 
 
 def beyond(needed: Scope, given: Scope, what: str) -> Problem:

@@ -93,7 +93,13 @@ def _words(words: Iterable[str]) -> dict[str, object]:
     return {"type": "string", "enum": [str(word) for word in words]}
 
 
-DURATION: dict[str, object] = {"type": "string", "examples": ["30s", "500ms", "2m", "1.5"]}
+DURATION: dict[str, object] = {
+    "type": ["string", "number"],
+    "pattern": r"^[0-9]+(\.[0-9]+)?( ?(ms|s|m|h))?$",
+    "minimum": 0,
+    "examples": ["30s", "500ms", "2m", "1.5"],
+}
+FLAG: dict[str, object] = {"enum": [True, False, "true", "false", "1", "0"]}
 WORD: dict[str, object] = {"type": "string"}
 
 POOL = Parameter("pool", "only this pool", text, WORD)
@@ -105,12 +111,12 @@ WAIT = Parameter("wait", "answer when it has drained, or after this time", secon
 TIMEOUT = Parameter("timeout", "after this time, cut what still runs", seconds(MAX_DRAIN), DURATION)
 DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.says, seconds(MAX_DRAIN), DURATION)
 THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
-FORCE = Parameter("force", "remove it now, cut what runs", boolean, {"type": "boolean"})
-DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, {"type": "boolean"})
+FORCE = Parameter("force", "remove it now, cut what runs", boolean, FLAG)
+DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, FLAG)
 KEEP_AVAILABLE = Parameter(
     "keep_available",
     "409 instead, where fewer than so many of its pool would be available then",
     count,
-    {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+    {"type": ["integer", "string"], "minimum": 0, "maximum": 1_000_000, "pattern": "^[0-9]{1,7}$"},
 )
 TARGET = Parameter("pool", "the pool to replace (default)", text, WORD)

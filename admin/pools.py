@@ -86,6 +86,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=views.list,
             parameters=(given.FORMAT,),
             answers={200: PoolList, 304: known},
+            texts=(replies.TEXT,),
         ),
         Operation(
             method="GET",

@@ -5,57 +5,86 @@ configuration file obeys too. What we emit can be sent back: fields that only we
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
 from admin.operation import Hints, did_you_mean, unknown_fields
 from admin.problems import Mistake, invalid
-from lb.core.backend import AdminState, BackendSpec
+from lb.core.backend import ID, MAX_WEIGHT, AdminState, BackendSpec
 
 LABEL = "labels."
 CAPS = frozenset({"max_in_flight", "max_connections"})
 
 
-class BackendFields(msgspec.Struct, frozen=True, kw_only=True):
+# What the core's rules say, for the description alone: `HINTS` has the types without it.
+Id = Annotated[str, msgspec.Meta(pattern=f"^({ID.pattern})?$")]
+Url = Annotated[
+    str, msgspec.Meta(pattern=r"^http://[A-Za-z0-9._\[\]:-]+/?$", examples=["http://127.0.0.1:8084"])
+]
+Weight = Annotated[int, msgspec.Meta(ge=0, le=MAX_WEIGHT)]
+Cap = Annotated[int, msgspec.Meta(ge=1)]
+Ours = Annotated[Any, msgspec.Meta(description="Ours to say; it is passed over.")]
+
+
+class BackendFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be said of a backend."""
 
-    id: str = ""
-    url: str
+    id: Id = ""
+    url: Url
     pool: str = "default"
-    weight: int = 1
-    max_in_flight: int | None = None
-    max_connections: int | None = None
+    weight: Weight = 1
+    max_in_flight: Cap | None = None
+    max_connections: Cap | None = None
     backup: bool = False
     labels: dict[str, str] = {}
     admin_state: AdminState = AdminState.READY
+    source: Ours = None
+    revision: Ours = None
+    status: Ours = None
+    persisted: Ours = None
 
 
-class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """An RFC 7396 merge patch: what is not named stays, null is the default again."""
 
-    id: str | None = None
-    url: str | None = None
+    id: Id | None = None
+    url: Url | None = None
     pool: str | None = None
-    weight: int | None = None
-    max_in_flight: int | None = None
-    max_connections: int | None = None
+    weight: Weight | None = None
+    max_in_flight: Cap | None = None
+    max_connections: Cap | None = None
     backup: bool | None = None
     labels: dict[str, str | None] | None = None
     admin_state: AdminState | None = None
+    source: Ours = None
+    revision: Ours = None
+    status: Ours = None
+    persisted: Ours = None
 
 
-class PoolFields(msgspec.Struct, frozen=True, kw_only=True):
+class PoolFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole set of one pool; the bare list does too."""
 
     items: list[BackendFields]
+    totals: Ours = None
+    revision: Ours = None
+    persisted: Ours = None
 
 
-HINTS: Mapping[str, Any] = get_type_hints(BackendFields)
-KNOWN = list(HINTS)
 READ_ONLY = frozenset({"source", "revision", "status", "persisted"})
+HINTS: Mapping[str, Any] = {
+    name: kind for name, kind in get_type_hints(BackendFields).items() if name not in READ_ONLY
+}
+KNOWN = list(HINTS)
 POOL_KNOWN = ["items"]
 POOL_READ_ONLY = frozenset({"totals", "revision", "persisted"})
+WHOLE_SET = {
+    "anyOf": [
+        {"$ref": "#/components/schemas/PoolFields"},
+        {"type": "array", "items": {"$ref": "#/components/schemas/BackendFields"}},
+    ]
+}
 SPEC = frozenset(BackendSpec.__struct_fields__)
 
 

@@ -163,7 +163,9 @@ def patch_of(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
     hints = get_type_hints(struct, include_extras=True)
     fields: list[Any] = [(name, _wanted(hint) | None, None) for name, hint in hints.items()]
     says = f"A merge patch (RFC 7396), in which null is the default again.\n\n{struct.__doc__}"
-    return msgspec.defstruct(f"{struct.__name__}Patch", fields, namespace={"__doc__": says})
+    return msgspec.defstruct(
+        f"{struct.__name__}Patch", fields, namespace={"__doc__": says}, forbid_unknown_fields=True
+    )
 
 
 def _wanted(hint: object) -> Any:  # noqa: ANN401
@@ -173,6 +175,10 @@ def _wanted(hint: object) -> Any:  # noqa: ANN401
     if get_origin(kind) is not Annotated:
         return kind
     plain, rule = get_args(kind)
+    if get_origin(plain) is dict:
+        return dict[str, str | None]  # null takes one of them away
+    if get_origin(plain) is tuple:
+        return tuple[int | str, ...]  # 503, "503" and "500-599"
     return plain | str if rule in IN_UNITS else plain
 
 

@@ -26,7 +26,13 @@ def _file(name: str, media_type: str, says: str, is_open: bool) -> Operation:
         return Response(content(name), content_type=media_type)
 
     return Operation(
-        method="GET", path=f"/{name}", says=says, view=view, answers={200: "The file."}, is_open=is_open
+        method="GET",
+        path=f"/{name}",
+        says=says,
+        view=view,
+        answers={200: "The file."},
+        texts=(media_type,),
+        is_open=is_open,
     )
 
 

@@ -173,7 +173,21 @@ async def test_filters_are_judged(api: Api) -> None:
     for query in ("pool=nope", "state=up", "format=xml"):
         assert (await api("GET", f"/backends?{query}")).status == 422
     assert (await api("PUT", "/backends?pool=nope", json=[])).status == 422
-    assert (await api("DELETE", "/backends/web1?force=maybe")).status == 404
+    assert (await api("DELETE", "/backends/web1?force=maybe")).status == 422
+
+
+async def test_what_nobody_will_read_is_judged_too(api: Api, add: Add) -> None:
+    add("web1")
+    assert (await api("GET", "/backends/web1?timeout=-1")).status == 422  # only `wait` would look at it
+    answer = await api("POST", "/backends/web1/drain?wait=0", json={"wait": "soon"})
+    assert (answer.status, answer.json["errors"][0]["parameter"]) == (422, "wait")
+    assert (await api("POST", "/backends/web1/drain?wait=0", json={"wait": "1s"})).status == 200
+
+
+async def test_an_empty_id_is_that_of_the_path(api: Api) -> None:
+    wish = {"id": "", "url": "http://10.0.0.1"}
+    assert (await api("PUT", "/backends/web1", json=wish)).json["id"] == "web1"
+    assert (await api("PUT", "/backends/web1", json={**wish, "id": "web2"})).status == 422
 
 
 @pytest.mark.parametrize("chunked", [False, True])

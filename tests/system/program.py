@@ -25,7 +25,7 @@ class Program:
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
-        self.said = b""
+        self.said = bytearray()
         self.announced = trio.Event()
 
     async def read(self) -> None:
@@ -33,7 +33,7 @@ class Program:
         assert self.process.stderr is not None
         async for data in self.process.stderr:
             self.said += data
-            if BACKENDS.search(self.said):
+            if not self.announced.is_set() and BACKENDS.search(self.said):
                 self.announced.set()
         self.announced.set()
 
