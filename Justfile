@@ -26,6 +26,13 @@ fuzz minutes="10": _dev
         FUZZ_EXAMPLES=1000 .venv/bin/python -m pytest -q tests/checks/test_fuzz.py
     done
 
+# Ask the running API whatever its OpenAPI document allows, and more, for so many minutes
+fuzz-api minutes="10": _dev
+    #!/bin/sh
+    set -eu
+    minutes=${1#minutes=}
+    FUZZ_SECONDS=$((minutes * 60)) .venv/bin/python -m pytest -q -o faulthandler_timeout=0 tests/system/test_schema.py
+
 # Send the table of HTTP checks to HAProxy and nginx, which must be installed, and print how we differ
 peers-http: _dev
     @exec .venv/bin/python -m tests.peers.http
@@ -40,6 +47,10 @@ check: _dev
 # Measure beside the peers: CPU for each request, medians; --write puts the table into the README
 bench *args: (_setup ".[dev,bench]" "bench")
     @exec .venv/bin/python -m tests.bench "$@"
+
+# Measure what watching costs: latency at half load, with nobody who reads admin and with a hundred
+bench-admin *args: _dev
+    @exec .venv/bin/python -m tests.bench.admin "$@"
 
 # Mend what can be mended by machine
 fix: _dev

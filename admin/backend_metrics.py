@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from prometheus_client.metrics_core import Metric
-
-from admin.families import counter, gauge, histogram
+from admin.families import Family, counter, gauge, histogram
 from lb.core.backend import FULL_SHARE, STATES, Backend
 from lb.core.custom import Guarded
 from lb.core.ejection import Cause, Standing
@@ -19,7 +17,7 @@ TURNS = (Verdict.UP, Verdict.DOWN)
 Keyed = Sequence[tuple[tuple[str, str], Backend]]
 
 
-def of_backends(backends: Sequence[Backend]) -> Iterator[Metric]:
+def of_backends(backends: Sequence[Backend]) -> Iterator[Family]:
     """Every family that has series by backend."""
     keyed = [((each.pool, each.id), each) for each in backends]
     yield from _requests(keyed)
@@ -29,18 +27,18 @@ def of_backends(backends: Sequence[Backend]) -> Iterator[Metric]:
     yield from _connections(keyed)
 
 
-def _requests(keyed: Keyed) -> Iterator[Metric]:
+def _requests(keyed: Keyed) -> Iterator[Family]:
     yield counter(
         "backend_requests",
         "Attempts that a backend answered, by its status.",
         (*LABELS, "code"),
-        (((*key, str(code)), n) for key, backend in keyed for code, n in backend.codes.items()),
+        (((*key, str(code)), n) for key, backend in keyed for code, n in [*backend.codes.items()]),
     )
     yield counter(
         "backend_attempt_failures",
         "Attempts that failed on a backend, by the RFC 9209 reason.",
         (*LABELS, "error"),
-        (((*key, error), n) for key, backend in keyed for error, n in backend.failures.items()),
+        (((*key, error), n) for key, backend in keyed for error, n in [*backend.failures.items()]),
     )
     starts = ((key, backend.response_start) for key, backend in keyed)
     says = "From the start of an attempt to the first byte of its answer."
@@ -49,7 +47,7 @@ def _requests(keyed: Keyed) -> Iterator[Metric]:
     yield gauge("backend_requests_in_flight", "Requests on a backend now.", LABELS, in_flight)
 
 
-def _states(keyed: Keyed) -> Iterator[Metric]:
+def _states(keyed: Keyed) -> Iterator[Family]:
     weights = ((key, backend.spec.weight) for key, backend in keyed)
     yield gauge("backend_weight", "The share of requests, against the pool's others.", LABELS, weights)
     shares = ((key, backend.share / FULL_SHARE) for key, backend in keyed)
@@ -69,7 +67,7 @@ def _is_up(health: Health | None) -> bool:
     return health is None or health.verdict is Verdict.UP
 
 
-def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Metric]:
+def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family]:
     passes = (((*key, "pass"), health.passes) for key, health in probed)
     fails = (((*key, "fail"), health.fails) for key, health in probed)
     says = "Probes that ended, by their result."
@@ -82,7 +80,7 @@ def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Metric
     )
 
 
-def _ejections(keyed: Keyed) -> Iterator[Metric]:
+def _ejections(keyed: Keyed) -> Iterator[Family]:
     yield counter(
         "backend_ejections",
         "Ejections for bad outcomes, by their cause.",
@@ -93,7 +91,7 @@ def _ejections(keyed: Keyed) -> Iterator[Metric]:
     yield gauge("backend_ejected", "1 while a backend is ejected.", LABELS, out)
 
 
-def _connections(keyed: Keyed) -> Iterator[Metric]:
+def _connections(keyed: Keyed) -> Iterator[Family]:
     active = (((*key, "active"), backend.connections - backend.idle_connections) for key, backend in keyed)
     idle = (((*key, "idle"), backend.idle_connections) for key, backend in keyed)
     says = "Connections to a backend, in use or waiting for reuse."
@@ -105,7 +103,7 @@ def _connections(keyed: Keyed) -> Iterator[Metric]:
     yield counter("backend_connections_reused", says, LABELS, reused)
 
 
-def of_pools(pools: Sequence[Pool]) -> Iterator[Metric]:
+def of_pools(pools: Sequence[Pool]) -> Iterator[Family]:
     """Every family that has series by pool and is counted there."""
     available = (((pool.name, "available"), _available(pool)) for pool in pools)
     total = (((pool.name, "total"), len(pool.backends)) for pool in pools)

@@ -16,8 +16,12 @@ import msgspec
 import trio
 
 KEPT = 1000
-QUEUE = 100
+QUEUE = KEPT
+"""A reload may tell of hundreds of backends at one moment, and who has to read that is not slow; frames are
+shared, so a place costs 8 bytes. Who is further behind could not be told the rest by a replay either."""
 MOST_READERS = 200
+PACE_SECONDS = 0.004
+"""Between one reader and the next: so many are through before the next second's numbers are there."""
 
 
 class Frame(NamedTuple):
@@ -64,9 +68,14 @@ class Reader:
         return True
 
     def offer_latest(self, key: str, frame: Frame) -> None:
-        """An event in place of the one before under this key, if that is still there."""
+        """An event in place of the one before under this key, if that is still there; nobody is woken."""
         self._latest[key] = frame
-        self._wake.set()
+
+    def wake_for_latest(self) -> bool:
+        """Wake whoever waits if there is something of that kind to take; whether there is."""
+        if self._latest:
+            self._wake.set()
+        return bool(self._latest)
 
     def end(self, why: str) -> None:
         """The next `take` is the last, and says so behind what is in the queue."""
@@ -137,12 +146,21 @@ class Feed:
         return [*islice((frame for frame in reversed(self._kept) if frame.type in types), count)]
 
     def publish_latest(self, type: str, key: str, data: object) -> None:
-        """Tell everybody what replaces all that was said under `key`; nobody is told later."""
+        """Lay down for everybody what replaces all that was said under `key`; `hand_round` tells them."""
         readers = self._who_reads(type)
         if readers:
             frame = self._frame(type, data)
             for reader in readers:
-                reader.offer_latest(key, frame)
+                reader.offer_latest(f"{type} {key}", frame)  # a backend may be called `stats`
+
+    async def hand_round(self) -> None:
+        """Tell everybody what was laid down for them, one after another and with pauses.
+
+        What it costs to send is 0.1 ms for each reader, and all at once would be felt by the traffic.
+        """
+        for reader in [*self._readers]:
+            if reader.wake_for_latest():
+                await trio.sleep(PACE_SECONDS)
 
     def drop(self, reader: Reader) -> None:
         """It is too slow; if it ever comes to read again, that is what it reads."""

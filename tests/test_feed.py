@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable
-from functools import partial
 
 import msgspec
 import pytest
 import trio
 import trio.testing
 
-from lb.feed import KEPT, QUEUE, Feed
+from lb.feed import KEPT, PACE_SECONDS, QUEUE, Feed
+from tests.kit import virtual_time
 
 ALL = frozenset({"health", "drain", "stats"})
 FIRST = 1000
@@ -145,14 +145,55 @@ async def test_who_waits_is_woken_by_what_it_wants() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not nursery.child_tasks
         reader.take()
-        wakes = partial(feed.publish_latest, "drain", "web1", {}), partial(feed.close, "stopping")
-        for wake in wakes:
-            nursery.start_soon(reader.wait)
-            await trio.testing.wait_all_tasks_blocked()
-            wake()
-            await trio.testing.wait_all_tasks_blocked()
-            assert not nursery.child_tasks
-            reader.take()
+        nursery.start_soon(reader.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        feed.close("stopping")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        assert reader.take()
+
+
+@virtual_time
+async def test_the_newest_is_handed_round_one_by_one() -> None:
+    feed = Feed(FIRST)
+    came: list[float] = []
+
+    async def read(types: frozenset[str]) -> None:
+        reader = feed.join(types)
+        await reader.wait()
+        came.append(trio.current_time())
+        assert reader.take()
+        await reader.wait()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(read, ALL)
+        nursery.start_soon(read, frozenset({"health"}))
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        feed.publish_latest("stats", "stats", {})
+        await trio.testing.wait_all_tasks_blocked()
+        assert not came
+        await feed.hand_round()
+        await feed.hand_round()  # nothing is left
+        assert [at - began for at in came] == pytest.approx([0, PACE_SECONDS, 2 * PACE_SECONDS])
+        nursery.cancel_scope.cancel()
+
+
+def test_who_has_hundreds_to_read_at_one_moment_is_not_slow() -> None:
+    feed = Feed(FIRST)
+    reader = feed.join(ALL)
+    said(feed, range(500))
+    assert len(ids(reader.take())) == 500
+    assert feed.dropped == 0
+
+
+def test_a_backend_may_be_called_as_what_is_told_of_all() -> None:
+    feed = Feed(FIRST)
+    reader = feed.join(ALL)
+    feed.publish_latest("drain", "stats", {"n": 1})
+    feed.publish_latest("stats", "stats", {"n": 2})
+    assert ids(reader.take()) == [1001, 1002]
 
 
 def test_the_newest_of_some_types_can_be_looked_at() -> None:
