@@ -55,8 +55,10 @@ def peer(request: Request) -> str:
 
 
 def unauthorized() -> Problem:
-    """401, and how to do better."""
-    return Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="lb"'})
+    """401, and how to do better, which only the client needs: the audit has the title."""
+    problem = Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="lb"'})
+    problem.detail = "send it as `Authorization: Bearer TOKEN`"
+    return problem
 
 
 def hostname(authority: str) -> str | None:

@@ -44,6 +44,9 @@ async def _audited(control: Control, act: Act, ask: Ask, path: Mapping[str, str]
         if exc.slug == "forbidden":
             refuse(control, ask.request, exc)
         raise
+    except Exception:
+        status = 500  # a mistake of ours, which whoever answers it logs
+        raise
     finally:
         if is_done or act.changes:
             control.audit.note(act, status)
@@ -52,7 +55,14 @@ async def _audited(control: Control, act: Act, ask: Ask, path: Mapping[str, str]
 def refuse(control: Control, request: Request, problem: Problem) -> Problem:
     """The problem, which the audit has heard of. A path that is none of ours is not repeated there."""
     token: Token = g.get("token") or NOBODY
-    rule = "no such path" if request.url_rule is None else f"{request.method} {request.url_rule.rule}"
+    rule = (
+        "no such path" if request.url_rule is None else f"{request.method} {_spoken(request.url_rule.rule)}"
+    )
     act = Act(who=token.name, source=peer(request), operation=rule, request_id=g.request_id)
     control.audit.refused(act, problem.status, str(problem))
     return problem
+
+
+def _spoken(rule: str) -> str:
+    """The path as an operation has it, so that acts and refusals are found by the same words."""
+    return rule.replace("<", "{").replace(">", "}")

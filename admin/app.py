@@ -105,11 +105,19 @@ def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[s
             return
         access.check_host(request, (*control.config.admin.allowed_hosts, *_here()))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
-            access.check_origin(request)
+            _from_here(control)
         g.token = await access.bearer(request, keyring)
         g.is_let_in = g.token is not None
         if not g.is_let_in and (request.url_rule is None or request.url_rule.rule not in open_rules):
             raise refuse(control, request, access.unauthorized())
+
+
+def _from_here(control: Control) -> None:
+    """403 for what a page of another site wants to change, of which the operator should know."""
+    try:
+        access.check_origin(request)
+    except Problem as exc:
+        raise refuse(control, request, exc) from None
 
 
 def _here() -> tuple[str, ...]:

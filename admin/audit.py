@@ -16,8 +16,10 @@ from lb.core.scope import Scope
 class AuditEntry(msgspec.Struct, kw_only=True):
     """One act of an operator: `changes` has what it was and what it became of each key that differs.
 
-    `status` is what was answered, null where the client had left by then. A refusal has `why`, and in
-    `and_more` how many of that name came before it within a second, of which nothing else is kept.
+    It is of the time when it began. Of more than a hundred changes `untold` are left out, and a text of more
+    than 500 characters is cut. `status` is what was answered, null where the client had left by then, or was
+    a signal. A refusal has `why`, as has a reload that failed, and in `and_more` how many of that name came
+    before it within a second, of which nothing else is kept.
     """
 
     at: str
@@ -26,6 +28,7 @@ class AuditEntry(msgspec.Struct, kw_only=True):
     operation: str
     target: str
     changes: dict[str, tuple[Any, Any]]
+    untold: int
     request_id: str
     status: int | None
     why: str

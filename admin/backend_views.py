@@ -17,6 +17,7 @@ from admin.operation import Ask
 from admin.problems import Mistake, Problem, invalid
 from admin.rehearsal import rehearsed
 from admin.saving import save
+from lb.banner import plural
 from lb.config import DEFAULT_POOL
 from lb.control import Control
 from lb.core.backend import AdminState, Backend
@@ -68,8 +69,9 @@ class Backends:
     async def put(self, ask: Ask, id: str) -> Response:
         body = await ask.body()
         fields = body.fields()
-        if fields.setdefault("id", id) != id:
+        if fields.setdefault("id", id) not in (id, ""):
             raise invalid(Mistake(pointer="#/id", detail=f"the path says {id!r}"))
+        fields["id"] = id
         wish = schema.wish(fields, is_form=body.is_form)
         self._judge(ask, [wish])
         there = self.registry.backends.get(id)
@@ -209,7 +211,9 @@ class Backends:
             change(trial)
         left = render.totals(trial.registry.pool(pool).backends)
         if left.available < keep:
-            detail = f"it would leave {left.available} backends of pool {pool!r} available, not {keep}"
+            detail = (
+                f"it would leave {plural(left.available, 'backend')} of pool {pool!r} available, not {keep}"
+            )
             raise Problem("conflict", detail)
 
     def _swap(self, pool: str, wishes: Sequence[schema.Wish], patience: float) -> Sequence[Backend]:

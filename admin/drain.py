@@ -21,7 +21,7 @@ from lb.core.drain import Drain
 from lb.core.scope import Scope
 
 LOOK_SECONDS = 0.05
-EXIT = Parameter("exit", "then stop, gracefully", given.boolean, {"type": "boolean"})
+EXIT = Parameter("exit", "then stop, gracefully", given.boolean, given.FLAG)
 
 
 class BalancerDrain(msgspec.Struct, kw_only=True):
@@ -54,6 +54,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
         if drain.outcome is not None:
             raise Problem("conflict", "the drain was taken back")
         if is_exit:
+            control.audit.changed("balancer", "draining", "stopping")
             control.stop()
         return replies.json(describe(control), 202 if control.in_flight or is_exit else 200)
 

@@ -9,6 +9,7 @@ client was too slow: either its queue was full, or the socket took STALLED_SECON
 from math import inf
 from types import TracebackType
 
+import msgspec
 import trio
 from quart import Response
 from quart.wrappers.response import ResponseBody
@@ -30,6 +31,18 @@ HELLO = b": events of this balancer\nretry: 2000\n\n"
 PING = b": ping\n\n"
 
 
+class Missed(msgspec.Struct, kw_only=True):
+    """`missed`: of what came behind the event `after`, not all is kept any more."""
+
+    after: str
+
+
+class Ending(msgspec.Struct, kw_only=True):
+    """`ending`: nothing more follows, and why."""
+
+    why: str
+
+
 def types(value: object) -> frozenset[str]:
     """A reader of `health,drain`."""
     wanted = [word.strip() for word in text(value).split(",")]
@@ -38,7 +51,9 @@ def types(value: object) -> frozenset[str]:
     return frozenset(wanted)
 
 
-ONLY = Parameter("types", "only these, separated by commas", types, {**WORD, "examples": ["health,drain"]})
+SOME_TYPE = f"({'|'.join(TYPES)})"
+SOME_TYPES = {**WORD, "pattern": f"^{SOME_TYPE}( *, *{SOME_TYPE})*$", "examples": ["health,drain"]}
+ONLY = Parameter("types", "only these, separated by commas", types, SOME_TYPES)
 AFTER = Parameter("last_event_id", "tell what came behind this one; as Last-Event-ID", text, WORD)
 
 
@@ -65,7 +80,16 @@ def operations(control: Control) -> tuple[Operation, ...]:
             view=events,
             parameters=(ONLY, AFTER),
             answers={200: "Server-sent events; the field `event` says which of these `data` is."},
-            streams=(Stats, BackendEvent, DrainEvent, ConfigEvent, BalancerEvent, FailedEvent),
+            streams=(
+                Stats,
+                BackendEvent,
+                DrainEvent,
+                ConfigEvent,
+                BalancerEvent,
+                FailedEvent,
+                Missed,
+                Ending,
+            ),
             problems=(503,),
         ),
     )

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import h11
 import trio
@@ -210,6 +211,7 @@ class Connection(TCPServer):
     async def _read_data(self) -> None:
         self.protocol.protocol._check_protocol = stay_with_http1  # type: ignore[union-attr, method-assign]
         await super()._read_data()
+        await self.idle_task.stop()  # else who has left keeps a place and a descriptor for IDLE_SECONDS
 
 
 async def stay_with_http1(event: h11.Request) -> None:
@@ -233,7 +235,10 @@ class BoundedStream:
     async def send_all(self, data: bytes) -> None:
         """BrokenResourceError, and the connection is lost, if the client does not read for SEND_SECONDS."""
         with trio.move_on_after(SEND_SECONDS) as scope:
-            await self._stream.send_all(data)
+            try:
+                await self._stream.send_all(data)
+            except trio.BusyResourceError as exc:  # by `send_eof`, which waits for no lock
+                raise trio.BrokenResourceError("the connection is being closed") from exc
         if scope.cancelled_caught:
             self.socket.close()
             raise trio.BrokenResourceError("the client does not read")
@@ -282,12 +287,23 @@ def shielded(app: ASGIFramework) -> ASGIFramework:
             with trio.move_on_after(SEND_SECONDS + LINGER_SECONDS, shield=True):
                 await send(message)
 
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not can_be_split(scope["path"]):
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif scope["type"] == "http":
             await app(scope, receive, send_through)
         else:  # a WebSocket; hypercorn makes it a 403
             await send({"type": "websocket.close", "code": 1000, "reason": None})
 
     return shield
+
+
+def can_be_split(target: str) -> bool:
+    """Quart takes the path out of a target in absolute form, and fails where that is none."""
+    try:
+        return target.startswith("/") or bool(target and urlsplit(target))
+    except ValueError:
+        return False
 
 
 async def bind(listen: str) -> list[trio.SocketListener]:

@@ -13,13 +13,14 @@ import msgspec
 import trio
 
 from admin import render
-from admin.stats import describe, progress
+from admin.stats import described, progress
 from lb.accesslog import safe
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.decision import Exchange
 from lb.core.drain import Drain
 from lb.core.registry import Event, PoolEvent
+from lb.reloader import Kind as ReloadKind
 
 TICK_SECONDS = 1.0
 FAILURES_A_TICK = 5
@@ -33,7 +34,9 @@ BackendKind = Literal[
     "added", "changed", "ready", "maintenance", "removed", "up", "down", "ejected", "trial", "admitted"
 ]
 DrainKind = Literal["draining", "progress", "drained"]
-ConfigKind = Literal["added", "configured", "removed", "panic", "calm", "policy failed"]
+ConfigKind = Literal[
+    "added", "configured", "removed", "panic", "calm", "policy failed", "reloaded", "not reloaded"
+]
 
 
 class BackendEvent(msgspec.Struct, kw_only=True):
@@ -64,11 +67,11 @@ class DrainEvent(msgspec.Struct, kw_only=True):
 
 class ConfigEvent(msgspec.Struct, kw_only=True):
     """`config`: a pool came or went by a reload, has other settings (`detail` names them), panics or is calm,
-    or its policy failed.
+    or its policy failed. A reload as a whole has no `pool`; `detail` is what it changed or the first mistake.
     """
 
     kind: ConfigKind
-    pool: str
+    pool: str | msgspec.UnsetType = msgspec.UNSET
     detail: str
     at: str
 
@@ -110,12 +113,16 @@ class Teller:
         self._is_stopping = False
         control.registry.subscribe(self._backend_event, self._pool_event)
         control.recorder.when_failed(self._failed)
+        if control.reload is not None:
+            control.reload.subscribe(self._reload_event)
 
     async def run(self) -> None:
         """Tick until cancelled; a tick that is missed is not made up for."""
         due = trio.current_time()
         while True:
             self.tick(trio.current_time())
+            await self.tell_numbers()
+            await self._control.feed.hand_round()
             due = max(due + TICK_SECONDS, trio.current_time())
             await trio.sleep_until(due)
 
@@ -131,8 +138,12 @@ class Teller:
             drain = backend.drain
             if drain is not None and drain.outcome is None:
                 feed.publish_latest("drain", backend.id, self._drain("progress", backend, drain))
+
+    async def tell_numbers(self) -> None:
+        """The numbers of this second, if anybody wants to hear them."""
+        feed = self._control.feed
         if feed.wants("stats"):
-            feed.publish_latest("stats", "stats", describe(control))
+            feed.publish_latest("stats", "stats", await described(self._control))
 
     def _backend_event(self, event: Event) -> None:
         backend, feed = event.backend, self._control.feed
@@ -159,6 +170,10 @@ class Teller:
             self._quiet_until[name] = now + QUIET_SECONDS
         kind = cast("ConfigKind", event.kind)
         told = ConfigEvent(kind=kind, pool=name, detail=encodable(event.detail), at=self._now())
+        self._control.feed.publish("config", told)
+
+    def _reload_event(self, kind: ReloadKind, detail: str) -> None:
+        told = ConfigEvent(kind=kind, detail=encodable(detail), at=self._now())
         self._control.feed.publish("config", told)
 
     def _failed(self, exchange: Exchange) -> None:

@@ -20,11 +20,12 @@ from lb.core.decision import Exchange
 from lb.core.pool import Pool
 from lb.core.scope import Scope
 from lb.core.whatif import Arrival, Forecast, simulate
+from lb.recorder import RECORDS
 
 WINDOW_SECONDS = 60.0
 
 
-class WhatIf(msgspec.Struct, kw_only=True):
+class WhatIf(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The pool, and either all of its backends (`items`) or what is different about them.
 
     Backends that drain or are in maintenance are not there; all others are thought to be well.
@@ -51,7 +52,8 @@ class Expected(msgspec.Struct, kw_only=True):
 
 
 class Expectation(msgspec.Struct, kw_only=True):
-    """How it would have been. `requests` were played again, of the last `window_seconds`, 1,000 at most.
+    """How it would have been. `requests` were played again, of the last `window_seconds`: a minute, or
+    less where more requests came than the recorder remembers.
 
     Those that had to wait for a backend are `queued`; those who got none, or none in time, `refused`.
     """
@@ -67,7 +69,8 @@ class Expectation(msgspec.Struct, kw_only=True):
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """It only reads, so a token to read will do."""
+    """It only reads, so a token to read will do. One at a time: it takes the processor from the traffic."""
+    one_at_a_time = trio.CapacityLimiter(1)
 
     async def play(ask: Ask) -> Response:
         fields = (await ask.body()).fields()
@@ -76,10 +79,10 @@ def operations(control: Control) -> tuple[Operation, ...]:
         settings = pool.settings
         patience = settings.queue_timeout or control.config.timeouts.queue
         chance = Random(0).random  # the same question, the same answer
-        arrivals = [*_arrivals(control, pool.name)]
+        arrivals, window = [*_arrivals(control, pool.name)], _window(control)
         run = partial(simulate, arrivals, specs, settings, patience, chance)
-        forecast = await trio.to_thread.run_sync(run)
-        return replies.json(_view(pool.name, settings.policy, specs, forecast))
+        forecast = await trio.to_thread.run_sync(run, limiter=one_at_a_time)
+        return replies.json(_view(pool.name, settings.policy, specs, forecast, window))
 
     return (
         Operation(
@@ -154,6 +157,14 @@ def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
         yield Arrival(each.started, usual if seconds is None else seconds, address, each.target)
 
 
+def _window(control: Control) -> float:
+    """Of the last minute, how many seconds are remembered."""
+    kept = [*control.recorder.newest()]
+    if len(kept) < RECORDS:
+        return WINDOW_SECONDS
+    return min(WINDOW_SECONDS, round(control.registry.now() - kept[-1].started, 3))
+
+
 def _seconds(exchange: Exchange) -> float | None:
     """How long a backend had it."""
     attempt = exchange.deciding
@@ -162,12 +173,14 @@ def _seconds(exchange: Exchange) -> float | None:
     return max(0.0, exchange.ended - attempt.started)
 
 
-def _view(pool: str, policy: str, specs: Sequence[BackendSpec], forecast: Forecast) -> Expectation:
+def _view(
+    pool: str, policy: str, specs: Sequence[BackendSpec], forecast: Forecast, window: float
+) -> Expectation:
     served = forecast.requests.total()
     return Expectation(
         pool=pool,
         policy=policy,
-        window_seconds=WINDOW_SECONDS,
+        window_seconds=window,
         requests=forecast.played,
         queued=forecast.queued,
         refused=forecast.refused,

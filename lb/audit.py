@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
 
+from lb.core.backend import AdminState
 from lb.difference import compared, flat
 from lb.reader import told
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 KEPT = 500
 REFUSALS_KEPT = 100
 REFUSAL_SECONDS = 1.0
+MOST_CHANGES = 100
+"""Of one entry: a set of 2,000 backends would be a megabyte, and as much again in the log."""
+LONGEST_TEXT = 500
 HIDDEN = "(hidden)"
 SECRETS = ".probe.fields."
 
@@ -35,9 +40,11 @@ log = structlog.get_logger("audit")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One act. `changes` has old and new of each key that differs, null where there was or is nothing.
+    """One act, `at` the time when it began. `changes` has old and new of each key that differs, null where
+    there was or is nothing; of so many that nobody would read them all, `untold` counts those left out.
 
-    `status` is what was answered, null where the client had left; `and_more` counts refusals of this name
+    `status` is what was answered, null where the client had left or there was none; `why` is what a refusal
+    says, or the mistake for which an act changed nothing; `and_more` counts refusals of this name
     since the last one here, which have no entry of their own.
     """
 
@@ -47,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     target: str = ""
     changes: dict[str, tuple[Any, Any]] = {}
+    untold: int = 0
     request_id: str = ""
     status: int | None = None
     why: str = ""
@@ -62,6 +70,7 @@ class Act:
     operation: str
     target: str = ""
     request_id: str = ""
+    began: float | None = None
     before: "dict[Key, Any]" = field(default_factory=dict)
     after: "dict[Key, Any]" = field(default_factory=dict)
     more: dict[str, tuple[Any, Any]] = field(default_factory=dict)
@@ -112,6 +121,8 @@ class Audit:
     @contextmanager
     def act(self, act: Act | None) -> Iterator[None]:
         """What changes within the block is this act's (None: nobody's)."""
+        if act is not None:
+            act.began = self._now()
         token = _acting.set(act)
         try:
             yield
@@ -119,13 +130,19 @@ class Audit:
             _acting.reset(token)
 
     def changed(self, key: str, before: object, after: object) -> None:
-        """Something changes that is in no registry."""
+        """Something changes that is in no registry; the first `before` counts, as with what is in one."""
         if (act := _acting.get()) is not None:
-            act.more[key] = before, after
+            first, _ = act.more.get(key, (before, after))
+            act.more[key] = first, after
 
-    def note(self, act: Act, status: int | None = None) -> None:
+    def failed(self, status: int, why: str) -> None:
+        """What somebody is doing fails and changes nothing, and should be told nevertheless."""
+        if (act := _acting.get()) is not None:
+            self.note(act, status, why)
+
+    def note(self, act: Act, status: int | None = None, why: str = "") -> None:
         """The act is over: log it, and keep it for whoever asks."""
-        self._entries.append(entry := self._entry(act, status))
+        self._entries.append(entry := self._entry(act, status, why))
         log.info("audit", **_logged(entry))
 
     def refused(self, act: Act, status: int, why: str) -> None:
@@ -144,16 +161,19 @@ class Audit:
         return sorted(both, key=lambda entry: entry.at, reverse=True)
 
     def _entry(self, act: Act, status: int | None, why: str = "", and_more: int = 0) -> Entry:
+        changes = act.changes
+        told = {key: (_short(old), _short(new)) for key, (old, new) in islice(changes.items(), MOST_CHANGES)}
         return Entry(
-            at=self._wall(self._now()),
+            at=self._wall(self._now() if act.began is None else act.began),
             who=act.who,
             source=act.source,
             operation=act.operation,
             target=act.target,
-            changes=act.changes,
+            changes=told,
+            untold=len(changes) - len(told),
             request_id=act.request_id,
             status=status,
-            why=why,
+            why=why[:LONGEST_TEXT],
             and_more=and_more,
         )
 
@@ -161,7 +181,7 @@ class Audit:
         backend, id = event.backend, event.backend.id
         before = self._backends.pop(id, None)
         if not backend.removed:
-            self._backends[id] = _seen(backend)
+            self._backends[id] = _seen(backend, is_drained=event.kind == "drained")
         if (act := _acting.get()) is not None:
             act.changed(*(each.state() if each else {} for each in (before, self._backends.get(id))))
 
@@ -174,10 +194,12 @@ class Audit:
             act.changed(*(_settings(name, each) for each in (before, self._pools.get(name))))
 
 
-def _seen(backend: "Backend") -> Seen:
-    drain = backend.drain
-    then = None if drain is None or drain.outcome is not None else drain.then.value
-    return Seen(backend.spec, backend.pool, backend.admin_state.value, then)
+def _seen(backend: "Backend", is_drained: bool = False) -> Seen:
+    """`then` is of a drain that goes on; the news that one is over comes before its outcome."""
+    drain, wish = backend.drain, backend.admin_state
+    is_over = is_drained or wish is not AdminState.DRAINING or drain is None or drain.outcome is not None
+    then = None if is_over or drain is None else drain.then.value
+    return Seen(backend.spec, backend.pool, wish.value, then)
 
 
 def _settings(name: str, settings: "PoolSettings | None") -> "dict[Key, Any]":
@@ -189,6 +211,12 @@ def _hidden(key: str, before: object, after: object) -> tuple[object, object]:
     if SECRETS not in key:
         return before, after
     return before and HIDDEN, after and HIDDEN
+
+
+def _short(value: object) -> object:
+    """Labels may be as long as a body."""
+    text = value if isinstance(value, str) else str(value)
+    return value if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 
 def _logged(entry: Entry) -> dict[str, object]:

@@ -12,17 +12,38 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
+PIECE = select.PIPE_BUF // 10
+"""Characters, each of which may become ten bytes: `\\U0010ffff`, where the stream is ASCII."""
+
 
 class LossyHandler(logging.StreamHandler[TextIO]):
-    """Writes where there is room now, and otherwise drops the line.
+    """Writes what there is room for now, and drops the rest of the line.
 
-    A pipe that is ready has room for 4 KiB at least (PIPE_BUF), so no line of that size blocks; a traceback
-    that is longer may, where nobody reads.
+    A pipe that is ready has room for 4 KiB at least (PIPE_BUF), so a piece of a line that is no longer never
+    blocks.
     """
 
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._is_torn = False
+
     def emit(self, record: logging.LogRecord) -> None:
-        if self._has_room():
-            super().emit(record)
+        if not self._has_room():
+            return
+        try:
+            start = self.terminator if self._is_torn else ""
+            self._write(f"{start}{self.format(record)}{self.terminator}")
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, text: str) -> None:
+        for at in range(0, len(text), PIECE):
+            if not self._has_room():
+                self._is_torn = True
+                return
+            self.stream.write(text[at : at + PIECE])
+            self.flush()
+        self._is_torn = False
 
     def _has_room(self) -> bool:
         try:

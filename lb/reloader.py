@@ -2,16 +2,16 @@
 
 Everything that waits comes first (the file is read and judged in a thread). What follows, from the plan to
 the last change, is plain code that nothing interleaves. A reload that fails has changed nothing; either way
-it is logged and counted.
+it is logged and counted, and whoever asked for it hears of it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 import trio
 
-from lb.audit import Act
+from lb.audit import LONGEST_TEXT, Act
 from lb.config import Config, admin_token
 from lb.errors import ConfigError
 from lb.reload import apply, plan
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lb.control import Control
     from lb.difference import Difference
     from lb.source import Key, Origin, Source
+
+Kind = Literal["reloaded", "not reloaded"]
 
 log = structlog.get_logger()
 
@@ -36,8 +38,13 @@ class Reloader:
         self.origins = source.origins(source.tables())
         self._control = control
         self._adopt = adopt
+        self._subscribers: list[Callable[[Kind, str], None]] = []
         self._one_at_a_time = trio.Lock()  # or an old file, read slowly, could win over a new one
         control.metrics.config_loaded_at = control.wall(trio.current_time())
+
+    def subscribe(self, tell: Callable[[Kind, str], None]) -> None:
+        """Call `tell` after each reload, with what has changed or the first mistake; it never raises."""
+        self._subscribers.append(tell)
 
     async def read(self) -> Config:
         """The configuration as it stands in the file now; ConfigError with what is wrong in it."""
@@ -58,6 +65,7 @@ class Reloader:
             except ConfigError as exc:
                 self._control.metrics.config_reloads["failure"] += 1
                 log.error("configuration not reloaded", source=str(self.source), why=str(exc))
+                self._tell("not reloaded", _first(exc))
                 raise
             self.origins = origins
             return difference
@@ -72,7 +80,12 @@ class Reloader:
         control.metrics.config_reloads["success"] += 1
         control.metrics.config_loaded_at = control.wall(trio.current_time())
         log.info("configuration reloaded", source=str(self.source), **_told(planned.difference))
+        self._tell("reloaded", planned.difference.summary)
         return planned.difference
+
+    def _tell(self, kind: Kind, detail: str) -> None:
+        for tell in self._subscribers:
+            tell(kind, detail)
 
     def _tell_audit(self, difference: "Difference") -> None:
         """Of pools it hears from the registry."""
@@ -88,12 +101,18 @@ class Reloader:
                 await self()
             self._control.audit.note(act)
             await self._control.save()
-        except ConfigError:
-            return  # which the log has by now
+        except ConfigError as exc:
+            self._control.audit.note(act, why=str(exc))
         except OSError as exc:
             log.error("state not saved", path=self._control.config.state, why=str(exc))
         except Exception:
             log.exception("bug in a reload")
+
+
+def _first(error: ConfigError) -> str:
+    """The first mistake, in a line."""
+    text, *_ = (*error.mistakes, str(error))
+    return text.partition("\n")[0][:LONGEST_TEXT]
 
 
 def _told(difference: "Difference") -> dict[str, object]:

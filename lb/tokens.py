@@ -23,6 +23,8 @@ LINE = re.compile(r"(?P<name>[\w.@~-]{1,64})\s+(?P<scope>\S+)\s+(?P<token>\S+)",
 DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-fA-F]{64})")
 BY_OTHERS = stat.S_IWGRP | stat.S_IRWXO
 LONGEST_FILE = 1 << 20
+TAKEN_NAMES = frozenset({"anonymous", "signal"})
+"""Those by which the audit calls who has no token, and who sent a SIGHUP."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -61,7 +63,10 @@ def _text(path: str, where: str) -> str:
             raise ConfigError(f"{where} is not a regular file")
         if mode & BY_OTHERS:
             raise ConfigError(f"{where} can be read or changed by others: chmod 600 {path}")
-        return file.read(LONGEST_FILE).decode()
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:  # the rest would be lost in silence, and the last token cut
+        raise ConfigError(f"{where} is larger than {LONGEST_FILE} bytes")
+    return data.decode()
 
 
 def parse(text: str, where: str = "tokens") -> tuple[Token, ...]:
@@ -86,6 +91,8 @@ def _token(line: str, where: str) -> Token:
     found = LINE.fullmatch(line)
     if found is None or not is_sendable(found["token"]):
         raise ConfigError(f"{where}: expected NAME SCOPE TOKEN, or sha256:HEX in place of the token")
+    if found["name"] in TAKEN_NAMES:
+        raise ConfigError(f"{where}: {found['name']} is a name that the audit gives to others")
     if found["scope"] not in [*Scope]:
         raise ConfigError(f"{where}: the scope is one of {', '.join(Scope)}")
     hashed = DIGEST.fullmatch(found["token"])

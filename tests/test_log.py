@@ -92,3 +92,19 @@ def test_a_mistake_of_ours_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> 
     configure(json=True)
     logging.getLogger("lb").warning("%d", "not a number")
     assert "TypeError" in capsys.readouterr().err
+
+
+def test_of_a_long_line_what_there_is_room_for_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb"), open(writer, "w", buffering=1) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        configure(json=True)
+        structlog.get_logger().info("long", padding="\u00e9" * 1_000_000)  # it would wait for ever
+        torn = os.read(reader, 1_000_000)
+        assert torn.startswith(b'{"padding": ')
+        assert len(torn) > 50_000
+        structlog.get_logger().info("room again")
+        nothing, line, _end = os.read(reader, 1_000_000).split(b"\n")
+        assert (nothing, json.loads(line)["event"]) == (b"", "room again")
+        structlog.get_logger().info("whole")
+        assert os.read(reader, 1_000_000).startswith(b"{")

@@ -8,7 +8,7 @@ import pytest
 from lb.config import AdminConfig, admin_token
 from lb.core.scope import Scope
 from lb.errors import ConfigError
-from lb.tokens import Token, digest, parse, read
+from lb.tokens import LONGEST_FILE, Token, digest, parse, read
 
 HASHED = f"sha256:{digest('s3cret').hex()}"
 
@@ -33,6 +33,8 @@ def test_a_token_is_plain_or_hashed_and_is_kept_hashed_only() -> None:
         ("a read t0kén", "line 1: expected NAME SCOPE TOKEN"),
         ("a write t0ken", "line 1: the scope is one of read, drain, admin"),
         ("a read sha256:t0ken", "line 1: a SHA-256 has 64 hexadecimal digits"),
+        ("anonymous admin t0ken", "line 1: anonymous is a name that the audit gives to others"),
+        ("signal admin t0ken", "line 1: signal is a name that the audit gives to others"),
         ("a read t0ken\na drain t0ken2", "two lines have the same name"),
         ("a read t0ken\nb drain t0ken", "two lines have the same token"),
     ],
@@ -85,3 +87,11 @@ def test_with_a_file_of_tokens_any_address_may_be_listened_on(tmp_path: Path) ->
 def test_each_scope_includes_those_before_it() -> None:
     reach = {scope: [other.value for other in Scope if scope.includes(other)] for scope in Scope}
     assert reach == {"read": ["read"], "drain": ["read", "drain"], "admin": ["read", "drain", "admin"]}
+
+
+def test_a_file_that_is_too_large_is_refused_and_not_cut(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"a read {'t' * LONGEST_FILE}\n")
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="is larger than 1048576 bytes"):
+        read(str(file))

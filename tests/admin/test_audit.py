@@ -7,7 +7,7 @@ import structlog
 import trio
 import trio.testing
 
-from lb.audit import KEPT
+from lb.audit import KEPT, LONGEST_TEXT, MOST_CHANGES
 from lb.config import AdminConfig
 from lb.control import Control
 from tests.admin.kit import Add, Api, Hold, MakeApi
@@ -145,3 +145,68 @@ async def test_it_is_bounded(api: Api, add: Add, control: Control) -> None:
     assert len(control.audit.newest()) == KEPT
     assert len((await api("GET", "/audit")).json["items"]) == 50
     assert (await api("GET", "/audit?limit=0")).status == 422
+
+
+async def test_the_end_of_a_drain_is_nobodys_act(api: Api, add: Add, hold: Hold) -> None:
+    backend = add("web1")
+    for then in ("keep", "maintenance"):
+        holder = hold(backend)
+        await api("POST", f"/backends/web1/drain?then={then}")
+        assert (await newest(api))["changes"]["backends.web1.then"] == [None, then]
+        holder.end()
+        await api("PATCH", "/backends/web1", json={"weight": backend.spec.weight + 1})
+        assert [*(await newest(api))["changes"]] == ["backends.web1.weight"]
+        await api("POST", "/backends/web1/ready")
+        assert [*(await newest(api))["changes"]] == ["backends.web1.admin_state"]
+
+
+async def test_the_end_of_the_balancer_is_told(api: Api, control: Control) -> None:
+    control.stop = lambda: None
+    await api("POST", "/drain?exit=true")
+    assert (await newest(api))["changes"] == {"balancer": ["ready", "stopping"]}
+    await api("POST", "/drain?exit=true")
+    assert (await newest(api))["changes"] == {"balancer": ["draining", "stopping"]}
+
+
+async def test_an_act_is_of_the_time_when_it_began(
+    api: Api, add: Add, hold: Hold, autojump_clock: trio.testing.MockClock
+) -> None:
+    hold(add("web1"))
+    add("web2")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(api, "POST", "/backends/web1/drain?wait=30s")
+        await trio.sleep(10)
+        await api("POST", "/backends/web2/ready")
+    later, sooner = (await api("GET", "/audit")).json["items"]
+    assert (later["target"], sooner["target"]) == ("web2", "web1")
+    assert (later["at"][-11:-5], sooner["at"][-11:-5]) == (":00:10", ":00:00")
+
+
+async def test_one_entry_is_bounded_too(api: Api, add: Add) -> None:
+    many = [{"id": f"web{number}", "url": f"http://10.0.0.{number}"} for number in range(100)]
+    await api("PUT", "/backends", json=many)
+    entry = await newest(api)
+    assert len(entry["changes"]) == MOST_CHANGES
+    assert entry["untold"] > 0
+    await api("PATCH", "/backends/web1", json={"labels": {"long": "x" * 50_000}})
+    entry = await newest(api)
+    [(_, after)] = entry["changes"].values()
+    assert (len(after), entry["untold"]) == (LONGEST_TEXT + 3, 0)
+    headers = {"Origin": "http://" + "x" * 50_000}
+    await api("POST", "/backends/web1/ready", headers=headers)
+    assert len((await newest(api))["why"]) == LONGEST_TEXT
+
+
+async def test_a_mistake_of_ours_is_no_client_that_left(api: Api, add: Add, saves: Any) -> None:
+    add("web1")
+    saves.error = RuntimeError("bug")
+    assert (await api("PATCH", "/backends/web1", json={"weight": 3})).status == 500
+    assert (await newest(api))["status"] == 500
+
+
+async def test_what_a_page_of_another_site_wanted_is_told(api: Api, add: Add) -> None:
+    add("web1")
+    await api("POST", "/backends/web1/drain", headers={"Origin": "http://evil.test"})
+    refused = await newest(api)
+    assert (refused["operation"], refused["status"]) == ("POST /backends/{id}/drain", 403)
+    assert refused["why"] == "Origin 'http://evil.test' is not this server"

@@ -87,7 +87,7 @@ async def test_so_many_are_kept_available(
     before = seen(control)
     answer = await api(method, f"{path}keep_available=2")
     assert (answer.status, answer.json["type"]) == (409, "/problems/conflict")
-    assert answer.json["detail"] == "it would leave 1 backends of pool 'default' available, not 2"
+    assert answer.json["detail"] == "it would leave 1 backend of pool 'default' available, not 2"
     assert seen(control) == before
     assert (await api(method, f"{path}keep_available=1")).status < 300
 

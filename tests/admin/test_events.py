@@ -432,7 +432,8 @@ async def test_the_token_and_the_host_are_looked_at(make_api: MakeApi) -> None:
 async def test_openapi_has_what_data_may_be(api: Api) -> None:
     document = (await api("GET", "/openapi.json")).json
     answer = document["paths"]["/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
-    assert {"$ref": "#/components/schemas/DrainEvent"} in answer["schema"]["oneOf"]
+    data = answer["schema"]["properties"]["data"]
+    assert {"$ref": "#/components/schemas/DrainEvent"} in data["contentSchema"]["oneOf"]
     assert document["components"]["schemas"]["DrainEvent"]["properties"]["remaining"]
 
 

@@ -1,11 +1,15 @@
 """POST /whatif."""
 
+import threading
+from collections import Counter
 from typing import Any
 
 import pytest
+import trio
 
 from lb.control import Control
 from lb.core.decision import Attempt, Exchange
+from lb.core.whatif import Forecast
 from tests.admin.kit import Add, Api
 
 
@@ -39,6 +43,16 @@ async def test_as_it_is(api: Api, busy: None) -> None:
         "share": 0.5,
         "peak_in_flight": 1,
     }
+
+
+async def test_the_window_is_what_is_remembered(api: Api, busy: None, control: Control) -> None:
+    assert (await ask(api))["window_seconds"] == 60
+    now = control.registry.now()
+    for number in range(1000):
+        made = Exchange(b"x", "127.0.0.1:8080", "192.0.2.1:5000", now - 3 + number * 0.003)
+        made.pool, made.ended = "default", made.started
+        control.recorder.finished(made)
+    assert (await ask(api))["window_seconds"] == pytest.approx(3, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +106,23 @@ async def test_mistakes_are_named(api: Api, add: Add, body: Any, pointer: str) -
     answer = await api("POST", "/whatif", body=sent, headers={"Content-Type": "application/json"})
     assert answer.status == 422
     assert answer.pointers[0] == pointer
+
+
+async def test_one_question_is_thought_about_at_a_time(
+    api: Api, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("web1")
+    thinking = Counter[str]()
+
+    def slowly(*_args: object) -> Forecast:
+        thinking["now"] += 1
+        thinking["most"] = max(thinking["most"], thinking["now"])
+        threading.Event().wait(0.02)
+        thinking["now"] -= 1
+        return Forecast()
+
+    monkeypatch.setattr("admin.whatif.simulate", slowly)
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(api, "POST", "/whatif")
+    assert thinking["most"] == 1
