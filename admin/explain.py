@@ -6,6 +6,7 @@ things could have been the cause, as when the retry budget was spent, nothing is
 function of its arguments. The text is safe to print, and no longer than a paragraph.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -40,6 +41,8 @@ LONGEST_QUOTED = 200
 MOST_NAMES = 3
 MOST_STANDINGS = 4
 SAME_DAY = 12 * 3600.0
+NOBODY = "no backend is available: "
+NAMED = re.compile(r"(?:^|, )([A-Za-z0-9_][A-Za-z0-9._~-]*) \((.*?)\)(?=, [A-Za-z0-9_][A-Za-z0-9._~-]* \(|$)")
 MAY_BE_TRIED = ("full", "pool full", "not needed", "tried already")
 """How it begins, why a backend was passed over that another attempt could have gone to, or has."""
 
@@ -82,13 +85,15 @@ def _of_backends(exchange: Exchange, error: type[LBError], registry: Registry, w
     return [
         f"{of}{_what_they_did(failed) or 'the last attempt failed'}{detail}.",
         _why_no_other(exchange, error, pool, tried),
-        _how_they_are(tried, registry.now(), wall),
+        _how_they_are(tried, exchange, registry.now(), wall),
         LOOK[error],
     ]
 
 
 def _of_others(exchange: Exchange, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
     failed, pool = _failed(exchange), registry.pools.get(exchange.pool)
+    if error is Unavailable and pool is not None and exchange.detail.startswith(NOBODY):
+        return _of_nobody(exchange, pool, registry.now(), wall)
     if error in (ClientGone, Abandoned) and failed and failed[-1].reason is exchange.reason:
         del failed[-1]  # it was running, and nobody holds it against the backend
     concerned: Sequence[Backend] = ()
@@ -99,9 +104,43 @@ def _of_others(exchange: Exchange, error: type[LBError], registry: Registry, wal
     return [
         HAPPENED[error].format(**_facts(exchange)),
         _before_that(failed),
-        _how_they_are(concerned, registry.now(), wall),
+        _how_they_are(concerned, exchange, registry.now(), wall),
         LOOK[error],
     ]
+
+
+def _of_nobody(exchange: Exchange, pool: Pool, now: float, wall: Wall) -> list[str]:
+    """Each backend once: how it is if it was so then, and else how it was and how it is now."""
+    before = _before_that(_failed(exchange))
+    if pool.backends and all(each.why_not() is None for each in pool.backends):
+        detail = _quoted(exchange.detail)
+        return [f"Nobody could take the request: {detail}.", before, "All are available now."]
+    whys = dict(NAMED.findall(exchange.detail.removeprefix(NOBODY)))
+    ended = exchange.ended or exchange.started
+    alike: dict[str, list[str]] = {}
+    for each in pool.backends:
+        alike.setdefault(_then_and_now(each, whys.get(each.id), ended, now, wall), []).append(each.id)
+    told = [_told(ids, how) for how, ids in list(alike.items())[:MOST_STANDINGS]]
+    return ["Nobody could take the request.", before, *told, LOOK[Unavailable]]
+
+
+def _told(ids: Sequence[str], how: str) -> str:
+    path, whom = (ids[0], "it") if len(ids) == 1 else ("ID", "each")
+    cure = f": POST /backends/{path}/ready brings {whom} back" if how.startswith("well but ") else ""
+    return f"{_are(ids, how)}{cure}." if not how.startswith("was ") else f"{_names(ids)} {how}."
+
+
+def _then_and_now(backend: Backend, why: str | None, ended: float, now: float, wall: Wall) -> str:
+    since = _clock(backend.state_since, now, wall)
+    is_out = backend.admin_state is not AdminState.READY
+    if backend.why_not() is not None and backend.state_since > ended:
+        return f"was {_quoted(why or 'not there')}; now: {backend.state} since {since}"
+    if is_out and backend.is_fit and backend.spec.weight > 0:
+        how = "in maintenance" if backend.admin_state is AdminState.MAINTENANCE else backend.state
+        return f"well but {how} since {since}"
+    if why is not None and backend.why_not() is None:
+        return f"was {_quoted(why)}; now: available"
+    return _standing(backend, now, wall)
 
 
 # -- what happened ----------------------------------------------------------------------------------------
@@ -123,6 +162,9 @@ def _what_they_did(failed: Sequence[Attempt]) -> str:
 def _deed(attempt: Attempt) -> str:
     if attempt.reused and attempt.reason is Reason.CONNECTION_TERMINATED:
         return "closed the connection that was reused, without an answer"
+    if attempt.reason is Reason.HTTP_RESPONSE_TIMEOUT and attempt.ended is not None:
+        waited = attempt.ended - (attempt.connected or attempt.started)
+        return f"did not answer within {waited:.3g} s (timeouts.response_head)"
     return DID.get(attempt.reason, f"failed ({attempt.reason})") if attempt.reason else ""
 
 
@@ -165,6 +207,8 @@ def _why_no_other(
 ) -> str:
     if exchange.status != error.status or exchange.response_bytes:
         return "Its answer had begun, so no other backend could be asked."
+    if error is BadResponse and exchange.method in IDEMPOTENT:
+        return "An answer that is no proper HTTP is not tried again."
     if error.retry is Retry.NEVER:
         return "The request may have been carried out, so it was not sent again."
     if pool is None:
@@ -209,15 +253,23 @@ def _no_more_allowed(exchange: Exchange, pool: Pool, tried: Sequence[Backend]) -
 # -- how the backends are now -----------------------------------------------------------------------------
 
 
-def _how_they_are(backends: Sequence[Backend], now: float, wall: Wall) -> str:
-    """Those that are alike in one breath: "web2 and web3 are both marked down since 10:03:07Z."."""
+def _how_they_are(backends: Sequence[Backend], exchange: Exchange, now: float, wall: Wall) -> str:
+    """Those that are alike in one breath: "web2 and web3 are both marked down since 10:03:07Z.".
+
+    What began after the exchange had ended is no cause of it, and is told as "now: down since ...".
+    """
     alike: dict[str, list[str]] = {}
     for backend in backends:
-        alike.setdefault(_standing(backend, now, wall), []).append(backend.id)
+        how = _standing(backend, now, wall)
+        if not backend.removed and backend.why_not() and backend.state_since > (exchange.ended or now):
+            how = f"now: {backend.state} since {_clock(backend.state_since, now, wall)}"
+        alike.setdefault(how, []).append(backend.id)
     return "; ".join(_are(ids, how) for how, ids in list(alike.items())[:MOST_STANDINGS]) + "." * bool(alike)
 
 
 def _are(ids: Sequence[str], how: str) -> str:
+    if how.startswith("now: "):
+        return f"{_names(ids)} {how}"
     verb = {1: "is", 2: "are both"}.get(len(ids), "are all")
     return f"{_names(ids)} {verb} {how}"
 

@@ -21,7 +21,7 @@ from lb import accesslog
 from lb.control import Control
 from lb.core.decision import Attempt, Exchange
 from lb.errors import Reason
-from lb.recorder import RECORDS
+from lb.recorder import RECORDS, Kind
 
 BATCH = 20  # about a millisecond
 SOME = 50
@@ -37,7 +37,8 @@ def _limit(value: object) -> int:
     return int(value)
 
 
-FAILED = Parameter("failed", "only those that failed", given.boolean, {"type": "boolean"})
+FAILED = Parameter("failed", "only those that failed", given.boolean, given.FLAG)
+KINDS = Parameter("kinds", "of failures alike only the newest, and how many", given.boolean, given.FLAG)
 ID = Parameter("id", "only those of this id: trusted clients may give it twice", given.text, given.WORD)
 BACKEND = Parameter("backend", "only those that this backend was tried for", given.text, given.WORD)
 LIMIT = Parameter(
@@ -81,7 +82,8 @@ class Timings(msgspec.Struct, kw_only=True):
 class RequestView(msgspec.Struct, kw_only=True):
     """One exchange that has ended: what was decided, why, and how it went.
 
-    `error` is the RFC 9209 token, null where all went well. `policy` is the one that the pool has now.
+    `error` is the RFC 9209 token, null where all went well. `policy` is the one that the pool has now. Where
+    kinds were asked for, `alike` of them have ended like this one, the first at `alike_since`.
     """
 
     id: str
@@ -102,6 +104,8 @@ class RequestView(msgspec.Struct, kw_only=True):
     client_left: bool
     attempts: list[AttemptView]
     explain: str
+    alike: int | msgspec.UnsetType = msgspec.UNSET
+    alike_since: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RequestList(msgspec.Struct, kw_only=True):
@@ -117,10 +121,11 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/requests",
-            says="the last requests, explained; ?failed=1&backend=web1&limit=10",
+            says="the last requests, explained; ?failed=1&backend=web1, ?kinds=1",
             view=views.list,
-            parameters=(FAILED, BACKEND, given.POOL, ID, LIMIT, given.FORMAT),
+            parameters=(FAILED, KINDS, BACKEND, given.POOL, ID, LIMIT, given.FORMAT),
             answers={200: RequestList},
+            texts=(replies.TEXT,),
         ),
         Operation(
             method="GET",
@@ -141,11 +146,11 @@ class Requests:
         self.recorder = control.recorder
 
     async def list(self, ask: Ask) -> Response:
-        selected = self._selected(ask)
+        selected = self._kinds(ask) if ask.get(KINDS) else self._selected(ask)
         is_table = ask.get(given.FORMAT) is given.Format.TABLE
         views: list[RequestView] = []
-        for exchange in selected:
-            views.append(view(self.control, exchange))
+        for exchange, kind in selected:
+            views.append(view(self.control, exchange, kind))
             if len(views) % BATCH == 0:
                 await trio.lowlevel.checkpoint()
         if is_table:
@@ -158,11 +163,16 @@ class Requests:
             raise Problem("not-found", f"no request {id!r} is remembered; the last {RECORDS} are")
         return replies.json(view(self.control, exchange))
 
-    def _selected(self, ask: Ask) -> Sequence[Exchange]:
+    def _selected(self, ask: Ask) -> Sequence[tuple[Exchange, Kind | None]]:
         """In one go, for what ends meanwhile would push out what we stand on."""
         is_wanted, limit = _filter(ask), ask.get(LIMIT) or SOME
         recorded = self.recorder.newest(only_failed=ask.get(FAILED) or False)
-        return list(islice(filter(is_wanted, recorded), limit))
+        return [(exchange, None) for exchange in islice(filter(is_wanted, recorded), limit)]
+
+    def _kinds(self, ask: Ask) -> Sequence[tuple[Exchange, Kind | None]]:
+        is_wanted, limit = _filter(ask), ask.get(LIMIT) or SOME
+        found = ((kind.newest, kind) for kind in self.recorder.kinds() if is_wanted(kind.newest))
+        return [*islice(found, limit)]
 
 
 def _filter(ask: Ask) -> Callable[[Exchange], bool]:
@@ -177,8 +187,8 @@ def _filter(ask: Ask) -> Callable[[Exchange], bool]:
     return is_wanted
 
 
-def view(control: Control, exchange: Exchange) -> RequestView:
-    """The record of one exchange, with its explanation as of now."""
+def view(control: Control, exchange: Exchange, kind: Kind | None = None) -> RequestView:
+    """The record of one exchange, with its explanation as of now; `kind` are those alike, to be counted."""
     logged = accesslog.record(exchange, control.wall)
     pool = control.registry.pools.get(exchange.pool)
     return RequestView(
@@ -205,7 +215,13 @@ def view(control: Control, exchange: Exchange) -> RequestView:
         client_left=exchange.reason is Reason.CLIENT_DISCONNECTED,
         attempts=[_attempt(each, exchange.started) for each in exchange.attempts],
         explain=explain(exchange, control.registry, control.wall),
+        alike=msgspec.UNSET if kind is None else kind.count,
+        alike_since=msgspec.UNSET if kind is None else _time(control, kind.first_ended),
     )
+
+
+def _time(control: Control, moment: float | None) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if moment is None else render.timestamp(control.wall(moment))
 
 
 def _attempt(attempt: Attempt, began: float) -> AttemptView:

@@ -9,7 +9,7 @@ import lb
 from lb.accesslog import record, safe
 from lb.core.decision import Exchange
 from lb.errors import Reason
-from lb.recorder import LONGEST_KEPT, Recorder, has_failed
+from lb.recorder import KINDS, LONGEST_KEPT, Recorder, has_failed
 
 
 def exchange(number: int, status: int = 200, reason: Reason | None = None, target: bytes = b"/") -> Exchange:
@@ -38,6 +38,30 @@ def test_good_ones_do_not_push_out_those_that_failed() -> None:
         recorder.finished(exchange(number))
     assert (ids(recorder), ids(recorder, only_failed=True)) == ([4, 3, 2], [0])
     assert recorder.find(b"0") is not None
+
+
+def test_of_a_storm_the_few_that_are_not_alike_are_remembered() -> None:
+    recorder = Recorder(records=3, failed=2)
+    recorder.finished(exchange(0, 502, Reason.CONNECTION_REFUSED))
+    for number in range(1, 100):
+        recorder.finished(exchange(number, 503, Reason.DESTINATION_UNAVAILABLE))
+    storm, cause = recorder.kinds()
+    assert (storm.count, storm.newest.id, storm.first_ended) == (99, b"99", 1.5)
+    assert (cause.count, cause.newest.id) == (1, b"0")
+    assert recorder.find(b"0") is cause.newest
+    assert recorder.find(b"50") is None
+
+
+def test_kinds_are_so_many_at_most_and_the_one_that_was_quiet_longest_goes() -> None:
+    recorder = Recorder()
+    for status in range(500, 500 + KINDS):
+        recorder.finished(exchange(status, status))
+    recorder.finished(exchange(500, 500))
+    recorder.finished(exchange(1, 200, Reason.HTTP_RESPONSE_INCOMPLETE))
+    kinds = [*recorder.kinds()]
+    assert len(kinds) == KINDS
+    assert [int(kind.newest.id) for kind in kinds[:3]] == [1, 500, 500 + KINDS - 1]
+    assert 501 not in [kind.newest.status for kind in kinds]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def operations() -> tuple[Operation, ...]:
             says="script, style and icons of the page that a browser gets at /",
             view=show,
             answers={200: "The file.", 304: "It has not changed."},
+            texts=tuple(dict.fromkeys(MEDIA_TYPES.values())),
             problems=(404,),
             is_open=True,
         ),
@@ -160,8 +161,8 @@ class Page:
     def _numbers(self) -> Mapping[str, object]:
         control = self._control
         now = stats.describe(control, with_history=True)
-        failures = islice(control.recorder.newest(only_failed=True), FAILURES)
-        views = [requests.view(control, each) for each in failures]
+        kinds = islice(control.recorder.kinds(), FAILURES)
+        views = [requests.view(control, kind.newest, kind) for kind in kinds]
         told = [words.entry(msgspec.json.decode(frame.body)) for frame in control.feed.newest(LOGGED, EVENTS)]
         return {"stats": now, "failures": views, "health": words.health(now), "events": told}
 

@@ -84,7 +84,8 @@ const mistakes = (codes) => {
   if (broken) said.push(`${rate(broken)}\u00a0×\u00a05xx`)
   if (codes['4xx']) said.push(`${rate(codes['4xx'])}\u00a0×\u00a04xx`)
   const whole = codes['2xx'] + codes['3xx'] + codes['4xx'] + broken
-  return said.join(' ') || (whole ? `${rate(whole)}\u00a0ok` : NOTHING)
+  if (said.length) return `${said.join(' ')} of\u00a0${rate(whole)}`
+  return whole ? `${rate(whole)}\u00a0ok` : NOTHING
 }
 const spark = (values, top = 0) => {
   const known = values.map((value, index) => [index, value]).filter(([, value]) => value !== null)
@@ -217,11 +218,11 @@ class Pool extends Part {
     this.data = p
     this.text('name', p.name)
     this.text('policy', p.policy)
-    this.text('up', `${p.available} of ${p.backends} available`)
+    this.text('up', manned(p))
     this.set('up', 'class', `tag ${toneOfPool(p)}`)
     this.fields.panic.hidden = !p.panicking
     const { requests_per_second: each, p99_seconds: p99 } = p.rates
-    this.text('sum', `${rate(each)} req/s · ${p.in_flight} in flight · ${p.queued} queued · p99 ${took(p99)}`)
+    this.text('sum', `${rate(each)} req/s · last minute ${mistakes(p.minute)} · ${p.in_flight} in flight · ${p.queued} queued · p99 ${took(p99)}`)
     const gone = new Set(this.rows.keys())
     backends.forEach((backend, index) => {
       gone.delete(backend.id)
@@ -257,8 +258,13 @@ class Pool extends Part {
   }
 }
 
+const manned = (p) => {
+  if (!p.available) return p.backends ? 'nobody is available: clients get 503' : 'no backends'
+  return `${p.available} of ${p.backends} available`
+}
+
 const toneOfPool = (p) => {
-  if (p.backends && !p.available) return 'bad'
+  if (!p.available) return p.backends ? 'bad' : 'off'
   return p.available < p.backends || p.panicking ? 'warn' : 'ok'
 }
 
@@ -399,10 +405,11 @@ const showFlow = (stats) => {
   const flow = $('flow')
   const narrow = flow.clientWidth < 420
   const width = Math.max(280, Math.round(flow.clientWidth))
-  const groups = stats.pools.filter((p) => p.backends).map((p) => {
+  const used = stats.pools.filter((p) => p.backends)
+  const each = stats.backends.length <= FLOW_ROWS ? FLOW_ROWS : Math.max(1, Math.floor(FLOW_ROWS / used.length))
+  const groups = used.map((p) => {
     const more = stats.backends.filter((b) => b.pool === p.name)
-    const room = Math.max(1, Math.floor(FLOW_ROWS / Math.min(stats.pools.length, FLOW_ROWS)))
-    return { p, shown: more.slice(0, more.length > room ? room - 1 || 1 : room), more }
+    return { p, shown: more.slice(0, more.length > each ? each - 1 || 1 : each), more }
   })
   const total = groups.reduce((sum, { p }) => sum + p.rates.requests_per_second, 0)
   const lines = []
@@ -456,9 +463,6 @@ const showFlow = (stats) => {
 
 // Failed requests.
 
-const failures = new Map()
-for (const root of $('failures').children) failures.set(root.dataset.id, root)
-
 const phases = (attempt, total) => {
   const last = attempt.ended_ms ?? total
   const bars = []
@@ -472,42 +476,54 @@ const phases = (attempt, total) => {
   return bars
 }
 
-const failure = (r) => {
-  const made = new Part(copyOf('failure'))
-  made.root.dataset.id = r.id
-  made.text('at', clock(r.ended))
-  made.set('at', 'datetime', r.ended)
-  made.text('status', String(r.status))
-  made.text('what', `${r.method} ${r.target}`)
-  made.text('error', r.error ?? '')
-  made.text('explain', r.explain)
-  made.text('facts', `${r.client} · ${r.pool ?? 'no pool'} · ${took(r.timings_ms.total / 1000)} · ${r.id}`)
-  for (const attempt of r.attempts) {
+const kindOf = (r) => `${r.pool ?? ''} ${r.attempts.at(-1)?.backend ?? ''} ${r.status} ${r.error ?? ''}`
+const alike = (r) => (r.alike > 1 ? `${rate(r.alike)} like this since ${clock(r.alike_since)}` : '')
+
+class Failure extends Part {
+  show(r) {
+    if (this.id === r.id) return
+    this.id = r.id
+    this.root.dataset.id = kindOf(r)
+    this.text('at', clock(r.ended))
+    this.set('at', 'datetime', r.ended)
+    this.text('status', String(r.status))
+    this.text('what', `${r.method} ${r.target}`)
+    this.text('error', r.error ?? '')
+    this.text('explain', r.explain)
+    this.text('facts', `${r.target && `${r.target} · `}${r.client} · ${r.pool ?? 'no pool'} · ${took(r.timings_ms.total / 1000)} · ${r.id}`)
+    this.fields.fall.replaceChildren(...r.attempts.map((attempt) => this.attempt(attempt, r.timings_ms.total)))
+  }
+
+  attempt(attempt, total) {
     const bars = svg('svg', { 'aria-hidden': 'true' })
-    bars.append(...phases(attempt, r.timings_ms.total))
+    bars.append(...phases(attempt, total))
     const line = element('div', '', 'try')
     line.append(element('span', attempt.backend), bars, element('span', attempt.error ?? 'ok'))
-    made.fields.fall.append(line)
+    return line
   }
-  return made.root
 }
 
+const failures = new Map() // by kind
+for (const root of $('failures').children) failures.set(root.dataset.id, new Failure(root))
+
+// Nothing is taken from under the eyes of whoever reads: what is open stays, and while one is, so does the order.
 const showFailures = (items) => {
-  const there = new Set(items.map((r) => r.id))
-  for (const [id, root] of failures) {
-    if (there.has(id)) continue
-    root.remove()
-    failures.delete(id)
+  const isRead = $('failures').querySelector('[open]') !== null
+  const kinds = new Set(items.map(kindOf))
+  for (const [kind, shown] of failures) {
+    if (kinds.has(kind) || shown.root.open) continue
+    shown.root.remove()
+    failures.delete(kind)
   }
   let at = $('failures').firstElementChild
   for (const r of items) {
-    let root = failures.get(r.id)
-    if (root && root === at) {
-      at = at.nextElementSibling
-      continue
-    }
-    if (!root) failures.set(r.id, (root = failure(r)))
-    $('failures').insertBefore(root, at)
+    const known = failures.get(kindOf(r))
+    const shown = known ?? new Failure(copyOf('failure'))
+    failures.set(kindOf(r), shown)
+    shown.text('alike', alike(r))
+    if (!shown.root.open) shown.show(r)
+    if (shown.root === at) at = at.nextElementSibling
+    else if (!known || !isRead) $('failures').insertBefore(shown.root, at)
   }
   $('no-failures').hidden = items.length > 0
   write('no-failures', 'None remembered.')
@@ -520,7 +536,7 @@ const refreshFailures = () => {
     failuresDue = 0
     if (view.paused) return
     try {
-      showFailures((await (await api('GET', `/requests?failed=1&limit=${FAILURES}`)).json()).items)
+      showFailures((await (await api('GET', `/requests?kinds=1&limit=${FAILURES}`)).json()).items)
     } catch { /* the next event asks again */ }
   }, 800)
 }
@@ -543,12 +559,12 @@ const log = (at, tone, who, what) => {
 // What has changed its state shows that at once; its numbers follow with the next second's.
 const turn = ({ backend, state }) => {
   const b = state && now?.backends.find((each) => each.id === backend)
-  if (!b || view.paused || document.hidden) return
+  if (!b || b.state === state || view.paused || document.hidden) return
   Object.assign(b, { state, state_seconds: 0 })
   pools.get(b.pool)?.rows.get(b.id)?.show(b)
 }
 
-const KINDS = { ...TONES, up: 'ok', admitted: 'ok', added: 'ok', calm: 'ok', panic: 'bad', 'policy failed': 'bad', removed: 'off' }
+const KINDS = { ...TONES, up: 'ok', admitted: 'ok', added: 'ok', calm: 'ok', panic: 'bad', 'policy failed': 'bad', reloaded: 'ok', 'not reloaded': 'bad', removed: 'off' }
 
 const heard = (type, data, isNew) => {
   if (type === 'stats') return take(data)
@@ -687,12 +703,13 @@ const foresee = async (b) => {
   } catch { /* the dialog does without */ }
 }
 
-const forecast = ({ requests, items, queued, refused }) => {
+const forecast = ({ requests, items, queued, refused, window_seconds: seconds }) => {
+  const when = seconds < 59 ? `${Math.ceil(seconds)} s` : 'minute'
   const most = items.toSorted((a, b) => b.requests - a.requests).slice(0, FORESEEN)
   const shares = most.map((each) => `${each.id} ${percent(each.share)} (${each.peak_in_flight} at once)`)
   const trouble = [queued && `${queued} would have waited`, refused && `${refused} got a 503`].filter(Boolean)
   const more = items.length > most.length ? `, ${items.length - most.length} more` : ''
-  return `The last minute without it (${requests} requests): ${shares.join(', ')}${more}; ${trouble.join(', ') || 'nobody would have waited'}.`
+  return `The last ${when} without it (${requests} requests): ${shares.join(', ')}${more}; ${trouble.join(', ') || 'nobody would have waited'}.`
 }
 
 const request = () => {

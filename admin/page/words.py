@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from admin.requests import AttemptView
+from admin.requests import AttemptView, RequestView
 from admin.stats import BackendStats, PoolStats, Stats
 from lb.core.trend import Codes
 
@@ -32,6 +32,8 @@ KINDS = {
     "calm": "ok",
     "panic": "bad",
     "policy failed": "bad",
+    "reloaded": "ok",
+    "not reloaded": "bad",
     "removed": "off",
 }
 """The same of what happens."""
@@ -193,7 +195,10 @@ def mistakes(codes: Codes) -> str:
     said = [f"{rate(broken)}\u00a0×\u00a05xx" if broken else ""]  # noqa: RUF001
     said.append(f"{rate(codes.refused)}\u00a0×\u00a04xx" if codes.refused else "")  # noqa: RUF001
     whole = codes.ok + codes.redirected + codes.refused + broken
-    return " ".join(filter(None, said)) or (f"{rate(whole)}\u00a0ok" if whole else NOTHING)
+    bad = " ".join(filter(None, said))
+    if bad:
+        return f"{bad} of\u00a0{rate(whole)}"
+    return f"{rate(whole)}\u00a0ok" if whole else NOTHING
 
 
 def spark(values: Sequence[float | None], top: float = 0.0) -> str:
@@ -255,13 +260,33 @@ def clock(timestamp: str) -> str:
 
 
 def tone_of_pool(pool: PoolStats) -> str:
-    if pool.backends and not pool.available:
-        return "bad"
+    if not pool.available:
+        return "bad" if pool.backends else "off"
     return "warn" if pool.available < pool.backends or pool.panicking else "ok"
 
 
 def tone_of_5xx(share: float) -> str:
     return "bad" if share >= MUCH_5XX else "warn" if share >= SOME_5XX else "ok"
+
+
+def manned(pool: PoolStats) -> str:
+    """How many of its backends take requests, and what it means if none does."""
+    if not pool.available:
+        return "nobody is available: clients get 503" if pool.backends else "no backends"
+    return f"{pool.available} of {pool.backends} available"
+
+
+def kind(request: RequestView) -> str:
+    """What is equal for failures alike, as `lb.recorder` counts them."""
+    backend = request.attempts[-1].backend if request.attempts else ""
+    return f"{request.pool or ''} {backend} {request.status} {request.error or ''}"
+
+
+def alike(request: RequestView) -> str:
+    """How many others ended like this one."""
+    if not request.alike or request.alike == 1:
+        return ""
+    return f"{rate(request.alike)} like this since {clock(str(request.alike_since))}"
 
 
 def path_part(id: str) -> str:
@@ -291,6 +316,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
         clock,
         tone_of_pool,
         tone_of_5xx,
+        manned,
+        kind,
+        alike,
         path_part,
     )
 }

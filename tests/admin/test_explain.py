@@ -141,7 +141,7 @@ CASES = [
         ResponseTimeout(ResponseTimeout.too_slow),
         RUNNING,
         {},
-        f"web1 did not answer in time. {NOBODY_ELSE} {FINE}",
+        f"web1 did not answer within 0.1 s (timeouts.response_head). {NOBODY_ELSE} {FINE}",
     ),
     Case(
         BackendStalled(BackendStalled.too_slow),
@@ -153,7 +153,8 @@ CASES = [
         BadResponse("the answer is not HTTP/1"),
         RUNNING,
         {},
-        f"web1 gave an answer that cannot be passed on (the answer is not HTTP/1). {NOT_AGAIN} {FINE}",
+        f"web1 gave an answer that cannot be passed on (the answer is not HTTP/1)."
+        f" An answer that is no proper HTTP is not tried again. {FINE}",
     ),
     Case(
         UpgradeFailed("the backend switched to a protocol that was not asked for"),
@@ -217,21 +218,21 @@ CASES = [
         Unavailable("no backend is available: web1 (draining)"),
         (),
         {},
-        f"Nobody could take the request: no backend is available: web1 (draining). {FINE}",
+        "Nobody could take the request: no backend is available: web1 (draining). All are available now.",
     ),
     Case(
         Unavailable("no backend is available: web1 (tried already)"),
         (("web1", REFUSED),),
         {},
         "Nobody could take the request: no backend is available: web1 (tried already)."
-        f" Before that, web1 refused the connection. {FINE}",
+        " Before that, web1 refused the connection. All are available now.",
     ),
     Case(
         Unavailable("no backend is available: web1 (tried already)"),
         (("web1", Reason.DESTINATION_UNAVAILABLE),),
         {},
         "Nobody could take the request: no backend is available: web1 (tried already)."
-        f" Before that, web1 answered with a status that is tried again. {FINE}",
+        " Before that, web1 answered with a status that is tried again. All are available now.",
     ),
     Case(
         AttemptCut("the backend was taken out while the request ran on it"),
@@ -279,7 +280,8 @@ def test_every_end_is_explained(case: Case) -> None:
     house = House("web1")
     exchange = house.failed(case.error, *case.tries, **case.facts)
     assert error_of(exchange) is type(case.error)
-    assert house.explain(exchange) == f"{case.says} {LOOK[type(case.error)]}"
+    look = "" if case.says.endswith("All are available now.") else f" {LOOK[type(case.error)]}"
+    assert house.explain(exchange) == case.says + look
 
 
 def kinds(of: type[LBError] = LBError) -> Iterator[type[LBError]]:
@@ -309,7 +311,7 @@ def test_both_refused_and_both_marked_down() -> None:
     exchange = house.failed(ConnectFailed("Connection refused"), ("web2", REFUSED), ("web3", None))
     assert house.explain(exchange) == (
         "2 of 2 attempts failed: web2 and web3 refused the connection. Every backend of the pool was tried."
-        " web2 and web3 are both marked down since 08:03:07Z."
+        " web2 and web3 now: down since 08:03:07Z."
         " Look whether the server runs, and listens where its url says."
     )
 
@@ -369,10 +371,27 @@ def test_many_backends_are_a_few_words_and_old_times_have_a_date() -> None:
     exchange = house.failed(Unavailable("no backend is available: " + "web000 (full 1/1), " * 500))
     house.clock.now += 86400
     text = house.explain(exchange)
-    assert "web002, web003, web004 and 495 more are all in maintenance" in text
+    assert "web002, web003, web004 and 495 more are all well but in maintenance" in text
     assert "web001 is ejected since 2027-01-15 08:00:00Z until 2027-01-15 08:00:10Z" in text
     assert len(text) <= LONGEST
     assert text.endswith(LOOK[Unavailable])
+
+
+def test_each_backend_is_told_of_once_with_its_cure() -> None:
+    house = House("web1", "web2", "web3", "web4", probe=Probe(fall=1))
+    house.registry.drain(house.registry.backend("web3"), 60)
+    house.registry.checked(house.registry.backend("web1"), Check(False, "refused", 0.1, 1000.0))
+    detail = (
+        "no backend is available: web1 (down: refused (x)), web2 (full 1/1), web3 (drained), web4 (full 1/1)"
+    )
+    exchange = house.failed(Unavailable(detail))
+    house.registry.checked(house.registry.backend("web2"), Check(False, "refused", 0.1, 1005.0))
+    assert house.explain(exchange) == (
+        "Nobody could take the request. web1 is marked down since 08:00:00Z."
+        " web2 was full 1/1; now: down since 08:00:05Z."
+        " web3 is well but drained since 08:00:00Z: POST /backends/web3/ready brings it back."
+        f" web4 was full 1/1; now: available. {LOOK[Unavailable]}"
+    )
 
 
 def test_nothing_that_others_worded_reaches_the_terminal() -> None:

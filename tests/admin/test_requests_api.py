@@ -103,7 +103,7 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
                 "passed_over": [],
             },
         ],
-        "explain": "2 of 2 attempts failed: web2 refused the connection, then web3 did not answer in time."
+        "explain": "2 of 2 attempts failed: web2 refused the connection, then web3 did not answer within 0.219 s (timeouts.response_head)."
         " Every backend of the pool was tried. web2 and web3 are both available now."
         " Look what the server was busy with; timeouts.response_head says how long it may take.",
     }
@@ -180,3 +180,19 @@ async def test_the_table(api: Api, add: Add, tape: Tape) -> None:
 async def test_no_secret_is_in_a_record() -> None:
     """What a record can hold at all: no field of a request and no body is among it."""
     assert set(Exchange.__slots__).isdisjoint({"head", "fields", "headers", "lines", "body", "forwarding"})
+
+
+async def test_of_failures_alike_the_newest_speaks_for_all(api: Api, add: Add, tape: Tape) -> None:
+    web1, web2 = add("web1"), add("web2")
+    tape.plays("cause", web1, status=502, reason=Reason.CONNECTION_REFUSED)
+    for number in range(3):
+        tape.plays(f"storm{number}", status=503, reason=Reason.DESTINATION_UNAVAILABLE)
+    tape.plays("fine", web2)
+    tape.plays("own", web2, status=500)
+    items = (await api("GET", "/requests?kinds=1")).json["items"]
+    assert [(each["id"], each["alike"]) for each in items] == [("own", 1), ("storm2", 3), ("cause", 1)]
+    first = (await api("GET", "/requests/storm0")).json
+    assert items[1]["alike_since"] == first["ended"]
+    assert "alike" not in first
+    assert await shown(api, "?kinds=1&backend=web1") == ["cause"]
+    assert await shown(api, "?kinds=1&limit=1") == ["own"]

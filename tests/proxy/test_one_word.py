@@ -1,4 +1,4 @@
-"""One vocabulary: a failure has the same RFC 9209 token wherever anybody may look for it.
+"""One vocabulary: a failure has the same RFC 9209 token wherever anybody may look for it, the page included.
 
 Each scene makes an exchange fail in one way, over real sockets, and hands back the answer that its client
 got, if there was one to get.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 import trio.testing
+from markupsafe import escape
 
 from admin.endings import LOOK
 from lb import BackendSpec, errors
@@ -183,6 +184,9 @@ async def test_one_word_for_it_everywhere(failure: Failure) -> None:
         view = (await Api(control)("GET", f"/requests/{exchange.id.decode()}")).json
         assert view["error"] == token
         assert view["explain"].endswith(LOOK[failure.error])
+        page = (await Api(control)("GET", "/", headers={"Accept": "text/html"})).body.decode()
+        assert f'<i data-f="error">{token}</i>' in page
+        assert escape(view["explain"]) in page
         if answer is not None:
             assert answer["Proxy-Status"].startswith(f"lb; error={token}; ")
             assert answer["X-Request-Id"] == view["id"]
