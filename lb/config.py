@@ -191,7 +191,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is where runtime changes are kept (None: nowhere). `access_log` auto is text on a terminal and
     JSON otherwise. X-Forwarded-* and X-Request-Id are kept from clients in `trusted_proxies`; `forwarded`
-    sends RFC 7239's Forwarded as well; `via` is our name in Via and Proxy-Status.
+    sends RFC 7239's Forwarded as well; `via` is our name in Via and Proxy-Status. Without `error_details`
+    clients are not told in words what failed behind us, which may name backends and their addresses.
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -202,6 +203,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Annotated[str, _network], ...] = ()
     forwarded: bool = False
     via: Token = "lb"
+    error_details: bool = True
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     pools: dict[str, PoolConfig] = msgspec.field(default_factory=lambda: {DEFAULT_POOL: PoolConfig()})

@@ -25,7 +25,7 @@ from lb.errors import (
     LBError,
     RequestTimeout,
 )
-from lb.http.answer import CONTINUE, error_answer, options_answer
+from lb.http.answer import CONTINUE, options_answer
 from lb.http.head import HOPELESS, RequestHead
 from lb.http.plain import read_request
 from lb.metrics import ListenerCounts
@@ -406,7 +406,7 @@ class Client:
         assert self.exchange is not None
         is_sent = False
         self.exchange.status, self.head_sent = error.status, True
-        answer = error_answer(error, self.exchange, self.context.date.now(), closing=not keep)
+        answer = self.context.error_answer(error, self.exchange, closing=not keep)
         with trio.CancelScope() as self._scope:
             self._timer.scope = self._scope
             self._timer.move(inf)

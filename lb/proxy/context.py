@@ -16,6 +16,8 @@ from lb.config import Config, connection_limit
 from lb.core.decision import Exchange
 from lb.core.registry import Registry
 from lb.core.route import Routes
+from lb.errors import LBError
+from lb.http.answer import error_answer, known_as
 from lb.http.fields import Identity
 from lb.metrics import Metrics
 from lb.proxy.deadlines import Deadlines
@@ -104,12 +106,19 @@ class Context:
         self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
+        self._tells_all = config.error_details
+        self._by = known_as(config.via)
         # The comment makes us recognise ourselves and nobody else, however many balancers are in line.
         self.via = b"%b (%b)" % (config.via.encode(), self._tag)
         self.identity = lru_cache(IDENTITIES)(self._identity)
         """What backends are told about a client at an address without a port."""
         for client in self.clients:  # who is no longer trusted is so on connections that stay, too
             client.identity = self.identity(client.address)
+
+    def error_answer(self, error: LBError, exchange: Exchange, *, closing: bool) -> bytes:
+        """What a client gets for an exchange that failed, by our name and as openly as is configured."""
+        date, tells_all = self.date.now(), self._tells_all
+        return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
     def _identity(self, peer: str) -> Identity:
         return Identity(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)

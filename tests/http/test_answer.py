@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.decision import Exchange
-from lb.errors import BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
-from lb.http.answer import CONTINUE, error_answer, options_answer, reason_phrase
+from lb.errors import BackendStalled, BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
+from lb.http.answer import CONTINUE, error_answer, known_as, options_answer, reason_phrase
 from lb.http.head import ALLOW, METHOD
 from tests.http.messages import answered, read
 
@@ -60,7 +60,10 @@ def test_every_reason_is_a_token(reason: Reason) -> None:
     assert METHOD.fullmatch(reason.encode())
 
 
-@given(detail=st.text() | st.binary().map(lambda b: b.decode("latin-1")), closing=st.booleans())
+@given(
+    detail=st.text(min_size=1) | st.binary(min_size=1).map(lambda b: b.decode("latin-1")),
+    closing=st.booleans(),
+)
 def test_nothing_that_is_said_breaks_a_line(detail: str, closing: bool) -> None:
     answer = error_answer(BadRequest(detail), exchange(), DATE, closing)
     head, body = split(answer)
@@ -99,6 +102,28 @@ def test_allow_is_said_with_405_alone(status: int) -> None:
 def test_a_connection_that_stays_says_nothing_of_it() -> None:
     said = read(split(error_answer(QueueFull("full"), exchange(), DATE, closing=False))[0])
     assert b"connection" not in said.names
+
+
+@pytest.mark.parametrize("kind", [QueueFull, BackendStalled])
+def test_clients_need_not_be_told_what_is_behind_us(kind: type[LBError]) -> None:
+    answer = error_answer(kind("web1 at http://10.0.0.1"), exchange(), DATE, closing=False, tells_all=False)
+    head, body = split(answer)
+    assert b"web1" not in answer
+    assert body == b"%d %b\n" % (kind.status, reason_phrase(kind.status))
+    assert read(head).values(b"proxy-status") == [b"lb; error=%b" % kind.reason.encode()]
+
+
+def test_what_was_wrong_with_the_request_is_told_in_any_case() -> None:
+    answer = error_answer(BadRequest("no Host"), exchange(), DATE, closing=True, tells_all=False)
+    assert b"400 Bad Request: no Host\n" in answer
+
+
+@pytest.mark.parametrize(
+    ("name", "by"), [("edge-1", b"edge-1"), ("10.0.0.1", b'"10.0.0.1"'), ("_x", b'"_x"')]
+)
+def test_our_name_is_a_token_or_a_string(name: str, by: bytes) -> None:
+    head, _ = split(error_answer(QueueFull("full"), exchange(), DATE, closing=False, by=known_as(name)))
+    assert read(head).values(b"proxy-status") == [by + b'; error=connection_limit_reached; details="full"']
 
 
 @pytest.mark.parametrize("closing", [True, False])

@@ -3,7 +3,7 @@
 import pytest
 
 import lb
-from tests.kit import GET, OK, lasting, running, virtual_time
+from tests.kit import GET, OK, Refusing, lasting, running, virtual_time
 from tests.kit.balancer import Scene
 
 pytestmark = virtual_time
@@ -39,6 +39,20 @@ async def test_limits_and_routes_hold_from_the_next_request_on() -> None:
         configure(scene, routes=[{"path": "/", "pool": "none"}], pools={"none": {}})
         client = await scene.asks(GET)
         await client.hears(503)
+
+
+async def test_what_is_behind_us_is_hidden_from_the_next_request_on() -> None:
+    async with running(Refusing) as scene:
+        told = await (await scene.asks(GET)).hears(502)
+        configure(scene, error_details=False, via="edge")
+        untold = await (await scene.asks(GET)).hears(502)
+        assert b"one at http://127.0.0.1:" in told.body
+        assert told["Proxy-Status"].startswith("lb; error=connection_refused; details=")
+        assert (untold.body, untold["Proxy-Status"]) == (
+            b"502 Bad Gateway\n",
+            "edge; error=connection_refused",
+        )
+        assert "one at http" in scene.exchange.detail  # for whoever may know
 
 
 async def test_a_wait_that_has_begun_keeps_its_deadline() -> None:
