@@ -101,6 +101,8 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
             says="this page; for a browser one to watch and steer the balancer on",
             view=home,
             answers={200: "Plain text, or HTML where Accept asks for it."},
+            texts=("text/plain", "text/html"),
+            problems=(401,),
             is_open=True,
         ),
         Operation(method="GET", path="/info", says="version and uptime", view=info, answers={200: Info}),
@@ -110,6 +112,7 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
             says="this API, described for machines",
             view=openapi,
             answers={200: "OpenAPI 3.1."},
+            texts=(replies.JSON,),
         ),
         Operation(
             method="GET",
@@ -117,7 +120,9 @@ def operations(control: Control, everything: Callable[[], Sequence[Operation]]) 
             says="what a problem's `type` means",
             view=problem,
             answers={200: "Plain text."},
+            texts=(replies.TEXT,),
             problems=(404,),
+            is_open=True,
         ),
     )
 

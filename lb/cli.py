@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from lb.banner import banner, plural
 from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
@@ -71,12 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return app(arguments) or OK
     except CycloptsError as exc:
-        return _complain(f"{exc}\nTry lb --help", MISUSED)
+        return _complain(f"{_misuse(exc)}\nTry lb --help", MISUSED)
     except ConfigError as exc:
         return _complain(str(exc), MISUSED)
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         return _complain(f"{where}{exc.strerror or exc}", FAILED)
+
+
+def _misuse(error: CycloptsError) -> str:
+    """What is wrong with what was typed; an option before its command is not taken for a command."""
+    word = (error.unused_tokens or [""])[0] if isinstance(error, UnknownCommandError) else ""
+    if not word.startswith("-"):
+        return str(error)
+    option = word.partition("=")[0]
+    return f"{option} goes behind the command: lb COMMAND {option} ..."
 
 
 def _open_what_is_closed() -> None:
@@ -142,7 +151,7 @@ def run(
         raise ConfigError("--admin and --no-admin exclude each other")
     flags = {
         "listen": listen,
-        "admin": _present({"listen": admin, "enabled": False if no_admin else None}),
+        "admin": _present({"listen": admin, "enabled": False if no_admin else None}) or None,
         "pools": {DEFAULT_POOL: {"backends": [_backend(text) for text in backend]}} if backend else None,
         "state": state,
         "access_log": access_log,

@@ -171,6 +171,8 @@ def test_a_file_that_is_named_is_the_only_one(started: list[Config], tmp_path: P
         (["run", "--lisen", ":80"], "Unknown option: --lisen. Did you mean --listen?"),
         (["run", "extra"], "extra"),
         (["rnu"], 'Unknown command "rnu"'),
+        (["--admin", ":9", "backends"], "--admin goes behind the command: lb COMMAND --admin ..."),
+        (["--token-file=secret", "top"], "--token-file goes behind the command"),
         (["config", "check"], "requires an argument"),
     ],
 )

@@ -57,10 +57,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A latency or a duration, as short as it can be read."""
+    """A latency or a duration, as short as it can be read; below ten milliseconds a digit more counts."""
     if value is None:
         return "-"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+    if value >= 0.9995:
+        return f"{value:.1f} s"
+    return f"{value * 1000:.{0 if value >= 0.00995 else 1}f} ms"
 
 
 def plural(count: int, word: str) -> str:

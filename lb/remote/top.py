@@ -37,8 +37,9 @@ def _live(remote: Remote) -> None:
 def frame(remote: Remote, stats: Mapping[str, Any]) -> Iterator[str]:
     """The lines of one moment: all together, each pool that queues or panics, each backend."""
     totals = stats["totals"]
-    state = "stopping" if stats["stopping"] else "draining" if stats["draining"] else "up"
-    yield f"{remote.where}  {state} for {seconds(stats['uptime_seconds'])}"
+    up = f"up for {seconds(stats['uptime_seconds'])}"
+    state = "stopping" if stats["stopping"] else "draining" if stats["draining"] else up
+    yield f"{remote.where}  {state}"
     yield (
         f"{_rate(totals)} req/s  5xx {_share(totals['rates']['share_5xx'])}"
         f"  p50 {seconds(totals['rates']['p50_seconds'])}  p99 {seconds(totals['rates']['p99_seconds'])}"

@@ -7,8 +7,9 @@ import pytest
 
 from admin.app import create_app, operations
 from admin.problems import KINDS
+from lb.config import AdminConfig
 from lb.control import Control
-from tests.admin.kit import Add, Api, Hold
+from tests.admin.kit import Add, Api, Hold, MakeApi
 
 
 async def test_healthz_and_readyz(api: Api, add: Add, hold: Hold, control: Control) -> None:
@@ -54,6 +55,15 @@ async def test_every_problem_is_explained(api: Api, slug: str) -> None:
     assert answer.body.decode().startswith(f"{KINDS[slug].status} {KINDS[slug].title}\n")
 
 
+async def test_who_has_no_token_is_told_how_to_send_one_and_may_read_why(make_api: MakeApi) -> None:
+    api = make_api(AdminConfig(), "t0ken")
+    answer = await api("GET", "/backends")
+    assert (answer.status, answer.json["title"]) == (401, "A token is needed")
+    assert answer.json["detail"] == "send it as `Authorization: Bearer TOKEN`"
+    assert (await api("GET", answer.json["type"])).status == 200
+    assert (await api("GET", "/problems/nope")).status == 404
+
+
 async def test_openapi_describes_every_route_and_its_answers(api: Api, control: Control) -> None:
     document = (await api("GET", "/openapi.json")).json
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
@@ -67,6 +77,26 @@ async def test_openapi_describes_every_route_and_its_answers(api: Api, control: 
     assert len(set(names)) == len(names)
     for reference in set(re.findall(r"#/components/schemas/(\w+)", str(document))):
         assert reference in document["components"]["schemas"]
+
+
+async def test_openapi_describes_forms_with_dots_and_empty_values(api: Api) -> None:
+    paths = (await api("GET", "/openapi.json")).json["paths"]
+    forms = [
+        paths[path][method]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+        for path, method in (("/backends", "post"), ("/pools/{name}", "patch"))
+    ]
+    backend, pool = forms
+    assert backend["required"] == ["url"]
+    assert backend["properties"]["max_in_flight"]["anyOf"] == [
+        {"type": "integer", "minimum": 1},
+        {"enum": [""]},
+    ]
+    assert list(backend["patternProperties"]) == [r"^labels\."]
+    assert pool["properties"]["probe"] == {"enum": [""]}
+    assert {"probe.path", "probe.status", "ejection.consecutive"} <= pool["properties"].keys()
+    assert list(pool["patternProperties"]) == [r"^probe\.fields\."]
+    assert not backend["additionalProperties"]
+    assert not pool["additionalProperties"]
 
 
 async def test_openapi_has_the_statuses_that_are_really_answered(api: Api, add: Add, hold: Hold) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lb.remote.text import seconds
 from tests.remote.kit import Terminal, request
 
 RATES = {"requests_per_second": 12.5, "share_5xx": 0.02, "p50_seconds": 0.012, "p99_seconds": None}
@@ -44,6 +45,29 @@ def test_one_frame(lb: Terminal) -> None:
         *("web1", "default", "ejected", "1", "3", "12.5", "50%", "2%", "12", "ms", "-", "\\x1b[31m[red]")
     ]
     assert lb.balancer.asked == ["GET /stats"]
+
+
+@pytest.mark.parametrize("state", ["draining", "stopping"])
+def test_how_long_it_drains_is_not_how_long_it_is_up(lb: Terminal, state: str) -> None:
+    lb.balancer.says({**STATS, state: True})
+    assert lb("top", "--once").splitlines()[0] == f"http://127.0.0.1:9000  {state}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.0 ms"),
+        (0.0005, "0.5 ms"),
+        (0.00994, "9.9 ms"),
+        (0.00996, "10 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1.0 s"),
+        (59.5, "59.5 s"),
+    ],
+)
+def test_a_time_is_as_short_as_it_can_be_read(value: float | None, text: str) -> None:
+    assert seconds(value) == text
 
 
 def test_one_frame_as_json(lb: Terminal) -> None:
