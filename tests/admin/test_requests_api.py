@@ -103,7 +103,8 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
                 "passed_over": [],
             },
         ],
-        "explain": "2 of 2 attempts failed: web2 refused the connection, then web3 did not answer within 0.219 s (timeouts.response_head)."
+        "explain": "2 of 2 attempts failed: web2 refused the connection,"
+        " then web3 did not answer within 0.219 s (timeouts.response_head)."
         " Every backend of the pool was tried. web2 and web3 are both available now."
         " Look what the server was busy with; timeouts.response_head says how long it may take.",
     }
