@@ -391,7 +391,8 @@ const show = (stats) => {
   showFlow(stats)
   write('uptime', span(stats.uptime_seconds))
   $('notice').hidden = !(stats.draining || stats.stopping)
-  if (stats.stopping) write('notice', 'This balancer is stopping.')
+  if (stats.stopping) write('leaving', 'This balancer is stopping.')
+  $('undo').hidden = stats.stopping
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -540,6 +541,10 @@ const refreshFailures = () => {
     } catch { /* the next event asks again */ }
   }, 800)
 }
+
+$('failures').addEventListener('toggle', (event) => {
+  if (!event.target.open) refreshFailures() // it may show a newer one now
+}, true)
 
 // Events.
 
@@ -756,6 +761,7 @@ dialog.querySelector('form').addEventListener('submit', async (event) => {
   }
 })
 
+$('undo').addEventListener('click', () => change('The balancer takes part again.', 'DELETE', '/drain'))
 $('pools').addEventListener('submit', (event) => event.preventDefault())
 $('pools').addEventListener('click', (event) => {
   const sort = event.target.closest('[data-sort]')

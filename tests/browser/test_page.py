@@ -82,6 +82,22 @@ def test_the_script_writes_what_the_server_wrote(scene: Scene) -> None:
     httpx.post(f"{scene.balancer.admin}/backends/web3/ready")
 
 
+def test_what_is_open_stays_open_and_those_alike_are_one(scene: Scene) -> None:
+    tab, url = scene.tab, scene.balancer.url
+    scene.balancer.again()
+    tab.open()
+    httpx.get(f"{url}/bad?first")
+    until(lambda: "GET /bad?first" in tab.text("#failures"))
+    tab.click("#failures summary")
+    for number in range(12):
+        httpx.get(f"{url}/bad?{number}")
+    until(lambda: "5 like this since" in tab.text("#failures details[open]"))
+    assert "GET /bad?first" in tab.text("#failures details[open]")
+    assert len(tab.all("#failures details")) == 3  # one for each backend
+    tab.click("#failures details[open] summary")
+    until(lambda: "GET /bad?first" not in tab.text("#failures"))
+
+
 def test_a_form_error_stands_at_its_field_and_a_good_one_adds(scene: Scene) -> None:
     tab = scene.tab
     tab.open()
@@ -142,6 +158,16 @@ def test_a_drain_from_the_page_counts_to_zero(scene: Scene) -> None:
     assert [process.wait(10) for process in slow] == [0, 0, 0]
     tab.act("ready", "web1")
     until(lambda: tab.field("web1", "state") == "ready")
+
+
+def test_a_balancer_that_is_taken_out_is_taken_back(scene: Scene) -> None:
+    tab = scene.tab
+    tab.open()
+    httpx.post(f"{scene.balancer.admin}/drain")
+    until(lambda: "being taken out" in tab.text("#notice"))
+    tab.click("#undo")
+    until(lambda: not tab.one("#notice").is_displayed())
+    assert httpx.get(f"{scene.balancer.admin}/readyz").status_code == 200
 
 
 def test_a_killed_backend_turns_down(scene: Scene) -> None:
