@@ -43,7 +43,10 @@ const done = arguments[0]
 ;(async () => {
 const tiles = ['.tiles [data-f=value]', '.tiles [data-f=more]']
 const fields = ['#pools [data-f]:not([hidden])', ...tiles, '#log li', '.strip .up']
-const text = (each) => [each.dataset.f ?? each.id, each.value ?? each.textContent]
+const runs = (each) => each.dataset.f === 'left' || each.className === 'up'
+const still = (each) => each.value ?? each.textContent
+const written = (each) => (runs(each) ? each.textContent.replace(/\\d+/g, '#') : still(each))
+const text = (each) => [each.dataset.f ?? each.id, written(each)]
 const shape = (each) => [each.getAttribute('width'), each.getAttribute('d')]
 const said = (each) => [...text(each), ...shape(each)].join(' ')
 const all = (root) => [...root.querySelectorAll(fields)].map(said)
@@ -53,7 +56,8 @@ const shown = all(document)
 done(served.flatMap((each, at) => (each === shown[at] ? [] : [[each, shown[at] ?? null]])))
 })()
 """
-"""What the server writes now beside what the script has made of it: the pairs that differ."""
+"""What the server writes now beside what the script has made of it: the pairs that differ. Of times that run
+only the form is compared, for the page shows them as they were at the last tick."""
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
