@@ -37,6 +37,7 @@ from hypercorn.typing import (
     ConnectionState,
     Scope,
 )
+from quart.wrappers import base as quart_base
 
 from admin.app import create_app
 from admin.telling import Teller
@@ -56,6 +57,8 @@ LONGEST_PAUSE = 30.0
 UNIX = "unix:"
 STEADY_SECONDS = 60.0
 """A service that lived so long is thought to be well, and its next crash is a first one again."""
+CLIENT_LEFT: type[Exception] = getattr(quart_base, "ClientDisconnectedError", trio.BrokenResourceError)
+"""Quart 0.23 raises it where it would answer somebody who has left; those before say nothing of it."""
 
 log = logging.getLogger(__name__)
 
@@ -291,7 +294,10 @@ def shielded(app: ASGIFramework) -> ASGIFramework:
             await send({"type": "http.response.start", "status": 400, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         elif scope["type"] == "http":
-            await app(scope, receive, send_through)
+            try:
+                await app(scope, receive, send_through)
+            except* CLIENT_LEFT:
+                pass  # nobody is there to be told
         else:  # a WebSocket; hypercorn makes it a 403
             await send({"type": "websocket.close", "code": 1000, "reason": None})
 
