@@ -121,7 +121,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
     async def stats(ask: Ask) -> Response:
-        return replies.json(describe(control, with_history=True))
+        return replies.json(describe(control))
 
     return (
         Operation(
@@ -144,9 +144,9 @@ async def described(control: Control) -> Stats:
     return stats
 
 
-def describe(control: Control, with_history: bool = False) -> Stats:
-    """The same at one instant, for whoever asks."""
-    stats = _without_backends(control, with_history)
+def describe(control: Control) -> Stats:
+    """The same at one instant and with the history, for whoever asks."""
+    stats = _without_backends(control, with_history=True)
     stats.backends.extend(_rows(control))
     return stats
 

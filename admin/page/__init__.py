@@ -160,7 +160,7 @@ class Page:
 
     def _numbers(self) -> Mapping[str, object]:
         control = self._control
-        now = stats.describe(control, with_history=True)
+        now = stats.describe(control)
         kinds = islice(control.recorder.kinds(), FAILURES)
         views = [requests.view(control, kind.newest, kind) for kind in kinds]
         told = [words.entry(msgspec.json.decode(frame.body)) for frame in control.feed.newest(LOGGED, EVENTS)]

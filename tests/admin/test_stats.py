@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from admin.stats import describe, expected_shares
+from admin.stats import describe, described, expected_shares
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Then
@@ -132,7 +132,9 @@ async def test_history_has_a_value_a_step_for_five_minutes(api: Api, control: Co
     assert {len(values) for name, values in history.items() if name != "step_seconds"} == {HISTORY}
     assert history["p50_seconds"][-1] is None
     assert history["available"][-1] == 1
-    assert b"history" not in msgspec.json.encode(describe(control))
+    told = await described(control)
+    assert b"history" not in msgspec.json.encode(told)
+    assert told.backends == describe(control).backends
 
 
 async def test_what_a_backend_is_doing_now(api: Api, control: Control, add: Add, hold: Hold) -> None:
