@@ -4,13 +4,15 @@ The rooms, from the street to the cellar; imports point only downwards:
 
     cli       commands and flags; the only file that knows both `lb` and `admin`
     app       the nursery tree, signals, the order of the end
-    proxy     sockets: accept, connect, carry bytes
-    http      bytes to messages and back, without I/O; h11 is the judge
+    probes    active health checks of backends
+    proxy     client connections, exchanges, connections to backends
+    net       sockets without HTTP: listen, connect, resolve, send, receive, splice
+    http1     bytes to messages and back, without I/O; h11 is the judge
     core      the decisions, pure: who takes the next request, may it be tried again, is a drain over
     errors    how an exchange can fail: whose fault, which status, which reason
 
-Beside them: `config` (lb.toml and flags), `source` and `reload` (reading it again), `state` (what operators
-changed), `metrics`, `accesslog`, `demo`; `remote` is a client of the operator's API and knows none of them.
+Beside them: `config` (lb.toml, flags, reloads, the state file), `observe` (counters, logs, records, events)
+and `remote`, a client of the operator's API that knows none of them.
 
     async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
         balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))
@@ -21,17 +23,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lb.app import Balancer, open_balancer
-    from lb.config import Config, build
+    from lb.config.model import Config, build
     from lb.core.backend import BackendSpec
     from lb.errors import ConfigError, LBError
 
 _ROOMS = {
     "Balancer": "lb.app",
     "BackendSpec": "lb.core.backend",
-    "Config": "lb.config",
+    "Config": "lb.config.model",
     "ConfigError": "lb.errors",
     "LBError": "lb.errors",
-    "build": "lb.config",
+    "build": "lb.config.model",
     "open_balancer": "lb.app",
 }
 

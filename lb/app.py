@@ -33,26 +33,26 @@ from typing import Protocol
 import structlog
 import trio
 
-from lb import state
-from lb.accesslog import AccessLog
-from lb.config import Config, parse_address
+from lb.config import state_file
+from lb.config.cookie_keys import Secrets
+from lb.config.decode import join
+from lb.config.model import Config, parse_address
+from lb.config.reload import Reloader
+from lb.config.source import Source
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.registry import Event, PoolEvent, Registry
 from lb.errors import ConfigError, LBError
-from lb.metrics import Metrics
-from lb.probe import Probes
+from lb.net.epoll import Readiness
+from lb.net.listener import Listener, open_listeners
+from lb.net.resolver import Names
+from lb.observe.access_log import AccessLog
+from lb.observe.counters import Metrics
+from lb.observe.recorder import Recorder
+from lb.probes.prober import Probes
+from lb.proxy.acceptor import Server
+from lb.proxy.backend.connections import Connections
 from lb.proxy.context import Context
-from lb.proxy.idle import Connections
-from lb.proxy.listen import Listener, open_listeners
-from lb.proxy.names import Names
-from lb.proxy.readiness import Readiness
-from lb.proxy.server import Server
-from lb.reader import join
-from lb.recorder import Recorder
-from lb.reloader import Reloader
-from lb.secrets import Secrets
-from lb.source import Source
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
@@ -128,8 +128,8 @@ class Balancer:
                     raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
                 for spec in pool.backends:
                     self.registry.add(spec, name, source="config")
-            if config.state and (changes := state.load(config.state)) is not None:
-                for sentence in state.apply(changes, self.registry):
+            if config.state and (changes := state_file.load(config.state)) is not None:
+                for sentence in state_file.apply(changes, self.registry):
                     log.warning("state file", overtaken=sentence)
         self.registry.subscribe(self._on_event, self._on_pool_event)
 
@@ -159,8 +159,8 @@ class Balancer:
         if not path:
             return False
         async with self._saving:
-            changes = state.changes(self.config.pools, self.registry)
-            await trio.to_thread.run_sync(state.save, path, changes)
+            changes = state_file.changes(self.config.pools, self.registry)
+            await trio.to_thread.run_sync(state_file.save, path, changes)
         return True
 
     def stop(self) -> None:

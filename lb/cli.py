@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from lb.banner import banner, plural
-from lb.config import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
+from lb.config.decode import join
+from lb.config.model import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
+from lb.config.source import Source
 from lb.errors import ConfigError
-from lb.reader import join
-from lb.source import Source
 
 if TYPE_CHECKING:
     import trio
@@ -192,8 +192,8 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
 
 def _check_what_it_names(config: Config) -> None:
     """Policies of one's own and files with keys: ConfigError where the balancer would not start with them."""
-    from lb.core.custom import load as load_policy
-    from lb.secrets import Secrets
+    from lb.config.cookie_keys import Secrets
+    from lb.core.policies.custom import load as load_policy
 
     secrets = Secrets()
     sys.path.insert(0, os.getcwd())
@@ -241,7 +241,7 @@ def _start(config: Config, source: Source) -> int:
     """Run the balancer, with its operator's side where there is to be one; the exit code."""
     import trio
 
-    from lb.log import configure
+    from lb.observe.program_log import configure
 
     configure(json=not sys.stderr.isatty())
     try:
@@ -258,8 +258,8 @@ def _only_error_in(error: BaseException) -> BaseException:
 
 
 async def _serve(config: Config, source: Source) -> int:
-    from lb.accesslog import AccessLog, format_of
     from lb.app import Balancer, serve, wall_clock
+    from lb.observe.access_log import AccessLog, format_of
 
     token = admin_token(config.admin)
     format = format_of(config.access_log, sys.stdout.isatty())
@@ -312,7 +312,7 @@ async def _serve_admin(
     import trio
 
     # In a thread, for it takes longest of all to import, and clients are served already.
-    serve = await trio.to_thread.run_sync(import_module, "admin.serve")
+    serve = await trio.to_thread.run_sync(import_module, "admin.server")
     async with trio.open_nursery() as nursery:
         bound.append(await nursery.start(partial(serve.supervised, control, token, stop=stop)))
         task_status.started()

@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from lb.audit import Audit
 from lb.core.drain import Drain, Outcome, Then
-from lb.feed import Feed
-from lb.sampler import Sampler, in_flight
+from lb.observe.audit_trail import Audit
+from lb.observe.event_feed import Feed
+from lb.observe.sampler import Sampler, in_flight
 
 if TYPE_CHECKING:
-    from lb.config import Config
+    from lb.config.model import Config
+    from lb.config.reload import Reloader
     from lb.core.backend import Backend
-    from lb.core.health import Check
+    from lb.core.health.probe_verdict import Check
     from lb.core.registry import Registry
-    from lb.metrics import Metrics
-    from lb.recorder import Recorder
-    from lb.reloader import Reloader
+    from lb.observe.counters import Metrics
+    from lb.observe.recorder import Recorder
 
 
 def nothing(_is_draining: bool = False) -> None:

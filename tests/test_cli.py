@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lb import cli
-from lb.config import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
+from lb.config.model import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
+from lb.config.source import Source
 from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
-from lb.source import Source
 
 ROOT = Path(__file__).parent.parent
 
@@ -241,7 +241,7 @@ def test_an_error_is_found_in_the_groups_that_nurseries_made_of_it(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "_serve", fail)
-    monkeypatch.setattr("lb.log.configure", lambda json: None)
+    monkeypatch.setattr("lb.observe.program_log.configure", lambda json: None)
     assert complaint(capsys, "run", code=1) == ":80: Address already in use"
 
 
@@ -253,7 +253,7 @@ def test_several_errors_at_once_are_none_that_one_line_could_tell(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "_serve", fail)
-    monkeypatch.setattr("lb.log.configure", lambda json: None)
+    monkeypatch.setattr("lb.observe.program_log.configure", lambda json: None)
     with pytest.raises(ExceptionGroup, match="both"):
         cli.main(["run"])
 

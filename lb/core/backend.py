@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from lb.core.ejection import Outcomes, Standing
-from lb.core.health import Health, Verdict
-from lb.core.histogram import Histogram, Recent
-from lb.core.settings import PoolSettings
+from lb.config.pool_settings import PoolSettings
+from lb.core.health.ejection import Outcomes, Standing
+from lb.core.health.probe_verdict import Health, Verdict
+from lb.core.measures.histogram import Histogram, Recent
 
 if TYPE_CHECKING:
     from lb.core.drain import Drain
@@ -250,7 +250,7 @@ class Backend:
 
     @property
     def keeps_its_clients(self) -> bool:
-        """It drains, and clients that were on it before may still come (`lb.core.settings.Sticky`)."""
+        """It drains, and clients that were on it before may still come (`lb.config.pool_settings.Sticky`)."""
         drain = self.drain
         is_kept = drain is not None and drain.outcome is None and drain.keeps_clients
         return is_kept and self.is_fit and not self.is_full

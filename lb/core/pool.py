@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
+from lb.config.pool_settings import PoolSettings, codes
 from lb.core.backend import Backend, Running
-from lb.core.budget import RetryBudget
-from lb.core.decision import PassedOver
-from lb.core.ejection import Cause, Standing, may_eject
-from lb.core.health import Verdict
-from lb.core.policy import Asking, Policy
-from lb.core.settings import PoolSettings, codes
-from lb.core.sticky import Sticky
+from lb.core.exchange_record import PassedOver
+from lb.core.health.ejection import Cause, Standing, may_eject
+from lb.core.health.probe_verdict import Verdict
+from lb.core.policies.catalogue import Asking, Policy
+from lb.core.policies.sticky import Sticky
+from lb.core.retry_budget import RetryBudget
 from lb.errors import QueueFull, Unavailable
 
 NOBODY: PassedOver = ()

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
+from lb.config.pool_settings import PoolSettings
 from lb.core.backend import AdminState, Backend, BackendSpec
-from lb.core.custom import in_words
 from lb.core.drain import Drain, Outcome, Then
-from lb.core.ejection import Standing
-from lb.core.health import Check, Verdict
-from lb.core.histogram import Histogram
-from lb.core.policy import Policy, make
+from lb.core.health.ejection import Standing
+from lb.core.health.probe_verdict import Check, Verdict
+from lb.core.measures.histogram import Histogram
+from lb.core.policies.catalogue import Policy, make
+from lb.core.policies.custom import in_words
+from lb.core.policies.round_robin import hand_over
 from lb.core.pool import Pool
-from lb.core.rotation import hand_over
-from lb.core.settings import PoolSettings
 
 DRAIN_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 

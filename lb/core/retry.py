@@ -5,7 +5,7 @@ nothing, so any method may go elsewhere. An attempt that ended without an answer
 none, may have been processed: only an idempotent request whose body is still in our hands goes again.
 """
 
-from lb.core.settings import Retry as RetrySettings
+from lb.config.pool_settings import Retry as RetrySettings
 from lb.errors import LBError, Retry
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))

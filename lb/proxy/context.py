@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from lb.config import Config, connection_limit
-from lb.core.decision import Exchange
+from lb.config.model import Config, connection_limit
+from lb.core.exchange_record import Exchange
 from lb.core.registry import Registry
-from lb.core.route import Routes
+from lb.core.routes import Routes
 from lb.errors import LBError
-from lb.http.answer import error_answer, known_as
-from lb.http.fields import Identity
-from lb.metrics import Metrics
-from lb.proxy.deadlines import Deadlines
-from lb.proxy.idle import Connections
-from lb.proxy.pipe import Pipes
-from lb.proxy.readiness import Readiness
+from lb.http1.error_answer import error_answer, known_as
+from lb.http1.fields import Identity
+from lb.net.epoll import Readiness
+from lb.net.splice import Pipes
+from lb.net.timers import Deadlines
+from lb.observe.counters import Metrics
+from lb.proxy.backend.connections import Connections
 
 if TYPE_CHECKING:
-    from lb.proxy.client import Client
+    from lb.proxy.client.connection import Client
 
 
 IDENTITIES = 1024

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App, Parameter
 
-from lb.remote.failed import Code, Failed
-from lb.remote.text import printable, warn
+from lb.remote.exits import Code, Failed
+from lb.remote.terminal_text import printable, warn
 
 if TYPE_CHECKING:
-    from lb.remote.client import Remote
+    from lb.remote.api import Remote
 
 backends_app = App(name="backends", help="Look at the backends, or add, drain, change and remove them.")
 
@@ -58,9 +58,9 @@ def ls(*, pool: str | None = None, state: str | None = None, options: Options = 
     state
         Only those in this state.
     """
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
-    return _ask(options, lambda remote: backends.ls(remote, pool, state, options.json))
+    return _ask(options, lambda remote: backend_commands.ls(remote, pool, state, options.json))
 
 
 @backends_app.command
@@ -92,11 +92,11 @@ def add(
     backup
         It takes requests only when no other can.
     """
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
     fields = {"url": url, "id": id, "weight": weight, "pool": pool}
     fields |= {"max_in_flight": max_in_flight, "backup": backup or None}
-    return _ask(options, lambda remote: backends.add(remote, fields, options.json))
+    return _ask(options, lambda remote: backend_commands.add(remote, fields, options.json))
 
 
 @backends_app.command
@@ -123,11 +123,11 @@ def drain(
     then
         What becomes of it when it has drained.
     """
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
     def ask(remote: "Remote") -> int:
-        return backends.drain(
-            remote, backends.Wish(id, _patience(wait, no_wait), options.json), timeout, then
+        return backend_commands.drain(
+            remote, backend_commands.Wish(id, _patience(wait, no_wait), options.json), timeout, then
         )
 
     return _ask(options, ask)
@@ -157,10 +157,12 @@ def rm(
     force
         Remove it now, and cut what runs.
     """
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
     def ask(remote: "Remote") -> int:
-        return backends.rm(remote, backends.Wish(id, _patience(wait, no_wait), options.json), timeout, force)
+        return backend_commands.rm(
+            remote, backend_commands.Wish(id, _patience(wait, no_wait), options.json), timeout, force
+        )
 
     return _ask(options, ask)
 
@@ -168,17 +170,17 @@ def rm(
 @backends_app.command
 def ready(id: str, /, *, options: Options = HERE) -> int:
     """Let it take requests again; this takes back a drain."""
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
-    return _ask(options, lambda remote: backends.ready(remote, id, options.json))
+    return _ask(options, lambda remote: backend_commands.ready(remote, id, options.json))
 
 
 @backends_app.command
 def weight(id: str, weight: int, /, *, options: Options = HERE) -> int:
     """Change how much of the traffic it gets."""
-    from lb.remote import backends
+    from lb.remote import backend_commands
 
-    return _ask(options, lambda remote: backends.weight(remote, id, weight, options.json))
+    return _ask(options, lambda remote: backend_commands.weight(remote, id, weight, options.json))
 
 
 def top(*, once: bool = False, options: Options = HERE) -> int:
@@ -234,14 +236,14 @@ def drain_balancer(
     undo
         Take it back: ready again.
     """
-    from lb.remote import balancer
+    from lb.remote import balancer_commands
 
     def ask(remote: "Remote") -> int:
         if undo and (exit or wait):
             raise Failed("--undo goes with neither --wait nor --exit", Code.MISUSED)
         if undo:
-            return balancer.undo(remote, options.json)
-        return balancer.drain(remote, _duration(wait) if wait else None, exit, options.json)
+            return balancer_commands.undo(remote, options.json)
+        return balancer_commands.drain(remote, _duration(wait) if wait else None, exit, options.json)
 
     return _ask(options, ask)
 
@@ -256,7 +258,7 @@ def _patience(wait: str | None, no_wait: bool) -> float | None:
 
 
 def _duration(text: str) -> float:
-    from lb.rules import parse_duration
+    from lb.config.values import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
@@ -274,12 +276,12 @@ def _watch(options: Options, ask: "Callable[[Remote], int]") -> int:
 
 def _ask(options: Options, ask: "Callable[[Remote], int]") -> int:
     """Ask the balancer that is meant; the exit code."""
-    from lb.remote import where
-    from lb.remote.client import Remote
+    from lb.remote import address
+    from lb.remote.api import Remote
 
     _print_what_there_are_no_letters_for()
     try:
-        with Remote(where.find(options.admin, options.token_file)) as remote:
+        with Remote(address.find(options.admin, options.token_file)) as remote:
             return ask(remote)
     except Failed as exc:
         warn(str(exc))

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from json import dumps
 from typing import Any
 
-from lb.remote.client import Remote
-from lb.remote.text import plural, printable, printable_json, say, warn
+from lb.remote.api import Remote
+from lb.remote.terminal_text import plural, printable, printable_json, say, warn
 
 PAGE = 200
 POLL_SECONDS = 1.0

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lb.remote.client import Remote
-from lb.remote.failed import Code
-from lb.remote.text import columns, plural, printable_json, say, seconds
+from lb.remote.api import Remote
+from lb.remote.exits import Code
+from lb.remote.terminal_text import columns, plural, printable_json, say, seconds
 
 HEAD = ("BACKEND", "POOL", "STATE", "WEIGHT", "IN FLIGHT", "REQ/S", "SHARE", "5XX", "P50", "P99", "WHY")
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
-from lb.remote.client import Remote, path_of
-from lb.remote.failed import Code, Failed
-from lb.remote.text import columns, milliseconds, printable, printable_json, say
+from lb.remote.api import Remote, path_of
+from lb.remote.exits import Code, Failed
+from lb.remote.terminal_text import columns, milliseconds, printable, printable_json, say
 
 WIDTH = 40
 LEGEND = "q in the queue   c connecting   w waiting for the answer   = answer"

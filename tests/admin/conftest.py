@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from admin.serve import supervised
-from lb.config import AdminConfig
+from admin.server import supervised
+from lb.config.model import AdminConfig
 from lb.control import Control
 from lb.core.backend import Backend, BackendSpec
 from tests.admin.kit import Add, Api, Hold, Holder, MakeApi, Saves, Serve, Service, make_control

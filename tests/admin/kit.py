@@ -7,14 +7,14 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from admin.app import create_app
-from lb.config import AdminConfig, Config
+from admin.application import create_app
+from lb.config.model import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import Backend
-from lb.core.health import Check
+from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
-from lb.metrics import Metrics
-from lb.recorder import Recorder
+from lb.observe.counters import Metrics
+from lb.observe.recorder import Recorder
 from tests.core.scene import Request
 from tests.core.scene import registry as make_registry
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.http.messages import request, response
+from tests.http1.messages import request, response
 from tests.kit.backend import OK
 from tests.kit.smuggling import HIDDEN
 

@@ -6,7 +6,7 @@ import trio.testing
 
 from tests.checks.play import every, holds, plays
 from tests.checks.table import GET, OLD, POISON, POST, Row, chunked
-from tests.http.messages import request, response
+from tests.http1.messages import request, response
 from tests.kit import OK, Client, answer, running, virtual_time
 
 pytestmark = virtual_time

@@ -9,7 +9,7 @@ import trio
 
 from tests.checks.play import every, holds
 from tests.checks.table import GET, POISON, POST, Row, chunked, sized
-from tests.http.messages import request, response
+from tests.http1.messages import request, response
 from tests.kit import OK, Client, Peer, Scene, answer, running, virtual_time
 from tests.kit.smuggling import HIDDEN, gadgets
 

@@ -258,7 +258,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> partial[Backend]:
     def narrowed(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
-    monkeypatch.setattr("lb.proxy.dial.no_delay", narrowed)
+    monkeypatch.setattr("lb.net.connect.no_delay", narrowed)
     return partial(Backend, receive_buffer=4096)
 
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.proxy import client as proxy
-from lb.proxy.exchange import Forwarding
+from lb.proxy.client import connection as proxy
+from lb.proxy.exchange.exchange import Forwarding
 from tests.kit import GET, OK, BlackHole, lasting, running, virtual_time
 
 pytestmark = virtual_time

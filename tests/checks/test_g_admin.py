@@ -36,7 +36,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from admin.serve import most_connections, supervised
+from admin.server import most_connections, supervised
 from lb.core.backend import BackendSpec
 from tests.admin.kit import Answer, Api, Saves, make_control
 from tests.kit import GET, OK, Backend, Scene, running
@@ -127,7 +127,7 @@ async def test_g150_g151_from_then_on_nothing_new_comes_and_what_runs_ends(
 
 
 async def test_g153_the_traffic_does_not_notice_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admin.render.totals", lambda _shown: 1 / 0)
+    monkeypatch.setattr("admin.views.backend_json.totals", lambda _shown: 1 / 0)
     async with running() as lb, lb.backend.answering(OK):
         api = Api(lb.balancer.control)
         async with trio.open_nursery() as nursery:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from lb.config.pool_settings import PoolSettings
 from lb.core.backend import Backend, BackendSpec
 from lb.core.registry import PoolEvent, Registry
-from lb.core.settings import PoolSettings
 
 
 class Request:

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lb.config.pool_settings import POLICIES, Ejection, Hash, PoolSettings, Probe, Retry, Sticky
 from lb.core.backend import Backend
 from lb.core.drain import Drain, Then
-from lb.core.ejection import Standing
-from lb.core.health import Check, Verdict
+from lb.core.health.ejection import Standing
+from lb.core.health.probe_verdict import Check, Verdict
 from lb.core.pool import Pool, Ticket, Turn
 from lb.core.registry import Event, PoolEvent, Registry
-from lb.core.settings import POLICIES, Ejection, Hash, PoolSettings, Probe, Retry, Sticky
 from lb.errors import Unavailable
 from tests.core.scene import Clock, Request, spec
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from lb.config.pool_settings import Ejection, Hedge, PoolSettings, Probe, Sticky
 from lb.core.backend import FULL_SHARE, Backend
 from lb.core.drain import Outcome
-from lb.core.health import Check
+from lb.core.health.probe_verdict import Check
 from lb.core.pool import Turn
-from lb.core.settings import Ejection, Hedge, PoolSettings, Probe, Sticky
 from lb.errors import QueueFull, Unavailable
 from tests.core.scene import Request, Scene, spec
 

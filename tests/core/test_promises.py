@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lb.config.pool_settings import POLICIES, PoolSettings
 from lb.core.backend import Backend, BackendSpec
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.pool import Ticket, Turn
 from lb.core.registry import Conflict, Event
-from lb.core.settings import POLICIES, PoolSettings
 from lb.errors import QueueFull, Unavailable
 from tests.core.scene import Clock, Request, registry, spec
 

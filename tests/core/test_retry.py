@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from lb import errors
+from lb.config.pool_settings import Retry as Settings
 from lb.core.retry import IDEMPOTENT, may_retry, pause
-from lb.core.settings import Retry as Settings
 from lb.errors import (
     AnswerRefused,
     ConnectFailed,

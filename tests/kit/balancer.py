@@ -13,7 +13,7 @@ import trio.testing
 
 import lb
 from lb.core import backend as core
-from lb.core.decision import Exchange
+from lb.core.exchange_record import Exchange
 from lb.proxy.context import Context
 from tests.kit.backend import Backend, Stand
 from tests.kit.client import Client, connected

@@ -13,7 +13,7 @@ from trio.lowlevel import Task
 OWNER = "_serve_one"
 """The function that the task of one client connection runs."""
 LANE = "Readiness.run"
-"""What runs in place of that task while it sleeps (`lb.proxy.express`)."""
+"""What runs in place of that task while it sleeps (`lb.proxy.client.fast_path`)."""
 
 
 class Steps(trio.abc.Instrument):

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.health import Check
+from lb.core.health.probe_verdict import Check
 from lb.errors import ClientStalled, Reason
 from tests.kit import GET, OK, Backend, Refusing, answer, running, virtual_time
 from tests.kit.balancer import Scene
@@ -351,7 +351,7 @@ async def test_a_slow_client_does_not_hold_a_trial_for_ever() -> None:
 
 
 async def test_the_access_log_names_the_winner() -> None:
-    from lb.accesslog import record
+    from lb.observe.access_log import record
 
     async with running(Backend, Backend, pools=HEDGING) as lb:
         used_to(lb)

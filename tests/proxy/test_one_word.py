@@ -15,10 +15,10 @@ import trio
 import trio.testing
 from markupsafe import escape
 
-from admin.endings import LOOK
+from admin.views.failure_words import LOOK
 from lb import BackendSpec, errors
-from lb.accesslog import record
 from lb.errors import LBError, Reason
+from lb.observe.access_log import record
 from tests.admin.kit import Api
 from tests.kit import GET, OK, Backend, BlackHole, Refusing, Scene, running, virtual_time
 from tests.kit.message import Response
@@ -167,7 +167,7 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
     def narrowed(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
-    monkeypatch.setattr("lb.proxy.dial.no_delay", narrowed)
+    monkeypatch.setattr("lb.net.connect.no_delay", narrowed)
 
 
 @pytest.mark.usefixtures("_little_room")

@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from lb.remote import client, tap
+from lb.remote import api, tap
 from tests.remote.kit import Script, Terminal
 
 
@@ -16,6 +16,6 @@ def lb(
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     monkeypatch.delenv("LB_ADMIN", raising=False)
     monkeypatch.delenv("LB_ADMIN_TOKEN", raising=False)
-    monkeypatch.setattr(client, "transport", lambda where: httpx.MockTransport(script))
+    monkeypatch.setattr(api, "transport", lambda where: httpx.MockTransport(script))
     monkeypatch.setattr(tap, "POLL_SECONDS", 0.0)
     return Terminal(script, capsys)

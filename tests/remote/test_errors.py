@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from lb import cli
-from lb.remote import where
-from lb.remote.failed import Failed
-from lb.remote.text import printable, printable_json
-from lb.remote.where import Where
+from lb.remote import address
+from lb.remote.address import Where
+from lb.remote.exits import Failed
+from lb.remote.terminal_text import printable, printable_json
 from tests.remote.kit import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def test_a_token_that_is_none(lb: Terminal, tmp_path: Path, content: str | None)
     ],
 )
 def test_an_address_can_be_written_in_many_ways(text: str, url: str) -> None:
-    assert where.find(text, environ={}) == Where(url)
+    assert address.find(text, environ={}) == Where(url)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_address_can_be_written_in_many_ways(text: str, url: str) -> None:
 )
 def test_an_address_that_is_none(text: str) -> None:
     with pytest.raises(Failed, match="expected a URL") as caught:
-        where.find(text, environ={})
+        address.find(text, environ={})
     assert caught.value.code == 2
     assert "\x1b" not in str(caught.value)
 
@@ -121,17 +121,17 @@ def test_where_a_balancer_is_comes_from_flag_variable_file_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert where.find(environ={}) == Where("http://127.0.0.1:9000")
+    assert address.find(environ={}) == Where("http://127.0.0.1:9000")
     (tmp_path / "secret").write_text("s3cret")
     (tmp_path / "lb.toml").write_text('[admin]\nlisten = "unix:/run/lb.sock"\ntoken_file = "secret"')
-    found = where.find(environ={})
+    found = address.find(environ={})
     assert found == Where("http://localhost", "/run/lb.sock", "s3cret")
     assert str(found) == "unix:/run/lb.sock"
-    assert where.find(environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:1")  # not with that token
-    assert where.find(":2", environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:2")
+    assert address.find(environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:1")  # not with that token
+    assert address.find(":2", environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:2")
     (tmp_path / "lb.toml").write_text("[admin")
     with pytest.raises(Failed, match="--admin or LB_ADMIN"):
-        where.find(environ={})
+        address.find(environ={})
 
 
 def test_what_cannot_be_printed_is_escaped() -> None:

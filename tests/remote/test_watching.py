@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lb.remote.text import seconds
+from lb.remote.terminal_text import seconds
 from tests.remote.kit import Terminal, request
 
 RATES = {"requests_per_second": 12.5, "share_5xx": 0.02, "p50_seconds": 0.012, "p99_seconds": None}

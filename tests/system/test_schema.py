@@ -17,7 +17,7 @@ import httpx
 import pytest
 import trio
 
-from admin.openapi import MERGE_PATCH
+from admin.protocol.openapi import MERGE_PATCH
 from tests.system.program import Program, program
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))

@@ -1,0 +1,1 @@
+"""What requests of the API may say: parameters, bodies, forms."""

@@ -1,0 +1,41 @@
+"""What whoever is on call needs beside /metrics: rules for Prometheus and a dashboard for Grafana, as files.
+
+They name metrics, labels and states, so they are served by the version whose metrics they read.
+"""
+
+from importlib.resources import files
+
+from quart import Response
+
+from admin.protocol import responses
+from admin.protocol.operation import Ask, Operation
+
+YAML = "text/yaml; charset=utf-8"
+
+
+def operations(*, is_open: bool) -> tuple[Operation, ...]:
+    """Both files, open where /metrics is."""
+    return (
+        _file("alerts.yml", YAML, "alerting rules for Prometheus", is_open),
+        _file("grafana.json", responses.JSON, "a dashboard to import into Grafana", is_open),
+    )
+
+
+def _file(name: str, media_type: str, says: str, is_open: bool) -> Operation:
+    async def view(ask: Ask) -> Response:
+        return Response(content(name), content_type=media_type)
+
+    return Operation(
+        method="GET",
+        path=f"/{name}",
+        says=says,
+        view=view,
+        answers={200: "The file."},
+        texts=(media_type,),
+        is_open=is_open,
+    )
+
+
+def content(name: str) -> bytes:
+    """One of the files of this package."""
+    return files(__name__).joinpath(name).read_bytes()

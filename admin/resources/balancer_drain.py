@@ -1,0 +1,119 @@
+"""/drain: take this balancer itself out of a row of them, without losing a request.
+
+From then on /readyz is 503, so whoever sends traffic here stops doing so; until it does, all is served as
+ever, but each answer says `Connection: close`. It belongs to the balancer, not to the request that asked
+for it: a curl that is interrupted leaves it running, a second one finds the same, DELETE takes it back.
+"""
+
+from typing import Literal
+
+import msgspec
+import trio
+from quart import Response
+
+from admin.input import parameters as given
+from admin.protocol import responses
+from admin.protocol.operation import Ask, Operation, Parameter
+from admin.protocol.problems import Problem
+from admin.resources.event_stream import balancer_event
+from admin.views import backend_json
+from lb.config.token_scope import Scope
+from lb.control import Control
+from lb.core.drain import Drain
+
+LOOK_SECONDS = 0.05
+EXIT = Parameter("exit", "then stop, gracefully", given.boolean, given.FLAG)
+
+
+class BalancerDrain(msgspec.Struct, kw_only=True):
+    """Whether this balancer is being taken out; it is drained while nothing is in flight."""
+
+    state: Literal["ready", "draining", "drained"]
+    started: str | None
+    duration_seconds: float
+    started_with: int
+    remaining: int
+    connections: int
+    stopping: bool
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """Begin it, take it back, look at it."""
+
+    async def show(ask: Ask) -> Response:
+        return responses.json(describe(control))
+
+    async def begin(ask: Ask) -> Response:
+        await ask.take_posted_parameters()
+        wait, is_exit = ask.get(given.WAIT), ask.get(EXIT)
+        if is_exit:
+            ask.demand(Scope.ADMIN, "?exit=true")
+        if control.drain is None:
+            balancer_event(control, "draining")
+        drain = control.begin_drain()
+        await nothing_in_flight(control, drain, wait or 0.0)
+        if drain.outcome is not None:
+            raise Problem("conflict", "the drain was taken back")
+        if is_exit:
+            control.audit.changed("balancer", "draining", "stopping")
+            control.stop()
+        return responses.json(describe(control), 202 if control.in_flight or is_exit else 200)
+
+    async def take_back(ask: Ask) -> Response:
+        if control.end_drain() is not None:
+            balancer_event(control, "ready")
+        return responses.json(describe(control))
+
+    return (
+        Operation(
+            method="GET",
+            path="/drain",
+            says="whether this balancer is being taken out, and what is in flight",
+            view=show,
+            answers={200: BalancerDrain},
+        ),
+        Operation(
+            method="POST",
+            path="/drain",
+            says="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
+            view=begin,
+            parameters=(given.WAIT, EXIT),
+            posted_parameters=True,
+            answers={200: BalancerDrain, 202: BalancerDrain},
+            problems=(409,),
+            reach=Scope.DRAIN,
+        ),
+        Operation(
+            method="DELETE",
+            path="/drain",
+            says="take it back: ready again",
+            view=take_back,
+            reach=Scope.DRAIN,
+            answers={200: BalancerDrain},
+        ),
+    )
+
+
+def describe(control: Control) -> BalancerDrain:
+    """How far it is."""
+    drain, remaining = control.drain, control.in_flight
+    now = control.registry.now()
+    return BalancerDrain(
+        state="ready" if drain is None else "draining" if remaining else "drained",
+        started=None if drain is None else backend_json.timestamp(control.wall(drain.started)),
+        duration_seconds=0.0 if drain is None else round(drain.duration(now), 3),
+        started_with=0 if drain is None else drain.started_with,
+        remaining=remaining,
+        connections=sum(counts.open for counts in control.metrics.listeners.values()),
+        stopping=control.stopping,
+    )
+
+
+async def nothing_in_flight(control: Control, drain: Drain, seconds: float) -> None:
+    """Wait for that, or until the drain is taken back, but no longer than so many seconds.
+
+    We look instead of being told: to tell would cost every request something, and nobody waits here often.
+    """
+    with trio.move_on_after(seconds):
+        while control.in_flight and drain.outcome is None:  # noqa: ASYNC110
+            await trio.sleep(LOOK_SECONDS)

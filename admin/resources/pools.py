@@ -1,0 +1,208 @@
+"""/pools: the groups of backends, who waits for them, and the settings that they go by.
+
+Settings change while requests flow. Whoever may steer the balancer may still not run code on its machine or
+read files of it: what is imported or opened is for the configuration file to name.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from quart import Response
+
+from admin.input import parameters as given
+from admin.input.pool_input import PoolPatch, patched, shown
+from admin.protocol import etags, responses
+from admin.protocol.dry_run import rehearsable
+from admin.protocol.operation import Ask, Operation
+from admin.protocol.persistence import save
+from admin.protocol.problems import Mistake, Problem, invalid
+from admin.views import backend_json
+from admin.views.backend_series import own_policy
+from lb.config.pool_settings import POLICIES, PoolSettings
+from lb.control import Control
+from lb.core.pool import Pool
+from lb.core.registry import NotThere
+from lb.errors import ConfigError
+
+COLUMNS = ("POOL", "POLICY", "BACKENDS", "AVAILABLE", "IN_FLIGHT", "WAITING", "PANIC")
+
+
+class Queue(msgspec.Struct, kw_only=True):
+    """Requests that wait because every backend is at its cap."""
+
+    length: int
+    limit: int
+
+
+class RetryBudget(msgspec.Struct, kw_only=True):
+    """How many retries the pool could afford now, and how many it granted and refused since the start."""
+
+    left: int
+    spent: int
+    exhausted: int
+
+
+class PolicyFailures(msgspec.Struct, kw_only=True):
+    """How often a policy of somebody's own has failed, and the last time with which words."""
+
+    total: int
+    last: str | None
+
+
+class PoolView(msgspec.Struct, kw_only=True):
+    """One pool with its settings and the ids of its backends; `hedged` counts second attempts made beside.
+
+    A pool panics while too few of its backends are fit; then all that are ready are used. `policy_failures`
+    is null where the policy is one of ours.
+    """
+
+    name: str
+    policy: str
+    totals: backend_json.Totals
+    queue: Queue
+    backends: list[str]
+    is_panicking: bool
+    retry_budget: RetryBudget
+    hedged: int
+    policy_failures: PolicyFailures | None
+    settings: PoolSettings
+    persisted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class PoolList(msgspec.Struct, kw_only=True):
+    """Every pool."""
+
+    items: list[PoolView]
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """All that can be done with pools."""
+    views = Pools(control)
+    known = "It is at the revision in If-None-Match."
+    return (
+        Operation(
+            method="GET",
+            path="/pools",
+            says="list pools",
+            view=views.list,
+            parameters=(given.FORMAT,),
+            answers={200: PoolList, 304: known},
+            texts=(responses.TEXT,),
+        ),
+        Operation(
+            method="GET",
+            path="/pools/{name}",
+            says="one pool and its settings",
+            view=views.show,
+            answers={200: PoolView, 304: known},
+            problems=(404,),
+        ),
+        Operation(
+            method="PATCH",
+            path="/pools/{name}",
+            says="change settings: -d policy=ewma -d probe.path=/healthz",
+            view=rehearsable(control, lambda stage: Pools(stage).patch),
+            parameters=(given.DRY_RUN,),
+            fields=PoolPatch,
+            answers={200: PoolView},
+            problems=(404, 412),
+        ),
+    )
+
+
+class Pools:
+    """The views. Pools have no revisions of their own, so theirs is the registry's."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.registry = control.registry
+
+    async def list(self, ask: Ask) -> Response:
+        items = [self._view(pool) for pool in self.registry.pools.values()]
+        if ask.get(given.FORMAT) is given.Format.TABLE:
+            return responses.text(responses.table(COLUMNS, [_row(view) for view in items]))
+        return self._unless_known(ask, PoolList(items=items))
+
+    async def show(self, ask: Ask, name: str) -> Response:
+        return self._unless_known(ask, self._view(self._there(name)))
+
+    async def patch(self, ask: Ask, name: str) -> Response:
+        body = await ask.body()
+        pool = self._there(name)
+        etags.check(ask.request, self.registry.revision)
+        settings = patched(pool.settings, body)
+        if mistakes := [*self._objections(pool.settings, settings)]:
+            raise invalid(*mistakes)
+        self._configure(pool, settings)
+        persisted = await save(self.control)
+        view = self._view(pool)
+        view.persisted = persisted
+        return responses.json(view, headers=self._tag())
+
+    def _objections(self, now: PoolSettings, wish: PoolSettings) -> Iterator[Mistake]:
+        """What would import code or open a file that the configuration does not name."""
+        configured = self.control.config.pools.values()
+        policies = {*POLICIES, *(pool.policy for pool in configured), now.policy}
+        if wish.policy not in policies:
+            detail = (
+                f"the configuration names no such class, and code is not imported for the API: {wish.policy}"
+            )
+            hint = f"there are: {', '.join(sorted(policies))}"
+            yield Mistake(pointer="#/policy", detail=detail, hint=hint)
+        if _secret_file(wish) not in {None, _secret_file(now), *map(_secret_file, configured)}:
+            detail = "the configuration names no such file, and no other one is read for the API"
+            yield Mistake(pointer="#/sticky/secret_file", detail=detail)
+
+    def _configure(self, pool: Pool, settings: PoolSettings) -> None:
+        try:
+            self.registry.configure(pool, settings)
+        except ConfigError as exc:
+            raise invalid(Mistake(pointer="#/sticky", detail=str(exc))) from exc
+        except ValueError as exc:
+            raise invalid(Mistake(pointer="#/policy", detail=str(exc))) from exc
+
+    def _there(self, name: str) -> Pool:
+        try:
+            return self.registry.pool(name)
+        except NotThere as exc:
+            raise Problem("not-found", str(exc)) from exc
+
+    def _unless_known(self, ask: Ask, body: PoolList | PoolView) -> Response:
+        if etags.is_known(ask.request, self.registry.revision):
+            return responses.nothing(304, self._tag())
+        return responses.json(body, headers=self._tag())
+
+    def _tag(self) -> dict[str, str]:
+        return {"ETag": etags.etag(self.registry.revision)}
+
+    def _view(self, pool: Pool) -> PoolView:
+        budget = pool.budget
+        return PoolView(
+            name=pool.name,
+            policy=pool.settings.policy,
+            totals=backend_json.totals(pool.backends),
+            queue=Queue(length=pool.waiting, limit=pool.settings.queue),
+            backends=[each.id for each in pool.backends],
+            is_panicking=pool.is_panicking,
+            retry_budget=RetryBudget(
+                left=budget.left(self.registry.now()), spent=budget.spent, exhausted=budget.exhausted
+            ),
+            hedged=pool.hedged,
+            policy_failures=_failures(pool),
+            settings=shown(pool.settings),
+        )
+
+
+def _secret_file(settings: PoolSettings) -> str | None:
+    return None if settings.sticky is None else settings.sticky.secret_file
+
+
+def _failures(pool: Pool) -> PolicyFailures | None:
+    own = own_policy(pool)
+    return None if own is None else PolicyFailures(total=own.failures, last=own.last_failure or None)
+
+
+def _row(view: PoolView) -> Sequence[object]:
+    totals = view.totals
+    counts = totals.backends, totals.available, totals.in_flight, view.queue.length
+    return view.name, view.policy, *counts, "yes" if view.is_panicking else ""

@@ -1,0 +1,201 @@
+"""/whatif: how the requests of the last minute would be spread over other backends. Nothing changes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from random import Random
+from statistics import median
+from typing import Any
+
+import msgspec
+import trio
+from quart import Response
+
+from admin.input import backend_input
+from admin.protocol import responses
+from admin.protocol.operation import Ask, Hints, Operation, escaped, unknown_fields
+from admin.protocol.problems import Mistake, invalid
+from lb.config.model import DEFAULT_POOL
+from lb.config.token_scope import Scope
+from lb.control import Control
+from lb.core.backend import AdminState, BackendSpec
+from lb.core.exchange_record import Exchange
+from lb.core.pool import Pool
+from lb.core.simulation.replay import Arrival, Forecast, simulate
+from lb.observe.recorder import RECORDS
+
+WINDOW_SECONDS = 60.0
+
+
+class WhatIf(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The pool, and either all of its backends (`items`) or what is different about them.
+
+    Backends that drain or are in maintenance are not there; all others are thought to be well.
+    """
+
+    pool: str = DEFAULT_POOL
+    items: list[backend_input.BackendFields] | None = None
+    remove: list[str] = []
+    add: list[backend_input.BackendFields] = []
+    weights: dict[str, int] = {}
+
+
+KNOWN = [*WhatIf.__struct_fields__]
+
+
+class Expected(msgspec.Struct, kw_only=True):
+    """One backend: its requests, which part of all that is, and how many it would have had at once."""
+
+    id: str
+    weight: int
+    requests: int
+    share: float
+    peak_in_flight: int
+
+
+class Expectation(msgspec.Struct, kw_only=True):
+    """How it would have been. `requests` were played again, of the last `window_seconds`: a minute, or
+    less where more requests came than the recorder remembers.
+
+    Those that had to wait for a backend are `queued`; those who got none, or none in time, `refused`.
+    """
+
+    pool: str
+    policy: str
+    window_seconds: float
+    requests: int
+    queued: int
+    refused: int
+    longest_wait_seconds: float
+    items: list[Expected]
+
+
+def operations(control: Control) -> tuple[Operation, ...]:
+    """It only reads, so a token to read will do. One at a time: it takes the processor from the traffic."""
+    one_at_a_time = trio.CapacityLimiter(1)
+
+    async def play(ask: Ask) -> Response:
+        fields = (await ask.body()).fields()
+        pool = _pool(control, fields)
+        specs = _specs(pool, fields)
+        settings = pool.settings
+        patience = settings.queue_timeout or control.config.timeouts.queue
+        chance = Random(0).random  # the same question, the same answer
+        arrivals, window = [*_arrivals(control, pool.name)], _window(control)
+        run = partial(simulate, arrivals, specs, settings, patience, chance)
+        forecast = await trio.to_thread.run_sync(run, limiter=one_at_a_time)
+        return responses.json(_view(pool.name, settings.policy, specs, forecast, window))
+
+    return (
+        Operation(
+            method="POST",
+            path="/whatif",
+            says='the last minute on other backends: -d \'{"remove":["web1"]}\'',
+            view=play,
+            fields=WhatIf,
+            answers={200: Expectation},
+            reach=Scope.READ,
+        ),
+    )
+
+
+def _pool(control: Control, fields: Mapping[str, object]) -> Pool:
+    """The pool that is meant; 422 for unknown fields, or what is none of these types."""
+    mistakes = unknown_fields("#", fields, KNOWN, Hints())
+    kinds: dict[str, Any] = {"pool": str, "remove": list[str], "weights": dict[str, int], "add": list[Any]}
+    for name in kinds.keys() & fields.keys():
+        try:
+            msgspec.convert(fields[name], kinds[name])
+        except msgspec.ValidationError as exc:
+            mistakes.append(Mistake(pointer=f"#/{name}", detail=str(exc).replace("`", "")))
+    if fields.get("items") is not None and fields.keys() & {"remove", "add", "weights"}:
+        mistakes.append(Mistake(pointer="#/items", detail="is the whole set; nothing else goes with it"))
+    if mistakes:
+        raise invalid(*mistakes)
+    name = backend_input.known_pool(
+        str(fields.get("pool", DEFAULT_POOL)), [*control.registry.pools], "#/pool"
+    )
+    return control.registry.pool(name)
+
+
+def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
+    """The backends of the question."""
+    if fields.get("items") is not None:
+        return _ready(backend_input.wishes({"items": fields["items"]}))
+    there = {each.id: each.spec for each in pool.backends if each.admin_state is AdminState.READY}
+    remove, weights = fields.get("remove", []), fields.get("weights", {})
+    places = {id: f"#/remove/{index}" for index, id in enumerate(remove)}
+    places |= {id: f"#/weights/{escaped(id)}" for id in weights}
+    add = _ready(backend_input.wishes(fields.get("add", []), "#/add"))
+    mistakes = [
+        Mistake(pointer=at, detail="no such backend is ready") for id, at in places.items() if id not in there
+    ]
+    mistakes += [Mistake(pointer="#/add", detail=f"{spec.id!r} is there") for spec in add if spec.id in there]
+    if mistakes:
+        raise invalid(*mistakes)
+    left = [_weighted(spec, weights) for id, spec in there.items() if id not in remove]
+    return [*left, *add]
+
+
+def _ready(wishes: Sequence[backend_input.Wish]) -> list[BackendSpec]:
+    return [wish.spec for wish in wishes if wish.admin_state in (None, AdminState.READY)]
+
+
+def _weighted(spec: BackendSpec, weights: Mapping[str, int]) -> BackendSpec:
+    try:
+        return msgspec.structs.replace(spec, weight=weights.get(spec.id, spec.weight)).checked()
+    except ValueError as exc:
+        detail = str(exc).partition(": ")[2]
+        raise invalid(Mistake(pointer=f"#/weights/{escaped(spec.id)}", detail=detail)) from exc
+
+
+def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
+    """The last minute of this pool. Who came to no backend is thought to take as long as most others."""
+    since = control.registry.now() - WINDOW_SECONDS
+    recent = [each for each in control.recorder.newest() if each.pool == pool and each.started >= since]
+    known = [seconds for each in recent if (seconds := _seconds(each)) is not None]
+    usual = median(known) if known else 0.0
+    for each in recent:
+        seconds = _seconds(each)
+        address = each.client.rpartition(":")[0].strip("[]") or each.client
+        yield Arrival(each.started, usual if seconds is None else seconds, address, each.target)
+
+
+def _window(control: Control) -> float:
+    """Of the last minute, how many seconds are remembered."""
+    kept = [*control.recorder.newest()]
+    if len(kept) < RECORDS:
+        return WINDOW_SECONDS
+    return min(WINDOW_SECONDS, round(control.registry.now() - kept[-1].started, 3))
+
+
+def _seconds(exchange: Exchange) -> float | None:
+    """How long a backend had it."""
+    attempt = exchange.deciding
+    if attempt is None or exchange.ended is None:
+        return None
+    return max(0.0, exchange.ended - attempt.started)
+
+
+def _view(
+    pool: str, policy: str, specs: Sequence[BackendSpec], forecast: Forecast, window: float
+) -> Expectation:
+    served = forecast.requests.total()
+    return Expectation(
+        pool=pool,
+        policy=policy,
+        window_seconds=window,
+        requests=forecast.played,
+        queued=forecast.queued,
+        refused=forecast.refused,
+        longest_wait_seconds=round(forecast.longest_wait, 6),
+        items=[
+            Expected(
+                id=spec.id,
+                weight=spec.weight,
+                requests=forecast.requests[spec.id],
+                share=round(forecast.requests[spec.id] / served, 6) if served else 0.0,
+                peak_in_flight=forecast.peak[spec.id],
+            )
+            for spec in specs
+        ],
+    )

@@ -1,0 +1,1 @@
+"""How backends, events, metrics and failures are written for readers."""

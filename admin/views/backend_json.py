@@ -1,0 +1,233 @@
+"""From the registry to JSON: what the API shows of backends and drains.
+
+Times leave as RFC 3339 UTC, durations as seconds. Everything is read at the moment of asking.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+from lb.control import Control
+from lb.core.backend import FULL_SHARE, AdminState, Backend
+from lb.core.drain import Drain, Outcome
+from lb.core.health.ejection import Outcomes, Standing
+from lb.core.health.probe_verdict import Check, Health
+from lb.errors import Reason
+
+CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
+WHY_LENGTH = 60
+
+
+class DrainProgress(msgspec.Struct, kw_only=True):
+    """How far a drain is; `deadline_seconds` is what is left, null when nothing is waited for any more."""
+
+    started: str
+    duration_seconds: float
+    started_with: int
+    remaining: int
+    aborted: int
+    outcome: Outcome | None
+    deadline_seconds: float | None
+    then: str
+
+
+class CheckView(msgspec.Struct, kw_only=True):
+    """The result of one probe, and when it ended."""
+
+    ok: bool
+    why: str
+    seconds: float
+    at: str
+
+
+class HealthView(msgspec.Struct, kw_only=True):
+    """What probes say, since when, and the words of the one that turned it; `recent` ends with the newest.
+
+    The verdict is unknown where the pool has no probe.
+    """
+
+    verdict: Literal["up", "down", "checking", "unknown"]
+    since: str | None = None
+    why: str = ""
+    last: CheckView | None = None
+    passes: int = 0
+    fails: int = 0
+    recent: list[bool] = []
+
+
+class OutcomesView(msgspec.Struct, kw_only=True):
+    """What exchanges have shown; `until` is when an ejection ends, `ejections` how many there were."""
+
+    standing: Standing
+    since: str | None
+    why: str
+    until: str | None
+    ejections: int
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """What a backend is doing now, and what it has done since it was added.
+
+    `why_not` is null where it would take a request now; `share` is its weight, or in slow start less.
+    """
+
+    state: str
+    why_not: str | None
+    health: HealthView
+    outcomes: OutcomesView
+    share: float
+    in_flight: int
+    connections: int
+    idle_connections: int
+    requests_total: int
+    failures_total: int
+    since: str
+    drain: DrainProgress | None
+
+
+class BackendView(msgspec.Struct, kw_only=True):
+    """One backend."""
+
+    id: str
+    url: str
+    pool: str
+    weight: int
+    max_in_flight: int | None
+    max_connections: int | None
+    backup: bool
+    admin_state: AdminState
+    labels: dict[str, str]
+    source: str
+    revision: int
+    status: Status
+    persisted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """Sums over the backends that are shown; available are those that would take a request now."""
+
+    backends: int
+    available: int
+    in_flight: int
+
+
+class BackendList(msgspec.Struct, kw_only=True):
+    """Backends in the order in which they were added."""
+
+    items: list[BackendView]
+    totals: Totals
+    revision: int
+    persisted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 of seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def backend(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
+    """The backend as it is; `drain` is shown where it has none any more, for it was taken back."""
+    spec = backend.spec
+    return BackendView(
+        id=spec.id,
+        url=spec.url,
+        pool=backend.pool,
+        weight=spec.weight,
+        max_in_flight=spec.max_in_flight,
+        max_connections=spec.max_connections,
+        backup=spec.backup,
+        admin_state=backend.admin_state,
+        labels=spec.labels,
+        source=backend.source,
+        revision=backend.revision,
+        status=_status(control, backend, backend.drain or drain),
+    )
+
+
+def backends(control: Control, shown: Sequence[Backend]) -> BackendList:
+    """These backends with their totals."""
+    items = [backend(control, each) for each in shown]
+    return BackendList(items=items, totals=totals(shown), revision=control.registry.revision)
+
+
+def short_why(backend: Backend) -> str:
+    """Why it takes no request, or only some: what `state` does not say already."""
+    doubts = "" if backend.health is None else backend.health.doubts
+    why = backend.why_not() or backend.why_unfit() or doubts
+    why = why.removeprefix(f"{backend.state}: ")
+    return "" if why in set(AdminState) | {backend.state} else why[:WHY_LENGTH]
+
+
+def totals(shown: Sequence[Backend]) -> Totals:
+    return Totals(
+        backends=len(shown),
+        available=sum(each.why_not() is None for each in shown),
+        in_flight=sum(each.in_flight for each in shown),
+    )
+
+
+def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
+    failures = sum(count for reason, count in backend.failures.items() if reason not in CLIENTS_DOING)
+    return Status(
+        state=backend.state,
+        why_not=backend.why_not(),
+        health=_health(control, backend.health),
+        outcomes=_outcomes(control, backend.outcomes),
+        share=backend.share / FULL_SHARE,
+        in_flight=backend.in_flight,
+        connections=backend.connections,
+        idle_connections=backend.idle_connections,
+        requests_total=sum(backend.codes.values()) + sum(backend.failures.values()),
+        failures_total=failures,
+        since=timestamp(control.wall(backend.state_since)),
+        drain=None if drain is None else _progress(control, backend, drain),
+    )
+
+
+def _health(control: Control, health: Health | None) -> HealthView:
+    if health is None:
+        return HealthView(verdict="unknown", why="the pool has no probe")
+    return HealthView(
+        verdict=health.verdict.value,
+        since=timestamp(control.wall(health.since)),
+        why=health.why,
+        last=None if health.last is None else check(control, health.last),
+        passes=health.passes,
+        fails=health.fails,
+        recent=list(health.recent),
+    )
+
+
+def check(control: Control, check: Check) -> CheckView:
+    """The result of a probe."""
+    at = timestamp(control.wall(check.at))
+    return CheckView(ok=check.ok, why=check.why, seconds=round(check.seconds, 6), at=at)
+
+
+def _outcomes(control: Control, outcomes: Outcomes) -> OutcomesView:
+    is_ejected = outcomes.standing is Standing.EJECTED
+    return OutcomesView(
+        standing=outcomes.standing,
+        since=timestamp(control.wall(outcomes.since)) if outcomes.since else None,
+        why=outcomes.why,
+        until=timestamp(control.wall(outcomes.until)) if is_ejected else None,
+        ejections=outcomes.ejections.total(),
+    )
+
+
+def _progress(control: Control, backend: Backend, drain: Drain) -> DrainProgress:
+    now = control.registry.now()
+    is_running = drain.outcome is None and isfinite(drain.deadline)
+    return DrainProgress(
+        started=timestamp(control.wall(drain.started)),
+        duration_seconds=round(drain.duration(now), 3),
+        started_with=drain.started_with,
+        remaining=backend.in_flight,
+        aborted=drain.aborted,
+        outcome=drain.outcome,
+        deadline_seconds=round(max(0.0, drain.deadline - now), 3) if is_running else None,
+        then=drain.then.value,
+    )

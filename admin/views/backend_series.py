@@ -1,0 +1,133 @@
+"""The metrics of backends and pools. Their series go with the backend, or with the probe that counted."""
+
+from collections.abc import Iterator, Sequence
+
+from admin.views.metric_families import Family, counter, gauge, histogram
+from lb.core.backend import FULL_SHARE, STATES, Backend
+from lb.core.health.ejection import Cause, Standing
+from lb.core.health.probe_verdict import Health, Verdict
+from lb.core.policies.custom import Guarded
+from lb.core.policies.sticky import Sticky
+from lb.core.pool import Pool
+
+LABELS = ("pool", "backend")
+POOL = ("pool",)
+TURNS = (Verdict.UP, Verdict.DOWN)
+
+Keyed = Sequence[tuple[tuple[str, str], Backend]]
+
+
+def of_backends(backends: Sequence[Backend]) -> Iterator[Family]:
+    """Every family that has series by backend."""
+    keyed = [((each.pool, each.id), each) for each in backends]
+    yield from _requests(keyed)
+    yield from _states(keyed)
+    yield from _health([(key, each.health) for key, each in keyed if each.health is not None])
+    yield from _ejections(keyed)
+    yield from _connections(keyed)
+
+
+def _requests(keyed: Keyed) -> Iterator[Family]:
+    yield counter(
+        "backend_requests",
+        "Attempts that a backend answered, by its status.",
+        (*LABELS, "code"),
+        (((*key, str(code)), n) for key, backend in keyed for code, n in [*backend.codes.items()]),
+    )
+    yield counter(
+        "backend_attempt_failures",
+        "Attempts that failed on a backend, by the RFC 9209 reason.",
+        (*LABELS, "error"),
+        (((*key, error), n) for key, backend in keyed for error, n in [*backend.failures.items()]),
+    )
+    starts = ((key, backend.response_start) for key, backend in keyed)
+    says = "From the start of an attempt to the first byte of its answer."
+    yield histogram("backend_response_start_seconds", says, LABELS, starts)
+    in_flight = ((key, backend.in_flight) for key, backend in keyed)
+    yield gauge("backend_requests_in_flight", "Requests on a backend now.", LABELS, in_flight)
+
+
+def _states(keyed: Keyed) -> Iterator[Family]:
+    weights = ((key, backend.spec.weight) for key, backend in keyed)
+    yield gauge("backend_weight", "The share of requests, against the pool's others.", LABELS, weights)
+    shares = ((key, backend.share / FULL_SHARE) for key, backend in keyed)
+    yield gauge("backend_effective_weight", "The weight, or in slow start less.", LABELS, shares)
+    words = [(key, backend.state) for key, backend in keyed]
+    yield gauge(
+        "backend_state",
+        "1 for the state that a backend is in.",
+        (*LABELS, "state"),
+        (((*key, state), float(now == state)) for key, now in words for state in STATES),
+    )
+    up = ((key, float(_is_up(backend.health))) for key, backend in keyed)
+    yield gauge("backend_up", "1 while probes find a backend up, or there are none.", LABELS, up)
+
+
+def _is_up(health: Health | None) -> bool:
+    return health is None or health.verdict is Verdict.UP
+
+
+def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family]:
+    passes = (((*key, "pass"), health.passes) for key, health in probed)
+    fails = (((*key, "fail"), health.fails) for key, health in probed)
+    says = "Probes that ended, by their result."
+    yield counter("backend_health_checks", says, (*LABELS, "result"), (*passes, *fails))
+    yield counter(
+        "backend_health_transitions",
+        "Turns of a backend's verdict, by what it turned to.",
+        (*LABELS, "to"),
+        (((*key, to), health.flips[to]) for key, health in probed for to in TURNS),
+    )
+
+
+def _ejections(keyed: Keyed) -> Iterator[Family]:
+    yield counter(
+        "backend_ejections",
+        "Ejections for bad outcomes, by their cause.",
+        (*LABELS, "cause"),
+        (((*key, cause), backend.outcomes.ejections[cause]) for key, backend in keyed for cause in Cause),
+    )
+    out = ((key, float(backend.outcomes.standing is Standing.EJECTED)) for key, backend in keyed)
+    yield gauge("backend_ejected", "1 while a backend is ejected.", LABELS, out)
+
+
+def _connections(keyed: Keyed) -> Iterator[Family]:
+    active = (((*key, "active"), backend.connections - backend.idle_connections) for key, backend in keyed)
+    idle = (((*key, "idle"), backend.idle_connections) for key, backend in keyed)
+    says = "Connections to a backend, in use or waiting for reuse."
+    yield gauge("backend_connections", says, (*LABELS, "state"), (*active, *idle))
+    opened = ((key, backend.connections_opened) for key, backend in keyed)
+    yield counter("backend_connections_opened", "Connections made to a backend.", LABELS, opened)
+    reused = ((key, backend.connections_reused) for key, backend in keyed)
+    says = "Attempts that found a connection waiting."
+    yield counter("backend_connections_reused", says, LABELS, reused)
+
+
+def of_pools(pools: Sequence[Pool]) -> Iterator[Family]:
+    """Every family that has series by pool and is counted there."""
+    available = (((pool.name, "available"), _available(pool)) for pool in pools)
+    total = (((pool.name, "total"), len(pool.backends)) for pool in pools)
+    yield gauge("pool_backends", "Backends of a pool.", ("pool", "state"), (*available, *total))
+    waiting = (((pool.name,), pool.waiting) for pool in pools)
+    yield gauge("queue_length", "Requests waiting for a backend below its cap.", POOL, waiting)
+    panics = (((pool.name,), float(pool.is_panicking)) for pool in pools)
+    says = "1 while too few backends are fit and all that are ready are used."
+    yield gauge("pool_panic", says, POOL, panics)
+    exhausted = (((pool.name,), pool.budget.exhausted) for pool in pools)
+    says = "Retries and hedges that the budget refused."
+    yield counter("retry_budget_exhausted", says, POOL, exhausted)
+    hedged = (((pool.name,), pool.hedged) for pool in pools)
+    yield counter("hedges", "Second attempts made beside a slow first one.", POOL, hedged)
+    failures = (((pool.name,), own.failures) for pool in pools if (own := own_policy(pool)) is not None)
+    says = "Choices in which a policy of one's own failed, and round robin chose instead."
+    yield counter("policy_failures", says, POOL, failures)
+
+
+def own_policy(pool: Pool) -> Guarded | None:
+    """The pool's policy if it is one of somebody's own, and so may fail."""
+    policy = pool.policy.inner if isinstance(pool.policy, Sticky) else pool.policy
+    return policy if isinstance(policy, Guarded) else None
+
+
+def _available(pool: Pool) -> int:
+    return sum(backend.why_not() is None for backend in pool.backends)

@@ -1,0 +1,140 @@
+"""The configuration that we go by, key by key: each value, and who said so.
+
+A key has the origin `runtime` where an operator has changed a pool or a backend by the API, so that the file
+says something else. Nothing that is like a password is shown.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from admin.input.pool_input import HIDDEN, SECRET
+from lb.config.decode import told
+from lb.config.diff import Change, flat, spoken
+from lb.config.model import TOKEN_VARIABLE, PoolConfig
+from lb.config.source import Key
+from lb.control import Control
+from lb.core.backend import BackendSpec
+from lb.core.pool import Pool
+
+Origin = Literal["default", "file", "flag", "environment", "runtime"]
+BACKENDS = "backends"
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+PROBE_FIELD = re.compile(r".*\.probe\.fields\.(?P<name>.+)")
+
+
+class Row(NamedTuple):
+    """One key. `configured` is what it was before it was changed at runtime, None otherwise."""
+
+    key: Key
+    value: Any
+    origin: Origin
+    configured: Any = None
+
+
+def rows(control: Control) -> list[Row]:
+    """Every key with its value of this moment. A backend is one value, under its id; None: removed."""
+    return [*_general(control), *_token(control), *_pools(control)]
+
+
+def _general(control: Control) -> Iterator[Row]:
+    for key, value in flat(msgspec.structs.replace(control.config, pools={})).items():
+        if key != ("pools",):
+            yield Row(key, value, _origin(control, key))
+
+
+def _token(control: Control) -> Iterator[Row]:
+    if control.config.admin.token_file is None and TOKEN_VARIABLE in os.environ:
+        yield Row(("admin", "token"), HIDDEN, "environment")
+
+
+def _pools(control: Control) -> Iterator[Row]:
+    for name, pool in control.registry.pools.items():
+        configured = control.config.pools.get(name, PoolConfig())
+        yield from _settings(control, pool, configured)
+        yield from _backends(control, pool, configured)
+
+
+def _settings(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[Row]:
+    path = ("pools", pool.name)
+    said, now = flat(configured.settings, path), flat(pool.settings, path)
+    for key in dict.fromkeys((*now, *said)):
+        before, value = (_safe(spoken(key), each.get(key)) for each in (said, now))
+        if said.get(key) != now.get(key):
+            yield Row(key, value, "runtime", before)
+        elif key in now:
+            yield Row(key, value, _origin(control, key))
+
+
+def _backends(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[Row]:
+    path = ("pools", pool.name, BACKENDS)
+    said = {spec.id: spec for spec in configured.backends}
+    now = {backend.id: backend.spec for backend in pool.backends}
+    for id in dict.fromkeys((*said, *now)):
+        before, value = (_plain(each.get(id)) for each in (said, now))
+        is_changed = before != value
+        origin: Origin = "runtime" if is_changed else _origin(control, path)
+        yield Row((*path, id), value, origin, before if is_changed else None)
+
+
+def _plain(spec: BackendSpec | None) -> object:
+    return None if spec is None else told(spec)
+
+
+def _origin(control: Control, key: Key) -> Origin:
+    """Whoever names the key, or the table that it is in: `--set 'pools={...}'` names all of that."""
+    origins = control.reload.origins if control.reload is not None else {}
+    for end in range(len(key), 0, -1):
+        if (found := origins.get(key[:end])) is not None:
+            return found
+    return "default"
+
+
+def _safe(key: str, value: object) -> object:
+    """The value of a probe's field is hidden where its name is like that of a secret."""
+    match = PROBE_FIELD.fullmatch(key)
+    return HIDDEN if match and value is not None and SECRET.search(match["name"]) else value
+
+
+def safe(change: Change) -> Change:
+    """The change without what nobody should read."""
+    before, after = _safe(change.key, change.before), _safe(change.key, change.after)
+    return Change(key=change.key, before=before, after=after)
+
+
+# -- as a file -------------------------------------------------------------------------------------------
+
+
+def as_toml(rows: Sequence[Row]) -> str:
+    """A file that says all of it. What is unset or hidden is a comment, and a comment says who said so."""
+    lines = [_line(row) for row in rows if BACKENDS not in row.key]
+    pools = dict.fromkeys(row.key[:3] for row in rows if BACKENDS in row.key)
+    for key in pools:
+        there = [row for row in rows if row.key[:3] == key and row.value is not None]
+        lines += [f"{_toml_key(key)} = [", *(f"  {_toml(row.value)},  # {row.origin}" for row in there), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    if row.value is None:
+        return f"# {_toml_key(row.key)} is unset  # {row.origin}"
+    hidden = "# " if row.value == HIDDEN else ""
+    return f"{hidden}{_toml_key(row.key)} = {_toml(row.value)}  # {row.origin}"
+
+
+def _toml_key(key: Key) -> str:
+    return ".".join(step if BARE.fullmatch(step) else _toml(step) for step in key)
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 - plain data
+    """JSON has the same numbers and words as TOML, and the same texts but for one character."""
+    if isinstance(value, dict):
+        inner = (f"{_toml_key((name,))} = {_toml(each)}" for name, each in value.items() if each is not None)
+        return f"{{{', '.join(inner)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,139 @@
+"""How an exchange can end badly, in words: what each error of `lb.errors` means, and where to look.
+
+A record holds the reason, the status and the detail of an error, and not its class; but the class is what
+there is something to say about, so `error_of` tells it from the three. Whoever adds a class of errors there
+adds its words here: a test insists.
+"""
+
+from lb.core.exchange_record import Exchange
+from lb.errors import (
+    Abandoned,
+    AttemptCut,
+    BackendStalled,
+    BadRequest,
+    BadResponse,
+    ClientGone,
+    ClientStalled,
+    ConnectFailed,
+    ConnectionTerminated,
+    ConnectTimeout,
+    LBError,
+    LoopDetected,
+    NameNotResolved,
+    QueueFull,
+    Reason,
+    RequestTimeout,
+    ResponseIncomplete,
+    ResponseStalled,
+    ResponseTimeout,
+    TooManyDescriptors,
+    TunnelIdle,
+    Unavailable,
+    UpgradeFailed,
+)
+
+DID: dict[Reason, str] = {
+    Reason.DNS_ERROR: "had a name without an address",
+    Reason.DESTINATION_UNAVAILABLE: "answered with a status that is tried again",
+    Reason.CONNECTION_REFUSED: "refused the connection",
+    Reason.CONNECTION_TERMINATED: "closed the connection without an answer",
+    Reason.CONNECTION_TIMEOUT: "took no connection in time",
+    Reason.CONNECTION_READ_TIMEOUT: "stopped in the middle of the answer",
+    Reason.CONNECTION_WRITE_TIMEOUT: "stopped reading the request",
+    Reason.HTTP_RESPONSE_INCOMPLETE: "broke off the answer",
+    Reason.HTTP_RESPONSE_TIMEOUT: "did not answer in time",
+    Reason.HTTP_UPGRADE_FAILED: "switched to a protocol that nobody had asked for",
+    Reason.HTTP_PROTOCOL_ERROR: "gave an answer that cannot be passed on",
+}
+"""What a backend did where an attempt failed; the other reasons are never a backend's."""
+
+HAPPENED: dict[type[LBError], str] = {
+    LBError: "The balancer itself failed; the traceback is in its log.",
+    BadRequest: "The balancer refused the request with {status}: {detail}.",
+    LoopDetected: "The request had come through this balancer before, and was refused with {status}.",
+    RequestTimeout: "The client did not send its whole request in time.",
+    ClientGone: "The client left after {after}, {where} ({detail}).",
+    ClientStalled: "The client stopped reading; its answer was broken off after {sent} bytes.",
+    TunnelIdle: "Nothing went through the tunnel to {last} for too long, so it was closed.",
+    Unavailable: "Nobody could take the request: {detail}.",
+    AttemptCut: "The request was cut {where}: {detail}.",
+    Abandoned: "The connection was ended from outside {where}: {detail}.",
+    QueueFull: "Every backend of pool {pool} was at its cap: {detail}.",
+    TooManyDescriptors: "The balancer had no file descriptor left to connect to {last} with.",
+}
+"""What happened where it was no backend's doing; for what backends do, there are the attempts."""
+
+LOOK: dict[type[LBError], str] = {
+    LBError: "Look for this request's time there, and report the traceback.",
+    BadRequest: "Look at the client; no backend is at fault.",
+    LoopDetected: "Look which route or backend leads back here.",
+    RequestTimeout: "Look at the client and its network; timeouts.request_head, timeouts.body_idle and"
+    " limits.body_rate say how slow it may be.",
+    ClientGone: "If many leave, look how long answers take, and after what time these clients give up.",
+    ClientStalled: "Look at the client and its network; timeouts.send says how long it may stop.",
+    TunnelIdle: "Where a tunnel may be silent, let either side send pings, or raise timeouts.tunnel_idle.",
+    Unavailable: "Look at the routes, at the pool's backends and at what its probes say.",
+    AttemptCut: "Where such requests must end by themselves, give drains a longer timeout and the balancer"
+    " a longer timeouts.grace.",
+    Abandoned: "Look who stopped the balancer, and why not gracefully.",
+    QueueFull: "Look which backend is slow; or raise max_in_flight, the pool's queue or queue_timeout.",
+    TooManyDescriptors: "Look for clients that keep connections open, and raise the limit of open files.",
+    ConnectFailed: "Look whether the server runs, and listens where its url says.",
+    ConnectTimeout: "Look at the network and its firewalls, and whether the server is too busy to accept.",
+    NameNotResolved: "Look at DNS, and at the name in the backend's url.",
+    ConnectionTerminated: "Look into the server's log of that second: a crash, a restart and a killed worker"
+    " end like this.",
+    ResponseTimeout: "Look what the server was busy with; timeouts.response_head says how long it may take.",
+    BackendStalled: "Look why the server does not read; timeouts.send says how long it may stop.",
+    BadResponse: "Look whether the url leads to a server that speaks HTTP/1.1, without TLS.",
+    UpgradeFailed: "Look at what the server does with the field Upgrade.",
+    ResponseIncomplete: "Look into the server's log of that second; the client saw that it broke off.",
+    ResponseStalled: "Look what the server waited for; timeouts.response_idle says how long it may stop.",
+}
+
+BY_REASON: dict[Reason, type[LBError]] = {
+    Reason.DNS_ERROR: NameNotResolved,
+    Reason.CONNECTION_REFUSED: ConnectFailed,
+    Reason.CONNECTION_TERMINATED: ConnectionTerminated,
+    Reason.CONNECTION_TIMEOUT: ConnectTimeout,
+    Reason.HTTP_RESPONSE_INCOMPLETE: ResponseIncomplete,
+    Reason.HTTP_RESPONSE_TIMEOUT: ResponseTimeout,
+    Reason.HTTP_UPGRADE_FAILED: UpgradeFailed,
+    Reason.HTTP_PROTOCOL_ERROR: BadResponse,
+    Reason.PROXY_INTERNAL_ERROR: LBError,
+    Reason.PROXY_LOOP_DETECTED: LoopDetected,
+    Reason.CLIENT_DISCONNECTED: ClientGone,
+}
+"""The reasons that only one class of errors has."""
+
+
+def error_of(exchange: Exchange) -> type[LBError]:
+    """The class of the error that ended a failed exchange."""
+    match exchange.reason:
+        case Reason.CONNECTION_READ_TIMEOUT:
+            return TunnelIdle if exchange.status == 101 else ResponseStalled
+        case Reason.CONNECTION_WRITE_TIMEOUT:
+            return ClientStalled if exchange.detail == ClientStalled.too_slow else BackendStalled
+        case Reason.CONNECTION_LIMIT_REACHED:
+            return TooManyDescriptors if _was_running(exchange) else QueueFull
+        case Reason.HTTP_REQUEST_ERROR:
+            return RequestTimeout if exchange.detail == RequestTimeout.too_slow else BadRequest
+        case Reason.DESTINATION_UNAVAILABLE:
+            return _unavailable(exchange)
+        case None:
+            raise ValueError("the exchange did not fail")
+        case reason:
+            return BY_REASON[reason]
+
+
+def _unavailable(exchange: Exchange) -> type[LBError]:
+    """Who waits may be cut as well, when the balancer stops."""
+    if exchange.status == 0:
+        return Abandoned
+    is_cut = _was_running(exchange) or exchange.detail.startswith("the balancer ")
+    return AttemptCut if is_cut else Unavailable
+
+
+def _was_running(exchange: Exchange) -> bool:
+    """An attempt had not failed when the exchange ended."""
+    return exchange.deciding is not None and exchange.deciding.reason is None

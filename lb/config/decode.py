@@ -1,0 +1,131 @@
+"""Reading tables beside types: every mistake noted, by the path of its key, and none of them the last word.
+
+A field's type says how its value is read: plain types by msgspec, an `Annotated` one by the rule that stands
+in it: a function from what the file holds to the value, ValueError or msgspec's own error where it is wrong.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import NoneType
+from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from lb.config.pool_settings import Probe
+from lb.core.backend import ID, BackendSpec
+
+T = TypeVar("T")
+IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+IN_WORDS |= {list: "a list", dict: "a table"}
+
+
+def did_you_mean(word: str, known: Mapping[str, object]) -> str:
+    """The end of a sentence about a word that is not one of these."""
+    if close := get_close_matches(word, known, n=1):
+        return f", did you mean `{close[0]}`?"
+    return f"; there are: {', '.join(known)}" if known else ""
+
+
+class Reader:
+    """Walks the tables beside the types, and notes every mistake instead of stopping at the first.
+
+    Where a value is wrong its field keeps its default, and an item its place as None, so that the rest can
+    still be looked at. What comes out is a Config only while `mistakes` is empty.
+    """
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+
+    def value(self, hint: object, value: object, path: str) -> object:
+        """The value as its type wants it, or None with a mistake noted."""
+        try:
+            return self._read(hint, value, path)
+        except msgspec.ValidationError as exc:
+            choices = f", expected one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else ""
+            message = str(exc).replace("`", "")
+            self._note(path, message[0].lower() + message[1:] + choices)
+        except ValueError as exc:
+            self._note(path, str(exc))
+        return None
+
+    def _read(self, hint: object, value: object, path: str) -> object:
+        origin, args = get_origin(hint), get_args(hint)
+        if NoneType in args:
+            return self._read(next(arg for arg in args if arg is not NoneType), value, path)
+        if origin is tuple:
+            items = _expected(list, value)
+            return tuple(self.value(args[0], item, f"{path}[{index}]") for index, item in enumerate(items))
+        if origin is dict:
+            table = _expected(dict, value)
+            return {key: self.value(args[1], item, join(path, key)) for key, item in table.items()}
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            return self.struct(hint, _expected(dict, value), path)
+        return _rule(hint)(value)
+
+    def struct(
+        self, cls: type[msgspec.Struct], table: Mapping[str, object], path: str
+    ) -> msgspec.Struct | None:
+        """An instance of the struct, or None where the table lacks what it cannot do without."""
+        hints = get_type_hints(cls, include_extras=True)
+        for key in table:
+            if key not in hints:
+                self._note(join(path, key), f"unknown key{did_you_mean(key, hints)}")
+        required = [field.name for field in msgspec.structs.fields(cls) if field.required]
+        for key in required:
+            if key not in table:
+                self._note(join(path, key), "is missing")
+        read = {key: self.value(hints[key], table[key], join(path, key)) for key in hints if key in table}
+        values = {key: value for key, value in read.items() if value is not None}
+        return self._made(cls(**values), path) if values.keys() >= set(required) else None
+
+    def _made(self, made: msgspec.Struct, path: str) -> msgspec.Struct | None:
+        try:
+            return made.checked() if isinstance(made, BackendSpec | Probe) else made
+        except ValueError as exc:
+            self.mistakes.append(f"{path}.{exc}")
+            return None
+
+    def _note(self, path: str, mistake: str) -> None:
+        self.mistakes.append(f"{path}: {mistake}")
+
+
+def told(struct: msgspec.Struct) -> dict[str, object]:
+    """The tables that this struct would be read from; what is None is not said."""
+    tables = cast("dict[str, object]", msgspec.to_builtins(struct))
+    return without_none(tables)
+
+
+def without_none(table: Mapping[str, object]) -> dict[str, object]:
+    """The table and those within it, without the keys that say nothing."""
+    return {
+        key: without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
+
+
+def _expected(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise ValueError(f"expected {IN_WORDS[kind]}, got {_in_words(value)}")
+    return value
+
+
+def _in_words(value: object) -> str:
+    """A value as it may be shown in a message: itself if it is short, otherwise what it is."""
+    if isinstance(value, str | int | float):
+        return repr(value)[:60]
+    return IN_WORDS.get(type(value), type(value).__name__)
+
+
+def _rule(hint: object) -> Callable[[object], object]:
+    """What reads a value of this type: the rule that an `Annotated` carries, otherwise msgspec."""
+    if get_origin(hint) is not Annotated:
+        return lambda value: msgspec.convert(value, hint)
+    _kind, rule = get_args(hint)
+    return cast("Callable[[object], object]", rule)
+
+
+def join(path: str, key: str) -> str:
+    key = key if ID.fullmatch(key) and "." not in key else json.dumps(key)
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,300 @@
+"""A reload: what has to be done so that a running balancer goes by another configuration.
+
+It is a merge of three: what the file said before, what it says now, and what is there. A backend, or one
+setting of a pool, is as the file said before unless an operator has changed it at runtime; then their word
+holds and is told as *kept*, otherwise the file's new one is followed. What the file does not say any more
+drains and leaves.
+
+Planning looks and changes nothing, and whatever can fail fails there; `apply` is then a row of plain calls.
+Nothing may be awaited between the two, for a plan is about the moment in which it was made.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from lb.config.decode import join
+from lb.config.diff import (
+    BackendChange,
+    Backends,
+    Change,
+    Difference,
+    Kept,
+    PoolNames,
+    compared,
+    flat,
+    spoken,
+    summary,
+)
+from lb.config.model import DEFAULT_POOL, Config, PoolConfig, wrong
+from lb.config.pool_settings import PoolSettings
+from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.drain import Outcome, Then
+from lb.core.policies.catalogue import Policy
+from lb.core.registry import Registry
+from lb.errors import ConfigError
+
+AT_START = ("listen", "state", "access_log", "demo")
+ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "metrics_open")
+"""What is only looked at when the program starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will hold, what is different about it, and the calls that bring it about."""
+
+    config: Config
+    difference: Difference
+    steps: tuple[Callable[[], object], ...]
+
+
+class Place(NamedTuple):
+    """A backend as somebody wants it: in which pool, and how."""
+
+    pool: str
+    spec: BackendSpec
+
+
+def plan(before: Config, wanted: Config, registry: Registry, *, may_load: bool = True) -> Plan:
+    """How to get from `before`, and what operators have made of it, to `wanted`.
+
+    ConfigError where that cannot be. Without `may_load` no code is imported and no file opened for it; such
+    a plan is for looking at.
+    """
+    config = in_effect(before, wanted)
+    planner = _Planner(before, config, registry, may_load)
+    planner.look_at_pools()
+    planner.look_at_backends()
+    return planner.result(wanted)
+
+
+def apply(plan: Plan, registry: Registry) -> None:
+    """Do it. Traffic sees nothing of it before it is done."""
+    with registry.together():
+        for step in plan.steps:
+            step()
+    registry.forget_pools(plan.config.pools)
+
+
+def in_effect(before: Config, wanted: Config) -> Config:
+    """The wanted configuration, with what only a restart can change as it was before."""
+    replace = msgspec.structs.replace
+    admin = replace(wanted.admin, **{name: getattr(before.admin, name) for name in ADMIN_AT_START})
+    same = {name: getattr(before, name) for name in AT_START}
+    return replace(wanted, admin=admin, pools=_pools_in_effect(before, wanted), **same)
+
+
+def _pools_in_effect(before: Config, wanted: Config) -> dict[str, PoolConfig]:
+    """The backends of the demo come and go with the program, for its servers do."""
+    if wanted.demo is before.demo:
+        return wanted.pools
+    old = before.pools.get(DEFAULT_POOL, PoolConfig())
+    new = wanted.pools.get(DEFAULT_POOL, old)
+    return {**wanted.pools, DEFAULT_POOL: msgspec.structs.replace(new, backends=old.backends)}
+
+
+class _Planner:
+    """Gathers the steps, and what will be told of them."""
+
+    def __init__(self, before: Config, config: Config, registry: Registry, may_load: bool) -> None:
+        self._before = before
+        self._config = config
+        self._registry = registry
+        self._may_load = may_load
+        self._mistakes: list[str] = []
+        self._unchecked: list[str] = []
+        self._settings: list[Change] = []
+        self._kept: list[Kept] = []
+        self._added_pools: list[str] = []
+        self._changed_pools: list[str] = []
+        self._added: list[BackendChange] = []
+        self._changed: list[BackendChange] = []
+        self._removed: list[BackendChange] = []
+        self._pool_steps: list[Callable[[], object]] = []
+        self._entering: list[Callable[[], object]] = []
+        self._leaving: list[Callable[[], object]] = []
+
+    def result(self, wanted: Config) -> Plan:
+        if self._mistakes:
+            raise wrong(self._mistakes, "")
+        # Whoever waits in a queue finds those who come before those who go have gone.
+        steps = (*self._pool_steps, *self._entering, *self._leaving)
+        return Plan(config=self._config, difference=self._difference(wanted), steps=steps)
+
+    def _difference(self, wanted: Config) -> Difference:
+        emptied = tuple(name for name in self._before.pools if name not in self._config.pools)
+        names = PoolNames(added=tuple(self._added_pools), changed=tuple(self._changed_pools), emptied=emptied)
+        backends = Backends(
+            added=tuple(self._added), changed=tuple(self._changed), removed=tuple(self._removed)
+        )
+        settings = (*_general(self._before, self._config), *self._settings)
+        needs_restart = compared(flat(self._config), flat(wanted))
+        return Difference(
+            changed=bool(settings) or names != PoolNames() or backends != Backends(),
+            summary=summary(names, backends, len(settings), len(self._kept), len(needs_restart)),
+            pools=names,
+            backends=backends,
+            settings=settings,
+            kept=tuple(self._kept),
+            needs_restart=needs_restart,
+            unchecked=tuple(self._unchecked),
+        )
+
+    # -- pools -----------------------------------------------------------------------------------------
+
+    def look_at_pools(self) -> None:
+        for name, config in self._config.pools.items():
+            if name not in self._registry.pools:
+                self._added_pools.append(name)
+                policy = self._prepared(name, config.settings)
+                self._pool_steps.append(partial(_add_pool, self._registry, name, config.settings, policy))
+            else:
+                self._look_at_pool(name, config.settings)
+
+    def _look_at_pool(self, name: str, wanted: PoolSettings) -> None:
+        pool = self._registry.pools[name]
+        old = self._before.pools[name].settings if name in self._before.pools else pool.settings
+        settings = self._merged(name, old, pool.settings, wanted)
+        if settings == pool.settings:
+            return
+        policy = self._prepared(name, settings)
+        self._changed_pools.append(name)
+        path = ("pools", name)
+        self._settings += compared(flat(pool.settings, path), flat(settings, path))
+        self._pool_steps.append(partial(self._registry.configure, pool, settings, policy))
+
+    def _merged(self, name: str, old: PoolSettings, now: PoolSettings, new: PoolSettings) -> PoolSettings:
+        """Key by key: what was changed at runtime stays, anything else is as the file says."""
+        values = {}
+        for key in new.__struct_fields__:
+            was, there, wanted = getattr(old, key), getattr(now, key), getattr(new, key)
+            is_kept = there not in (was, wanted)
+            values[key] = there if is_kept else wanted
+            if is_kept:
+                where = "at runtime" if was == wanted else "at runtime and in the file"
+                self._kept.append(Kept(key=spoken(("pools", name, key)), why=f"changed {where}"))
+        return PoolSettings(**values)
+
+    def _prepared(self, name: str, settings: PoolSettings) -> Policy | None:
+        """The policy, which is somebody's own code or needs a key from a file, so it may be impossible."""
+        if not self._may_load and (loaded := [*_loaded(settings)]):
+            self._unchecked += [f"{join('pools', name)}.{key}" for key in loaded]
+            return None
+        try:
+            return self._registry.prepare(name, settings)
+        except ConfigError as exc:
+            self._mistakes.append(f"{join('pools', name)}.{exc}")
+        except ValueError as exc:
+            self._mistakes.append(f"{join('pools', name)}.policy: {exc}")
+        return None
+
+    # -- backends --------------------------------------------------------------------------------------
+
+    def look_at_backends(self) -> None:
+        old, new = _places(self._before), _places(self._config)
+        for id in dict.fromkeys((*new, *old, *self._registry.backends)):
+            there = self._registry.backends.get(id)
+            now = None if there is None or _is_leaving(there) else Place(there.pool, there.spec)
+            self._look_at_backend(id, old.get(id), new.get(id), now)
+
+    def _look_at_backend(self, id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
+        if now == new:
+            return
+        if now != old:
+            self._keep(id, old, new, now)
+        elif new is None:
+            assert now is not None
+            self._remove(id, now)
+        elif now is None:
+            self._added.append(BackendChange(id=id, pool=new.pool))
+            self._entering.append(partial(_enter, self._registry, new))
+        else:
+            self._change(id, now, new)
+
+    def _keep(self, id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
+        if now is None:
+            why = "removed at runtime"
+        elif old is None and self._registry.backends[id].source != "config":
+            why = "added at runtime"
+        else:
+            why = "changed at runtime"
+        if new is None:
+            why += ", and not in the file"
+        elif new != old:
+            why += ", and something else in the file"
+        place = now or new
+        assert place is not None
+        self._kept.append(Kept(key=spoken(("pools", place.pool, "backends", id)), why=why))
+
+    def _remove(self, id: str, now: Place) -> None:
+        backend = self._registry.backends[id]
+        self._removed.append(BackendChange(id=id, pool=now.pool))
+        self._leaving.append(partial(self._registry.drain, backend, self._config.timeouts.drain, Then.REMOVE))
+
+    def _change(self, id: str, now: Place, new: Place) -> None:
+        changes = compared(flat(now.spec), flat(new.spec))
+        if now.pool != new.pool:
+            changes = (Change(key="pool", before=now.pool, after=new.pool), *changes)
+        self._changed.append(BackendChange(id=id, pool=now.pool, changes=changes))
+        self._entering.append(partial(_change, self._registry, self._registry.backends[id], new))
+
+
+def _general(before: Config, after: Config) -> tuple[Change, ...]:
+    """Everything but the pools."""
+    without = [flat(msgspec.structs.replace(each, pools={})) for each in (before, after)]
+    return compared(*without)
+
+
+def _places(config: Config) -> dict[str, Place]:
+    return {spec.id: Place(name, spec) for name, pool in config.pools.items() for spec in pool.backends}
+
+
+def _is_leaving(backend: Backend) -> bool:
+    """It is on its way out; a drain that was taken back is no such way."""
+    drain = backend.drain
+    return drain is not None and drain.then is Then.REMOVE and drain.outcome is not Outcome.CANCELLED
+
+
+def _loaded(settings: PoolSettings) -> Iterator[str]:
+    """The keys that name code or a file."""
+    if ":" in settings.policy:
+        yield "policy"
+    if settings.sticky is not None and settings.sticky.secret_file is not None:
+        yield "sticky.secret_file"
+
+
+# -- the steps -------------------------------------------------------------------------------------------
+
+
+def _add_pool(registry: Registry, name: str, settings: PoolSettings, policy: Policy | None) -> None:
+    registry.add_pool(name, settings, policy)
+    registry.revision += 1
+
+
+def _enter(registry: Registry, place: Place) -> None:
+    """A new one, whose share grows as that of any newcomer; or one that was about to leave, and stays."""
+    there = registry.backends.get(place.spec.id)
+    if there is None:
+        backend, _ = registry.add(place.spec, place.pool, "config")
+        backend.begin_ramp(registry.now())
+    elif there.pool != place.pool:
+        registry.move(there, place.spec, place.pool)
+    else:
+        registry.change(there, place.spec)
+        registry.ready(there)
+
+
+def _change(registry: Registry, backend: Backend, place: Place) -> None:
+    """The wish of an operator, such as maintenance, goes along into another pool."""
+    if backend.pool == place.pool:
+        registry.change(backend, place.spec)
+        return
+    wish, then = backend.admin_state, None if backend.drain is None else backend.drain.then
+    moved = registry.move(backend, place.spec, place.pool)
+    if wish is AdminState.MAINTENANCE:
+        registry.maintenance(moved)
+    elif wish is AdminState.DRAINING:
+        registry.drain(moved, None, then)

@@ -1,0 +1,254 @@
+"""The state file: what an operator changed while we ran, so that it outlives a restart.
+
+Only the differences from the configuration are kept. A backend that somebody writes into the file later
+comes into effect, and one that they take out goes, whatever was changed beside it; where both speak of the
+same backend, the operator's later word at runtime holds.
+
+A file that is not ours, not whole or newer than we are is never written over: whoever starts us is told.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import msgspec
+
+from lb.config.decode import Reader, told, without_none
+from lb.config.model import PoolConfig, overlay
+from lb.config.pool_settings import PoolSettings
+from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.drain import Outcome, Then
+from lb.core.pool import Pool
+from lb.core.registry import Conflict, Registry
+from lb.errors import ConfigError
+
+FORMAT = "trio-lb state"
+VERSION = 1
+
+
+class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """How one pool differs from its configuration; `admin_state` holds those that are not ready, by id.
+
+    `settings` is a merge patch (RFC 7396): the keys that were changed, null where one was taken back.
+    """
+
+    added: tuple[BackendSpec, ...] = ()
+    changed: tuple[BackendSpec, ...] = ()
+    removed: tuple[str, ...] = ()
+    admin_state: dict[str, Literal["draining", "maintenance"]] = {}
+    settings: dict[str, Any] = {}
+
+
+Changes = dict[str, PoolChanges]
+"""The changes by the name of their pool; a pool without any is not in it."""
+
+
+class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The file, as JSON."""
+
+    format: Literal["trio-lb state"] = "trio-lb state"
+    version: Literal[1] = 1
+    pools: Changes
+
+
+def changes(configured: Mapping[str, PoolConfig], registry: Registry) -> Changes:
+    """What differs between these pools (each spec `checked`) and what the registry holds now.
+
+    A backend that a drain is about to remove counts as removed, for after a restart nothing runs on it.
+    """
+    found = {
+        name: _pool_changes(configured.get(name, PoolConfig()), pool) for name, pool in registry.pools.items()
+    }
+    return {name: change for name, change in found.items() if change != PoolChanges()}
+
+
+def _pool_changes(config: PoolConfig, pool: Pool) -> PoolChanges:
+    configured = {spec.id: spec for spec in config.backends}
+    staying = {backend.id: backend for backend in pool.backends if _drained_to(backend) is not Then.REMOVE}
+    specs = [backend.spec for backend in staying.values()]
+    return PoolChanges(
+        added=tuple(spec for spec in specs if spec.id not in configured),
+        changed=tuple(spec for spec in specs if spec.id in configured and spec != configured[spec.id]),
+        removed=tuple(id for id in configured if id not in staying),
+        admin_state={id: wish for id, backend in staying.items() if (wish := _wish(backend)) is not None},
+        settings=patch_between(told(config.settings), told(pool.settings)),
+    )
+
+
+def _wish(backend: Backend) -> Literal["draining", "maintenance"] | None:
+    """What becomes of a backend that is not ready, or None for one that is."""
+    if backend.admin_state is AdminState.READY:
+        return None
+    if backend.admin_state is AdminState.MAINTENANCE or _drained_to(backend) is Then.MAINTENANCE:
+        return "maintenance"
+    return "draining"
+
+
+def _drained_to(backend: Backend) -> Then | None:
+    """What a drain makes of the backend; None without one, or where it was taken back."""
+    drain = backend.drain
+    return None if drain is None or drain.outcome is Outcome.CANCELLED else drain.then
+
+
+def apply(changes: Changes, registry: Registry) -> list[str]:
+    """Make these changes to a registry that holds the configuration and has no traffic yet.
+
+    Returns a sentence for each that the configuration has overtaken since it was saved; those are left out.
+    """
+    known = {name: change for name, change in changes.items() if name in registry.pools}
+    overtaken = [f"there is no pool {name!r} any more" for name in changes if name not in known]
+    for name, change in known.items():
+        _remove(name, change, registry)
+    for name, change in known.items():
+        overtaken += _configure(name, change, registry)
+        overtaken += _put(name, change, registry)
+    for name, change in known.items():
+        _set_wishes(name, change, registry)
+    return overtaken
+
+
+def _remove(name: str, change: PoolChanges, registry: Registry) -> None:
+    for id in change.removed:
+        backend = registry.backends.get(id)
+        if backend is not None and backend.pool == name:
+            registry.remove(backend)
+
+
+def _configure(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
+    try:
+        pool = registry.pool(name)
+        registry.configure(pool, _patched(told(pool.settings), change.settings))
+    except (ValueError, ConfigError) as exc:
+        yield f"the settings of pool {name!r} are of no use any more: {exc}"
+
+
+def _put(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
+    for spec in change.added:
+        try:
+            there = registry.backends.get(spec.id)
+            if there is None:
+                registry.add(spec, name)
+            else:
+                registry.change(there, spec, name)
+        except Conflict as exc:
+            yield str(exc)
+    for spec in change.changed:
+        there = registry.backends.get(spec.id)
+        if there is None or there.pool != name:
+            yield f"backend {spec.id!r} is not in pool {name!r} any more"
+        else:
+            registry.change(there, spec)
+
+
+def _set_wishes(name: str, change: PoolChanges, registry: Registry) -> None:
+    for id, wish in change.admin_state.items():
+        backend = registry.backends.get(id)
+        if backend is None or backend.pool != name:
+            continue
+        if wish == "maintenance":
+            registry.maintenance(backend)
+        else:
+            registry.drain(backend, None)
+
+
+def save(path: str | os.PathLike[str], changes: Changes) -> None:
+    """Replace the file at one stroke; whoever reads it sees the old one or the new one, whole.
+
+    After an OSError the old file is as it was (or, where only the folder could not be synchronised, the new
+    one is in its place), and nothing is left beside it. It blocks: call it in a thread, and one at a time.
+    """
+    target = Path(os.path.realpath(path))
+    data = msgspec.json.format(msgspec.json.encode(StateFile(pools=changes)), indent=2) + b"\n"
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # its mode is 0600
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        os.replace(temporary, target)
+        _synchronise(target.parent)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _synchronise(folder: Path) -> None:
+    """Without this the new name may be lost with the power, though the file itself is safe."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load(path: str | os.PathLike[str]) -> Changes | None:
+    """The changes that were saved, or None if there is no file yet.
+
+    ConfigError, saying which, if the file is empty, torn, not ours, newer, or wrong in itself, or if there
+    is no folder to keep it in. It only reads.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as exc:
+        if not Path(os.path.realpath(path)).parent.is_dir():
+            raise ConfigError(f"state: {os.fspath(path)}: there is no such folder to keep it in") from exc
+        return None
+    except OSError as exc:
+        raise ConfigError(f"state: {os.fspath(path)} cannot be read: {exc.strerror}") from exc
+    try:
+        return _changes_in(data)
+    except ValueError as exc:
+        raise ConfigError(f"state: {os.fspath(path)} {exc}; it was left as it is") from exc
+
+
+def _changes_in(data: bytes) -> Changes:
+    if not data.strip():
+        raise ValueError("is empty")
+    try:
+        raw = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise ValueError(f"is torn or not a state file: {exc}") from exc
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError("is not a state file of trio-lb")
+    version = raw.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise ValueError(f"was written by a newer trio-lb (version {version}; this one reads {VERSION})")
+    return _checked(raw)
+
+
+def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes `after` of `before`."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        there = before.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            if inner := patch_between(there, value):
+                patch[key] = inner
+        elif value != there:
+            patch[key] = value
+    return patch
+
+
+def _patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
+    """ValueError with every mistake where a setting breaks a rule that the configuration obeys."""
+    reader = Reader()
+    settings = reader.struct(PoolSettings, without_none(overlay(table, patch)), "settings")
+    if reader.mistakes:
+        raise ValueError("; ".join(reader.mistakes))
+    return cast("PoolSettings", settings)
+
+
+def _checked(raw: object) -> Changes:
+    try:
+        pools = msgspec.convert(raw, StateFile).pools
+        for change in pools.values():
+            for spec in (*change.added, *change.changed):
+                spec.checked()
+            _patched({}, change.settings)
+    except (msgspec.ValidationError, ValueError) as exc:
+        raise ValueError(f"is invalid: {exc}") from exc
+    return pools

@@ -1,0 +1,102 @@
+"""The operators' tokens: who bears one, and how far it reaches.
+
+One token a line: a name, a scope, and the token itself or its SHA-256, so that the file gives nothing away
+(`printf %s TOKEN | sha256sum` makes one):
+
+    # name     scope   token
+    grafana    read    sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    deploy     drain   dGhlIHJvbGxpbmcgb25l
+"""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+import msgspec
+
+from lb.config.token_scope import Scope
+from lb.errors import ConfigError
+
+LINE = re.compile(r"(?P<name>[\w.@~-]{1,64})\s+(?P<scope>\S+)\s+(?P<token>\S+)", re.ASCII)
+DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-fA-F]{64})")
+BY_OTHERS = stat.S_IWGRP | stat.S_IRWXO
+LONGEST_FILE = 1 << 20
+TAKEN_NAMES = frozenset({"anonymous", "signal"})
+"""Those by which the audit calls who has no token, and who sent a SIGHUP."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """One token. What is kept of it is its SHA-256, from which nobody gets it back."""
+
+    name: str
+    scope: Scope
+    digest: bytes
+
+
+def digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def is_sendable(token: str) -> bool:
+    """A client can send it in a field: one word of visible ASCII characters."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def read(path: str) -> tuple[Token, ...]:
+    """The tokens in a file; ConfigError where others could read or change it, or with what is wrong in it."""
+    where = f"admin.tokens_file: {path}"
+    try:
+        text = _text(path, where)
+    except OSError as exc:
+        raise ConfigError(f"{where} cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{where}: not UTF-8") from exc
+    return parse(text, where)
+
+
+def _text(path: str, where: str) -> str:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would keep us waiting
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{where} is not a regular file")
+        if mode & BY_OTHERS:
+            raise ConfigError(f"{where} can be read or changed by others: chmod 600 {path}")
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:  # the rest would be lost in silence, and the last token cut
+        raise ConfigError(f"{where} is larger than {LONGEST_FILE} bytes")
+    return data.decode()
+
+
+def parse(text: str, where: str = "tokens") -> tuple[Token, ...]:
+    """The tokens in such a text; ConfigError with the line of a mistake, which shows no token."""
+    tokens = tuple(_lines(text, where))
+    if not tokens:
+        raise ConfigError(f"{where}: there is no token in it")
+    for what in ("name", "digest"):
+        values = [getattr(token, what) for token in tokens]
+        if len(set(values)) < len(values):
+            raise ConfigError(f"{where}: two lines have the same {'name' if what == 'name' else 'token'}")
+    return tokens
+
+
+def _lines(text: str, where: str) -> Iterator[Token]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield _token(line.strip(), f"{where}, line {number}")
+
+
+def _token(line: str, where: str) -> Token:
+    found = LINE.fullmatch(line)
+    if found is None or not is_sendable(found["token"]):
+        raise ConfigError(f"{where}: expected NAME SCOPE TOKEN, or sha256:HEX in place of the token")
+    if found["name"] in TAKEN_NAMES:
+        raise ConfigError(f"{where}: {found['name']} is a name that the audit gives to others")
+    if found["scope"] not in [*Scope]:
+        raise ConfigError(f"{where}: the scope is one of {', '.join(Scope)}")
+    hashed = DIGEST.fullmatch(found["token"])
+    if hashed is None and found["token"].startswith("sha256:"):
+        raise ConfigError(f"{where}: a SHA-256 has 64 hexadecimal digits")
+    made = bytes.fromhex(hashed["hex"]) if hashed else digest(found["token"])
+    return Token(found["name"], Scope(found["scope"]), made)

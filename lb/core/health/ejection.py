@@ -1,0 +1,149 @@
+"""What exchanges show about one backend, and when that is enough to eject it (Envoy's outlier detection).
+
+    admitted  it failed `consecutive` times in a row, or too often in the window  -> ejected
+    ejected   its time is over, and no probe says that it is down                 -> trial
+    trial     one request goes well                                               -> admitted
+    trial     one request fails                                                   -> ejected, for longer
+
+Each ejection lasts `base` seconds longer than the one before, `longest` at most. One of them is forgotten
+whenever the backend has been admitted for as long as the last ejection lasted. So a backend that keeps
+breaking is left out longer and longer until it works for at least half of the time, and what was severe
+takes long to be forgiven; and that needs no setting (Envoy forgets one for each of its `interval`s).
+
+Whether a backend that is due may really go is for the pool to say, which knows how many are out already:
+it asks `may_eject`. So `failed` only gives the cause, and gives it again until `eject` or a success.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from math import inf
+
+from lb.config.pool_settings import Ejection
+from lb.core.measures.window import Window
+
+
+class Cause(StrEnum):
+    """Why a backend is ejected: failures in a row, too large a share of them, or a failed trial."""
+
+    CONSECUTIVE = "consecutive"
+    RATIO = "ratio"
+    TRIAL = "trial"
+
+
+class Standing(StrEnum):
+    """What is thought of a backend: it takes requests, takes none, or takes one at a time to be tried."""
+
+    ADMITTED = "admitted"
+    EJECTED = "ejected"
+    TRIAL = "trial"
+
+
+def may_eject(ready: int, out: int, share: float) -> bool:
+    """May one more of `ready` backends go, when `out` others are out? At most `share` of them at a time."""
+    # 29 / 100 is the same float as 0.29, but 100 * 0.29 is a little less than 29.
+    return ready > 0 and (out + 1) / ready <= share
+
+
+class Outcomes:
+    """The outcomes of one backend's attempts, and its standing `since` when; 0.0 before it ever changed.
+
+    `until` is the end of the last ejection and `why` its reason in words, inf and "" when admitted. `times`
+    is how many ejections were remembered when the last one began; `ejections` counts all of them.
+    """
+
+    __slots__ = (
+        "_lasted",
+        "_settings",
+        "_streak",
+        "_window",
+        "ejections",
+        "since",
+        "standing",
+        "times",
+        "until",
+        "why",
+    )
+
+    def __init__(self, settings: Ejection) -> None:
+        self._settings = settings
+        self._window = Window(settings.window)
+        self._streak = 0
+        self._lasted = inf
+        self.standing = Standing.ADMITTED
+        self.since = 0.0
+        self.until = inf
+        self.why = ""
+        self.times = 0
+        self.ejections: Counter[Cause] = Counter()
+
+    @property
+    def settings(self) -> Ejection:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Ejection) -> None:
+        """Judge by other settings from now on; an ejection that runs keeps its end."""
+        if settings.window != self._settings.window:
+            self._window = Window(settings.window)
+        self._settings = settings
+
+    # -- what attempts show ----------------------------------------------------------------------------
+
+    def succeeded(self, now: float) -> None:
+        """An attempt went well. 0.06 us, for it is told of nearly every one."""
+        self._window.add(now)
+        if self._streak:
+            self._streak = 0
+
+    def failed(self, now: float) -> Cause | None:
+        """An attempt failed. For what the backend is due to be ejected, if it is.
+
+        Failures during an ejection are of attempts from before it, which has punished them already.
+        """
+        if self.standing is Standing.EJECTED:
+            return None
+        if self.standing is Standing.TRIAL:
+            return Cause.TRIAL
+        self._streak += 1
+        self._window.add_rare(now)
+        return self._due(now)
+
+    def _due(self, now: float) -> Cause | None:
+        settings = self._settings
+        if settings.consecutive and self._streak >= settings.consecutive:
+            return Cause.CONSECUTIVE
+        good, bad = self._window.totals(now)
+        if settings.ratio and good + bad >= settings.minimum and bad / (good + bad) >= settings.ratio:
+            return Cause.RATIO
+        return None
+
+    # -- what becomes of it ----------------------------------------------------------------------------
+
+    def eject(self, cause: Cause, now: float, why: str) -> float:
+        """It takes no requests until the instant that is returned."""
+        if self.standing is Standing.ADMITTED:
+            self._forget(now)
+        self.times += 1
+        self.ejections[cause] += 1
+        self._lasted = min(self._settings.base * self.times, self._settings.longest)
+        self.standing, self.since, self.until, self.why = Standing.EJECTED, now, now + self._lasted, why
+        return self.until
+
+    def _forget(self, now: float) -> None:
+        """One ejection for each time as long as the last one that it has been admitted since."""
+        self.times -= int(min(self.times, (now - self.since) / self._lasted))
+
+    def begin_trial(self, now: float) -> None:
+        """Its time is over; the next request shows whether it works."""
+        self.standing, self.since = Standing.TRIAL, now
+
+    def admit(self, now: float) -> None:
+        """It takes requests like the others; what was before its ejection does not count again."""
+        self.standing, self.since, self.until, self.why = Standing.ADMITTED, now, inf, ""
+        self._window = Window(self._settings.window)
+        self._streak = 0
+
+    def clear(self, now: float) -> None:
+        """An operator says that it is well: nothing is remembered of it but the count of its ejections."""
+        self.times = 0
+        self.admit(now)

@@ -1,0 +1,126 @@
+"""What probes say about one backend: a verdict that takes more than one result to turn.
+
+One failure is an accident, and one success may be luck, so only a streak against the verdict turns it:
+
+    up        `fall` failures in a row     -> down
+    down      `rise` successes in a row    -> up
+    checking  the first result             -> up or down
+
+*checking* is where a backend begins that may not be used before it was seen to work (`initial = "probe"`);
+no verdict ever leads back to it. While there is a streak the verdict may be about to turn, so probes come
+faster. Who sends them, and what counts as a success, is not known here; nor are the outcomes of exchanges,
+which `lb.core.health.ejection` judges.
+"""
+
+from collections import Counter, deque
+from enum import StrEnum
+from typing import NamedTuple
+
+from lb.config.pool_settings import Probe
+
+RECENT = 30
+
+
+class Verdict(StrEnum):
+    """Up takes requests; down and checking do not."""
+
+    UP = "up"
+    DOWN = "down"
+    CHECKING = "checking"
+
+
+INITIALLY = {
+    "up": (Verdict.UP, ""),
+    "down": (Verdict.DOWN, "no probe has passed yet"),
+    "probe": (Verdict.CHECKING, "no probe has ended yet"),
+}
+
+
+class Check(NamedTuple):
+    """The result of one probe: `why` in words ("connection refused", "ok 200"), how long it took, its end."""
+
+    ok: bool
+    why: str
+    seconds: float
+    at: float
+
+
+class Health:
+    """The verdict about one backend, `since` when, and `why`: the words of the check that turned it.
+
+    `passes`, `fails` and `flips` (by the verdict that came) count since the start; `recent` has the results
+    of the last thirty checks, the newest at its right end.
+    """
+
+    __slots__ = (
+        "_against",
+        "_probe",
+        "fails",
+        "flips",
+        "last",
+        "passes",
+        "recent",
+        "since",
+        "verdict",
+        "why",
+    )
+
+    def __init__(self, probe: Probe, now: float) -> None:
+        self._probe = probe
+        self._against = 0
+        self.verdict, self.why = INITIALLY[probe.initial]
+        self.since = now
+        self.last: Check | None = None
+        self.passes = 0
+        self.fails = 0
+        self.flips: Counter[Verdict] = Counter()
+        self.recent: deque[bool] = deque(maxlen=RECENT)
+
+    def respec(self, probe: Probe, now: float) -> None:
+        """Go by other settings from the next check on; the verdict and the streak stay."""
+        self._probe = probe
+
+    def observe(self, check: Check) -> bool:
+        """Take in the result of a probe. True if it turned the verdict."""
+        self._record(check)
+        said = Verdict.UP if check.ok else Verdict.DOWN
+        self._against = 0 if said is self.verdict else self._against + 1
+        if self._against < self._needed:
+            return False
+        self.verdict, self.since, self.why = said, check.at, check.why
+        self.flips[said] += 1
+        self._against = 0
+        return True
+
+    def _record(self, check: Check) -> None:
+        self.last = check
+        self.recent.append(check.ok)
+        if check.ok:
+            self.passes += 1
+        else:
+            self.fails += 1
+
+    @property
+    def _needed(self) -> int:
+        """How long a streak turns the verdict."""
+        if self.verdict is Verdict.CHECKING:
+            return 1
+        return self._probe.fall if self.verdict is Verdict.UP else self._probe.rise
+
+    @property
+    def is_changing(self) -> bool:
+        """The next checks may turn the verdict, or there is none yet."""
+        return self._against > 0 or self.verdict is Verdict.CHECKING
+
+    @property
+    def doubts(self) -> str:
+        """What speaks against the verdict so far, in words; "" where nothing does."""
+        if not self._against or self.last is None:
+            return ""
+        how = "passed" if self.last.ok else "failed"
+        return f"{self._against} of {self._needed} probes {how}: {self.last.why}"
+
+    def pause(self, chance: float) -> float:
+        """Seconds until the next probe; `chance`, 0 to 1, spreads those of many backends and balancers."""
+        interval = self._probe.changing_interval if self.is_changing else self._probe.interval
+        return interval * (1 + self._probe.jitter * (2 * chance - 1))

@@ -1,0 +1,1 @@
+"""Counting without I/O: histograms, rates, sliding windows."""

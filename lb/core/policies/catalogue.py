@@ -1,0 +1,56 @@
+"""The policies by name: which of the available backends takes the next request.
+
+    round_robin     exact shares, in turn                              lb.core.policies.round_robin
+    least_requests  the fewest in flight                               lb.core.policies.load_based
+    two_choices     the less busy of two by chance                     lb.core.policies.load_based
+    ewma            the shortest expected wait                         lb.core.policies.load_based
+    random          by chance                                          lb.core.policies.load_based
+    hash            the same key to the same backend                   lb.core.policies.consistent_hash
+    module:Class    one of your own                                    lb.core.policies.custom
+
+A pool that is sticky asks the client's cookie first (`lb.core.policies.sticky`).
+"""
+
+from collections.abc import Callable
+
+from lb.config.pool_settings import PoolSettings
+from lb.core.policies.base import Asking, Learns, Policy
+from lb.core.policies.consistent_hash import HashPolicy
+from lb.core.policies.custom import make_own
+from lb.core.policies.load_based import Ewma, LeastRequests, Random, TwoChoices
+from lb.core.policies.round_robin import RoundRobin
+from lb.core.policies.sticky import Sticky
+
+__all__ = ["POLICIES", "Asking", "Learns", "Policy", "make"]
+
+Number = Callable[[], float]
+
+POLICIES: dict[str, Callable[[PoolSettings, Number, Number], Policy]] = {
+    "round_robin": lambda _settings, _now, _chance: RoundRobin(),
+    "least_requests": lambda _settings, _now, _chance: LeastRequests(),
+    "two_choices": lambda _settings, _now, chance: TwoChoices(chance),
+    "ewma": lambda _settings, now, _chance: Ewma(now),
+    "hash": lambda settings, _now, _chance: HashPolicy(settings.hash),
+    "random": lambda _settings, _now, chance: Random(chance),
+}
+"""Each is made from the settings, the clock, and chance."""
+
+
+def make(
+    settings: PoolSettings,
+    *,
+    now: Number,
+    chance: Number,
+    key: bytes,
+    tell: Callable[[Exception], None],
+) -> Policy:
+    """The policy of a pool; ValueError, in a sentence, where there is no such policy.
+
+    `chance` gives a number from 0 up to 1, `key` signs cookies, and `tell` hears of every failure of a policy
+    of one's own.
+    """
+    if ":" in settings.policy:
+        policy: Policy = make_own(settings.policy, tell)
+    else:
+        policy = POLICIES[settings.policy](settings, now, chance)
+    return policy if settings.sticky is None else Sticky(settings.sticky, key, policy)

@@ -1,0 +1,81 @@
+"""Smooth weighted round robin (as nginx describes it) that stays fair while candidates come and go.
+
+Each backend has a *turn*: the requests that it is owed, counted in ONEs. With every request each candidate
+gains its share of that request, and the one that is owed most is chosen and pays for all of it. Weights 5, 1
+and 1 give a a b a c a a; with n equal weights any n choices in a row go to n backends. No chance is in it.
+
+nginx counts in weights, of which a request costs the more the more candidates there are; what was saved up
+in a large set buys far too many requests in a small one. Counted in requests it is worth the same in any, so
+one that is passed over, full or draining simply keeps its turn, and a weight may change at any time.
+
+What holds, for any sequence of candidates and shares: all turns add up to 0, and any k of a pool's n backends
+are together owed at most k(n-k)/2. So each has always had the sum of its exact shares, give or take (n-1)/2
+requests, and in any stretch of time its share of that stretch, give or take n-1. While everybody stays, from
+the start on, nobody is ever a whole request ahead. This is Fagin and Williams's carpool problem, in which no
+rule that cannot see the future does better (Coppersmith, Nowicki, Paleologo, Tresser and Wu, "The optimality
+of the online greedy algorithm in carpool and chairman assignment problems").
+
+The proof is by induction over the requests. Let j be chosen, and A be k backends. With j in A, or without any
+candidate in A, A is owed no more than before. Otherwise let i be a candidate in A. j was owed at least as
+much as i and has paid one, so now i is owed at most one more than j: A, twice, is owed at most what A and j
+together, A without i, and one are: (f(k+1) + f(k-1) + 1) / 2 = f(k) for f(k) = k(n-k)/2.
+"""
+
+from collections.abc import Sequence
+from math import lcm
+
+from lb.core.backend import FULL_SHARE, Backend
+from lb.core.policies.base import Asking
+
+ONE = FULL_SHARE * lcm(*range(1, 37))
+"""One request. It is paid for in a whole multiple of all shares together, the largest that is not above ONE,
+so that their ratio is exact. Where the weights add up to 36 or less that is ONE itself; else it is less by
+one part in a million at the very most."""
+
+
+class RoundRobin:
+    """In turn, each as often as its share says."""
+
+    __slots__ = ("_grain", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._grain = 0
+
+    def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
+        """O(n), in one pass: it takes the shares to add up to what they did the last time."""
+        grain, total = self._grain, 0
+        best = candidates[0]
+        most = best.turn
+        for backend in candidates:
+            share = backend.share
+            total += share
+            turn = backend.turn = backend.turn + share * grain
+            if turn > most:
+                best, most = backend, turn
+        if total != self._total:
+            return self._choose_anew(candidates, total, request)
+        best.turn = most - total * grain
+        return best
+
+    def _choose_anew(self, candidates: Sequence[Backend], total: int, request: Asking) -> Backend:
+        for backend in candidates:
+            backend.turn -= backend.share * self._grain
+        self._total, self._grain = total, ONE // total
+        return self.choose(candidates, request)
+
+
+def hand_over(leaver: Backend, remaining: Sequence[Backend]) -> None:
+    """Divide among the remaining backends of a pool what the one that leaves it is owed, or owes.
+
+    An equal part for each would keep the sum at 0 but could break the bound, which is tighter for the m that
+    are left. Shrunk by m/(m+2) it holds: with p = k/m, (1-p) f(k) + p f(k+1) of m+1 backends is exactly
+    (m+2)/m times the f(k) of m.
+    """
+    count = len(remaining)
+    for backend in remaining:
+        backend.turn = (count * backend.turn + leaver.turn) // (count + 2)
+    if remaining:
+        least = min(remaining, key=lambda backend: backend.turn)
+        least.turn -= sum(backend.turn for backend in remaining)  # what the rounding has left
+    leaver.turn = 0

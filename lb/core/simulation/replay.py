@@ -1,0 +1,164 @@
+"""What if the pool were another one? The requests of a while ago, played again on backends that are not.
+
+The real pool decides, with its real policy: it takes, it queues, it refuses. Only time and chance are made:
+a request lasts as long as it did, wherever it goes now. So the answer is about who gets what, not about how a
+backend would bear it. Of a request its address and target are known, and none of its fields: a hash over a
+field, and cookies, choose as if it had none. Probes, ejections, hedges and retries are left out.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import count
+
+import msgspec
+
+from lb.config.pool_settings import PoolSettings
+from lb.core.backend import Backend, BackendSpec
+from lb.core.pool import Pool, Ticket, Turn
+from lb.core.registry import Registry
+from lb.errors import QueueFull, Unavailable
+
+MOST = 1000
+"""Of more requests the last ones are played."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request: when it came, how long a backend had it, and what a policy may look at."""
+
+    at: float
+    seconds: float
+    address: str = ""
+    target: bytes = b"/"
+
+
+@dataclass(slots=True, eq=False)
+class Guest:
+    """A request in the simulation."""
+
+    arrival: Arrival
+    ticket: Ticket | None = None
+
+    @property
+    def address(self) -> str:
+        return self.arrival.address
+
+    @property
+    def target(self) -> bytes:
+        return self.arrival.target
+
+    def field(self, name: bytes) -> bytes | None:
+        return None
+
+    def cookie(self, name: bytes) -> bytes | None:
+        return None
+
+    def cut(self) -> None:
+        """Nobody cuts here."""
+
+
+@dataclass(slots=True)
+class Forecast:
+    """By backend: how many requests, and how many at once; and how many had to wait, or got nothing."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    peak: Counter[str] = field(default_factory=Counter)
+    played: int = 0
+    queued: int = 0
+    refused: int = 0
+    longest_wait: float = 0.0
+
+
+def simulate(
+    arrivals: Iterable[Arrival],
+    backends: Sequence[BackendSpec],
+    settings: PoolSettings,
+    queue_timeout: float,
+    chance: Callable[[], float],
+) -> Forecast:
+    """Play these on a pool of these backends; the same chance, the same forecast."""
+    return _Simulation(backends, settings, queue_timeout, chance).run(arrivals)
+
+
+class _Simulation:
+    """Instants in their order: somebody comes, is done, or has waited too long."""
+
+    def __init__(
+        self,
+        backends: Sequence[BackendSpec],
+        settings: PoolSettings,
+        queue_timeout: float,
+        chance: Callable[[], float],
+    ) -> None:
+        self._now = 0.0
+        self._patience = queue_timeout
+        self._pool = _pool(Registry(lambda: self._now, chance, lambda _file: b"-" * 32), backends, settings)
+        self._order = count()
+        self._due: list[tuple[float, bool, int, Callable[[], None]]] = []
+        self._woken: list[Guest] = []
+        self.forecast = Forecast(requests=Counter({spec.id: 0 for spec in backends}))
+
+    def run(self, arrivals: Iterable[Arrival]) -> Forecast:
+        ordered = sorted(arrivals, key=lambda each: each.at)[-MOST:]
+        self._due = [(each.at, True, next(self._order), partial(self._comes, each)) for each in ordered]
+        heapify(self._due)
+        self.forecast.played = len(ordered)
+        while self._due:
+            self._now, *_, happens = heappop(self._due)
+            happens()
+            self._serve_woken()
+        return self.forecast
+
+    def _at(self, when: float, happens: Callable[[], None], *, late: bool) -> None:
+        """At the same instant those that are done go first."""
+        heappush(self._due, (when, late, next(self._order), happens))
+
+    def _comes(self, arrival: Arrival) -> None:
+        guest = Guest(arrival)
+        backend, _ = self._pool.take(guest)
+        if backend is not None:
+            self._runs(guest, backend)
+            return
+        try:
+            guest.ticket = self._pool.queue(guest, (), partial(self._woken.append, guest))
+        except (QueueFull, Unavailable):
+            self.forecast.refused += 1
+            return
+        self.forecast.queued += 1
+        self._at(self._now + self._patience, partial(self._gives_up, guest), late=True)
+
+    def _serve_woken(self) -> None:
+        while self._woken:
+            guest = self._woken.pop(0)
+            if guest.ticket is not None and guest.ticket.backend is not None:
+                waited = self._now - guest.arrival.at
+                self.forecast.longest_wait = max(self.forecast.longest_wait, waited)
+                self._runs(guest, guest.ticket.backend)
+
+    def _gives_up(self, guest: Guest) -> None:
+        if guest.ticket is not None and guest.ticket.turn is Turn.WAITING:
+            self._pool.leave(guest.ticket)
+            self.forecast.refused += 1
+            self.forecast.longest_wait = max(self.forecast.longest_wait, self._patience)
+
+    def _runs(self, guest: Guest, backend: Backend) -> None:
+        self.forecast.requests[backend.id] += 1
+        self.forecast.peak[backend.id] = max(self.forecast.peak[backend.id], backend.in_flight)
+        self._at(self._now + guest.arrival.seconds, partial(self._is_done, guest, backend), late=False)
+
+    def _is_done(self, guest: Guest, backend: Backend) -> None:
+        self._pool.answered(backend, 200, guest.arrival.seconds, self._now)
+        self._pool.release(backend, guest)
+
+
+def _pool(registry: Registry, backends: Sequence[BackendSpec], settings: PoolSettings) -> Pool:
+    """The pool as it would be after a while: everybody is well and warm, and nobody has a cookie."""
+    plain = msgspec.structs.replace(settings, probe=None, sticky=None, hedge=None, slow_start=0.0)
+    pool = registry.add_pool("what-if", plain)
+    with registry.together():
+        for spec in backends:
+            registry.add(spec, pool.name, source="config")
+    return pool

@@ -1,0 +1,63 @@
+"""The answers that are our own: short, plain, and saying what went wrong in the words of RFC 9209.
+
+The same token stands in the log, the metric and the API; the id leads from a user's report to the record.
+"""
+
+from http import HTTPStatus
+
+from lb.core.exchange_record import Exchange
+from lb.errors import ClientError, LBError
+from lb.http1.head import ALLOW
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def reason_phrase(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode()
+
+
+def error_answer(
+    error: LBError,
+    exchange: Exchange,
+    date: bytes,
+    closing: bool,
+    *,
+    by: bytes = b"lb",
+    tells_all: bool = True,
+) -> bytes:
+    """The whole answer for a failed exchange; to HEAD without its body (RFC 9110 section 9.3.2).
+
+    `by` is who we are in Proxy-Status, as `known_as` writes it. Unless it `tells_all` the words of what is
+    not the client's own mistake, which may name backends, stay with us.
+    """
+    detail = _quotable(str(error)) if tells_all or isinstance(error, ClientError) else b""
+    body = b"%d %b%b\n" % (error.status, reason_phrase(error.status), b": " + detail if detail else b"")
+    return b"".join(
+        (
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (error.status, reason_phrase(error.status), date),
+            b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body),
+            b"Proxy-Status: %b; error=%b" % (by, error.reason.encode()),
+            b'; details="%b"\r\n' % detail if detail else b"\r\n",
+            b"X-Request-Id: %b\r\n" % exchange.id,
+            b"Allow: %b\r\n" % ALLOW if error.status == 405 else b"",
+            b"Connection: close\r\n\r\n" if closing else b"\r\n",
+            b"" if exchange.method == b"HEAD" else body,
+        )
+    )
+
+
+def known_as(name: str) -> bytes:
+    """A name of token characters as an RFC 8941 token, or as a string where it cannot be one."""
+    return (name if name[:1].isalpha() else f'"{name}"').encode()
+
+
+def options_answer(date: bytes, closing: bool) -> bytes:
+    """What OPTIONS with `Max-Forwards: 0` asks of us (RFC 9110 section 7.6.2)."""
+    end = b"Connection: close\r\n\r\n" if closing else b"\r\n"
+    return b"HTTP/1.1 204 No Content\r\nDate: %b\r\nAllow: %b\r\n%b" % (date, ALLOW, end)
+
+
+def _quotable(text: str) -> bytes:
+    """As an RFC 8941 string: printable ASCII, quotes and backslashes replaced."""
+    clean = "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in text)
+    return clean.encode()[:256]

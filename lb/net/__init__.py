@@ -1,0 +1,1 @@
+"""Sockets without HTTP: listen, connect, resolve, wait, send, receive, splice, time out."""

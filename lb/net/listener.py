@@ -1,0 +1,145 @@
+"""Listening: what an address of the configuration comes to, as sockets that accept."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+
+from lb.config.model import Address, FdAddress, TcpAddress, UnixAddress
+from lb.net.wire import no_delay
+
+BACKLOG = 4096
+UNSENT_BYTES = 128 * 1024
+
+
+class Listener:
+    """A listening socket and its name; `path` is what to remove with it. Whoever made it closes it.
+
+    `host` stands in for the Host that an HTTP/1.0 request need not have.
+    """
+
+    __slots__ = ("_path", "host", "name", "sock")
+
+    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+        sock.setblocking(False)
+        _prepare(sock)
+        self.sock = sock
+        self.name = name_of(sock.getsockname())
+        self.host = b"localhost" if sock.family == socket.AF_UNIX else self.name.encode()
+        self._path = path
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.sock.close()
+        if self._path is not None:
+            with suppress(OSError):
+                os.unlink(self._path)
+            self._path = None
+
+
+def _prepare(sock: socket.socket) -> None:
+    """What accepted connections inherit: small answers leave at once, and for a slow reader the kernel holds
+    little beyond what travels."""
+    no_delay(sock)
+    if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def name_of(name: object) -> str:
+    """A socket's address as people write it."""
+    match name:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case bytes():
+            return f"unix:{name.decode(errors='replace')}"
+        case _:
+            return f"unix:{name}"
+
+
+async def open_listeners(address: Address) -> list[Listener]:
+    """Listen at an address: one socket for each that a host name stands for. OSError names the address."""
+    match address:
+        case FdAddress(fd=fd):
+            return [Listener(_inherited(fd))]
+        case UnixAddress(path=path):
+            return [Listener(_listen(socket.AF_UNIX, path), path)]
+        case TcpAddress(host=host, port=port):
+            return _listen_on_all(await _places(host, port))
+
+
+async def _places(host: str, port: int) -> list[tuple[int, object]]:
+    """(family, address) of each place that a host stands for; an empty one is every interface."""
+    try:
+        found = await trio.socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as exc:
+        raise OSError(exc.errno, f"cannot listen on {host}:{port}: {str(exc.strerror).lower()}") from exc
+    return [(family, where) for family, _, _, _, where in dict.fromkeys(found)]
+
+
+def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
+    """A name may stand for an IPv6 address on a machine without IPv6; one that can be had is enough."""
+    listeners: list[Listener] = []
+    missing: OSError | None = None
+    try:
+        for family, where in places:
+            try:
+                listeners.append(Listener(_listen(family, where)))
+            except OSError as exc:
+                if exc.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                missing = exc
+        if missing is not None and not listeners:
+            raise missing
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=fd)
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.detach()
+            raise OSError(errno.EINVAL, "it is a socket, but does not listen")
+    except OSError as exc:
+        raise OSError(exc.errno, f"cannot listen on fd://{fd}: {exc.strerror}") from exc
+    return sock
+
+
+def _listen(family: int, where: object) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_UNIX:
+            _remove_stale(str(where))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)  # type: ignore[arg-type]  # an address of that family, whichever it is
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        why = exc.strerror or str(exc)
+        raise OSError(exc.errno, f"cannot listen on {name_of(where)}: {why.lower()}") from exc
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """A Unix socket outlives its process; one that nobody answers is removed."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+    except FileNotFoundError:
+        return
+    except ConnectionRefusedError:
+        os.unlink(path)

@@ -1,0 +1,225 @@
+"""Who changed what: one line of the log for each act of an operator, and the last of them for whoever asks.
+
+No view has to say what it changes. The audit knows what each backend and each pool was, hears of every change
+from the registry, and counts the difference to whoever acts at that moment: that is a context variable, so it
+follows a request through its waits. What happens by itself, such as the end of a drain, is nobody's act.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import structlog
+
+from lb.config.decode import told
+from lb.config.diff import compared, flat
+from lb.core.backend import AdminState
+
+if TYPE_CHECKING:
+    from lb.config.pool_settings import PoolSettings
+    from lb.config.source import Key
+    from lb.core.backend import Backend, BackendSpec
+    from lb.core.registry import Event, PoolEvent, Registry
+
+KEPT = 500
+REFUSALS_KEPT = 100
+REFUSAL_SECONDS = 1.0
+MOST_CHANGES = 100
+"""Of one entry: a set of 2,000 backends would be a megabyte, and as much again in the log."""
+LONGEST_TEXT = 500
+HIDDEN = "(hidden)"
+SECRETS = ".probe.fields."
+
+log = structlog.get_logger("audit")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One act, `at` the time when it began. `changes` has old and new of each key that differs, null where
+    there was or is nothing; of so many that nobody would read them all, `untold` counts those left out.
+
+    `status` is what was answered, null where the client had left or there was none; `why` is what a refusal
+    says, or the mistake for which an act changed nothing; `and_more` counts refusals of this name
+    since the last one here, which have no entry of their own.
+    """
+
+    at: float
+    who: str
+    source: str
+    operation: str
+    target: str = ""
+    changes: dict[str, tuple[Any, Any]] = {}
+    untold: int = 0
+    request_id: str = ""
+    status: int | None = None
+    why: str = ""
+    and_more: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Act:
+    """Something that somebody does: who, from where, what, and as it goes on, what that has changed."""
+
+    who: str
+    source: str
+    operation: str
+    target: str = ""
+    request_id: str = ""
+    began: float | None = None
+    before: "dict[Key, Any]" = field(default_factory=dict)
+    after: "dict[Key, Any]" = field(default_factory=dict)
+    more: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def changed(self, before: "dict[Key, Any]", after: "dict[Key, Any]") -> None:
+        """Of each key the first value counts, and the last."""
+        for key in dict.fromkeys((*before, *after)):
+            self.before.setdefault(key, before.get(key))
+            self.after[key] = after.get(key)
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        pairs = {each.key: (each.before, each.after) for each in compared(self.before, self.after)}
+        return {key: _hidden(key, *pair) for key, pair in {**pairs, **self.more}.items()}
+
+
+class Seen(NamedTuple):
+    """A backend as it was last."""
+
+    spec: "BackendSpec"
+    pool: str
+    admin_state: str
+    then: str | None
+
+    def state(self) -> "dict[Key, Any]":
+        rest = {"pool": self.pool, "admin_state": self.admin_state, "then": self.then}
+        return {
+            ("backends", self.spec.id, name): value for name, value in {**told(self.spec), **rest}.items()
+        }
+
+
+_acting: ContextVar[Act | None] = ContextVar("acting", default=None)
+
+
+class Audit:
+    """The acts of one balancer; `wall` makes seconds since 1970 of a time of the registry's clock."""
+
+    def __init__(self, registry: "Registry", wall: Callable[[float], float]) -> None:
+        self._now, self._wall = registry.now, wall
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._refusals: deque[Entry] = deque(maxlen=REFUSALS_KEPT)
+        self._quiet_until: dict[str, float] = {}
+        self._unsaid: Counter[str] = Counter()
+        self._pools = {name: pool.settings for name, pool in registry.pools.items()}
+        self._backends = {id: _seen(backend) for id, backend in registry.backends.items()}
+        registry.subscribe(self._on_backend, self._on_pool)
+
+    @contextmanager
+    def act(self, act: Act | None) -> Iterator[None]:
+        """What changes within the block is this act's (None: nobody's)."""
+        if act is not None:
+            act.began = self._now()
+        token = _acting.set(act)
+        try:
+            yield
+        finally:
+            _acting.reset(token)
+
+    def changed(self, key: str, before: object, after: object) -> None:
+        """Something changes that is in no registry; the first `before` counts, as with what is in one."""
+        if (act := _acting.get()) is not None:
+            first, _ = act.more.get(key, (before, after))
+            act.more[key] = first, after
+
+    def failed(self, status: int, why: str) -> None:
+        """What somebody is doing fails and changes nothing, and should be told nevertheless."""
+        if (act := _acting.get()) is not None:
+            self.note(act, status, why)
+
+    def note(self, act: Act, status: int | None = None, why: str = "") -> None:
+        """The act is over: log it, and keep it for whoever asks."""
+        self._entries.append(entry := self._entry(act, status, why))
+        log.info("audit", **_logged(entry))
+
+    def refused(self, act: Act, status: int, why: str) -> None:
+        """Somebody may not do this. Within REFUSAL_SECONDS one of the same name is logged."""
+        if self._now() < self._quiet_until.get(act.who, -inf):
+            self._unsaid[act.who] += 1
+            return
+        entry = self._entry(act, status, why=why, and_more=self._unsaid.pop(act.who, 0))
+        self._quiet_until[act.who] = self._now() + REFUSAL_SECONDS
+        self._refusals.append(entry)
+        log.warning("audit", **_logged(entry))
+
+    def newest(self) -> list[Entry]:
+        """Acts and refusals, the newest first."""
+        both = (*reversed(self._entries), *reversed(self._refusals))
+        return sorted(both, key=lambda entry: entry.at, reverse=True)
+
+    def _entry(self, act: Act, status: int | None, why: str = "", and_more: int = 0) -> Entry:
+        changes = act.changes
+        told = {key: (_short(old), _short(new)) for key, (old, new) in islice(changes.items(), MOST_CHANGES)}
+        return Entry(
+            at=self._wall(self._now() if act.began is None else act.began),
+            who=act.who,
+            source=act.source,
+            operation=act.operation,
+            target=act.target,
+            changes=told,
+            untold=len(changes) - len(told),
+            request_id=act.request_id,
+            status=status,
+            why=why[:LONGEST_TEXT],
+            and_more=and_more,
+        )
+
+    def _on_backend(self, event: "Event") -> None:
+        backend, id = event.backend, event.backend.id
+        before = self._backends.pop(id, None)
+        if not backend.removed:
+            self._backends[id] = _seen(backend, is_drained=event.kind == "drained")
+        if (act := _acting.get()) is not None:
+            act.changed(*(each.state() if each else {} for each in (before, self._backends.get(id))))
+
+    def _on_pool(self, event: "PoolEvent") -> None:
+        name = event.pool.name
+        before = self._pools.pop(name, None)
+        if event.kind != "removed":
+            self._pools[name] = event.pool.settings
+        if (act := _acting.get()) is not None and before is not self._pools.get(name):
+            act.changed(*(_settings(name, each) for each in (before, self._pools.get(name))))
+
+
+def _seen(backend: "Backend", is_drained: bool = False) -> Seen:
+    """`then` is of a drain that goes on; the news that one is over comes before its outcome."""
+    drain, wish = backend.drain, backend.admin_state
+    is_over = is_drained or wish is not AdminState.DRAINING or drain is None or drain.outcome is not None
+    then = None if is_over or drain is None else drain.then.value
+    return Seen(backend.spec, backend.pool, wish.value, then)
+
+
+def _settings(name: str, settings: "PoolSettings | None") -> "dict[Key, Any]":
+    return {} if settings is None else flat(settings, ("pools", name))
+
+
+def _hidden(key: str, before: object, after: object) -> tuple[object, object]:
+    """The fields of a probe may be passwords: that they have changed is all that is said of them."""
+    if SECRETS not in key:
+        return before, after
+    return before and HIDDEN, after and HIDDEN
+
+
+def _short(value: object) -> object:
+    """Labels may be as long as a body."""
+    text = value if isinstance(value, str) else str(value)
+    return value if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
+
+
+def _logged(entry: Entry) -> dict[str, object]:
+    """What there is to say; the line has a time of its own."""
+    values = msgspec.structs.asdict(entry)
+    return {name: value for name, value in values.items() if name != "at" and (value or name == "status")}

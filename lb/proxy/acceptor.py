@@ -1,0 +1,184 @@
+"""Accepting: one task per listener takes connections and gives each a task of its own.
+
+The listeners end first at a shutdown, the connections when they are done; that is why they live in two
+nurseries. At the connection limit we stop accepting and the kernel's backlog holds the rest; when the
+process is out of descriptors we rest instead of spinning, and say so.
+"""
+
+import errno
+import select
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import structlog
+import trio
+from trio.lowlevel import wait_readable
+
+from lb.net.connect import OUT_OF_DESCRIPTORS
+from lb.net.listener import BACKLOG, Listener, name_of
+from lb.net.wire import Wire
+from lb.proxy.client.connection import Client
+from lb.proxy.context import Context
+
+BURST = 64
+REST_SECONDS = 0.1
+GONE_BEFORE_ACCEPTED = frozenset(
+    (
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    )
+)
+"""Errors of one connection, not of the listener: accept(2) says to go on as if it had never been there."""
+LAST_WORDS_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+"""How often we look whether a client that waits for its answer has left."""
+
+log = structlog.get_logger()
+
+
+class Server:
+    """The data plane of one balancer, from its listeners to the last connection."""
+
+    def __init__(self, context: Context, listeners: Sequence[Listener]) -> None:
+        self._context = context
+        self._listeners = listeners
+        self._stop = trio.Event()
+        self._room = trio.Event()
+        self.cut = 0
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`; then end the idle, wait for the live at most the grace, and cut the rest."""
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                for listener in self._listeners:
+                    accepting.start_soon(self._accept, listener, connections)
+                task_status.started()
+                await self._stop.wait()
+                accepting.cancel_scope.cancel()
+            self._close_listeners(connections)
+            await self._let_finish(self._context.timeouts.grace)
+            connections.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
+
+    def stop(self) -> None:
+        """Begin the end; `serve` returns when the last connection has."""
+        self._context.closing = True
+        self._stop.set()
+
+    async def _let_finish(self, grace: float) -> None:
+        """Idle connections end, live ones have the grace; then the rest is cut, and told so if it can be."""
+        clients = self._context.clients
+        for client in list(clients):
+            client.close_soon()
+        with trio.move_on_after(grace):
+            while clients:
+                self._room = trio.Event()
+                await self._room.wait()
+        self.cut = sum(client.exchange is not None for client in clients)
+        for client in list(clients):
+            client.cut("the balancer was stopped, and the grace was over")
+
+    def _close_listeners(self, connections: trio.Nursery) -> None:
+        """Whoever the kernel has let in already is served before the door closes."""
+        for listener in self._listeners:
+            with suppress(OSError):
+                for sock, peer in _waiting(listener.sock, BACKLOG):
+                    self._start(sock, peer, listener, connections)
+            listener.close()
+
+    async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
+        counts = self._context.metrics.listener(listener.name)
+        is_resting = False
+        while True:
+            await wait_readable(listener.sock)
+            try:
+                for sock, peer in _waiting(listener.sock):
+                    self._start(sock, peer, listener, connections)
+                    if len(self._context.clients) >= self._context.most_clients:
+                        counts.rejected["connection_limit"] += 1
+                        await self._wait_for_room()
+                is_resting = False
+            except OSError as exc:
+                if exc.errno not in OUT_OF_DESCRIPTORS:
+                    raise
+                counts.rejected["file_descriptors"] += 1
+                if not is_resting:
+                    log.warning("accepting rests", listener=listener.name, why=exc.strerror)
+                is_resting = True
+                await trio.sleep(REST_SECONDS)
+
+    async def _wait_for_room(self) -> None:
+        while len(self._context.clients) >= self._context.most_clients:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
+        address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
+        client = Client(
+            self._context,
+            Wire(sock, readiness=self._context.readiness),
+            listener.name,
+            (address, name),
+            listener.host,
+        )
+        self._context.clients.add(client)
+        client.counts.accepted += 1
+        client.counts.open += 1
+        nursery.start_soon(self._serve_one, client)
+
+    async def _serve_one(self, client: Client) -> None:
+        """The boundary: a bug in one connection ends that connection only."""
+        try:
+            await client.serve()
+        except Exception:
+            log.exception("a connection failed", client=client.peer, listener=client.listener)
+        finally:
+            client.counts.open -= 1
+            self._context.clients.discard(client)
+            self._room.set()
+
+    async def look_after(self) -> None:
+        """The janitor: end what clients have left behind, and idle connections that are too old."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            self._context.connections.close_old()
+            self._room.set()  # the limit may have been raised while all places were taken
+            for client, gone in _leaving(self._context.clients, trio.current_time() - LOOK_SECONDS):
+                if gone:
+                    client.gone()
+                else:
+                    client.ask_whether_there()
+
+
+def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.socket, object]]:
+    """The connections that wait to be accepted, `most` of them."""
+    for _ in range(most):
+        try:
+            yield sock.accept()
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            if exc.errno not in GONE_BEFORE_ACCEPTED:
+                raise
+
+
+def _leaving(clients: set[Client], since: float) -> list[tuple[Client, bool]]:
+    """Who, in an exchange since then, has ended its side; True for those that are gone for good.
+
+    One system call for all: nothing is spent on a connection while its exchange is quick.
+    """
+    waiting = {c.wire.sock.fileno(): c for c in clients if c.is_waiting_since(since)}
+    if not waiting:
+        return []
+    poll = select.poll()
+    half_closed = getattr(select, "POLLRDHUP", 0)
+    for fd in waiting:
+        poll.register(fd, half_closed)
+    return [(waiting[fd], bool(events & (select.POLLHUP | select.POLLERR))) for fd, events in poll.poll(0)]

@@ -1,0 +1,1 @@
+"""The backends' side: connections that are opened, lent and kept."""

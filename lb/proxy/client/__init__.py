@@ -1,0 +1,1 @@
+"""The client's side: one connection, its requests in turn, and the fast path."""

@@ -1,0 +1,446 @@
+"""What may be set, and what is said when it is wrong."""
+
+import resource
+from math import inf
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from lb.config.model import (
+    AdminConfig,
+    Config,
+    FdAddress,
+    Limits,
+    PoolConfig,
+    Route,
+    TcpAddress,
+    Timeouts,
+    UnixAddress,
+    admin_token,
+    build,
+    connection_limit,
+    demo_backends,
+    load,
+    overlay,
+    parse,
+    parse_address,
+)
+from lb.config.values import parse_duration, parse_size
+from lb.core.backend import BackendSpec
+from lb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHOLE_FILE = """
+listen = ["127.0.0.1:8080", "[::1]:8080", "fd://3", "unix:/run/lb.sock"]
+state = "/var/lib/lb/state.json"
+access_log = "json"
+trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]
+forwarded = true
+via = "edge-1"
+
+[admin]
+listen = "127.0.0.1:9001"
+allowed_hosts = ["lb.example.com"]
+metrics_open = true
+
+[timeouts]
+connect = "500ms"
+queue = 1.5
+keepalive = "5m"
+tunnel_idle = "1h"
+
+[limits]
+request_head = "32KiB"
+request_body = "10MB"
+connections = 100
+
+[pools.default]
+policy = "least_requests"
+queue = 0
+
+[pools.web]
+[[pools.web.backends]]
+id = "web1"
+url = "http://127.0.0.1:3000"
+weight = 5
+max_in_flight = 8
+labels = { rack = "a" }
+[[pools.web.backends]]
+url = "http://[::1]:3000"
+
+[[routes]]
+host = "*.Example.com"
+path = "/api/"
+pool = "web"
+"""
+
+
+def mistakes_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    lines = str(caught.value).splitlines()
+    return lines if len(lines) == 1 else [line.strip() for line in lines[1:]]
+
+
+def test_nothing_set_is_every_default() -> None:
+    assert parse("") == Config()
+    assert parse("").pools == {"default": PoolConfig()}
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    assert msgspec.structs.asdict(Timeouts()) == {
+        "connect": 5,
+        "request_head": 10,
+        "body_idle": 30,
+        "response_head": 60,
+        "response_idle": 60,
+        "send": 60,
+        "keepalive": 60,
+        "tunnel_idle": 3600,
+        "queue": 30,
+        "drain": 60,
+        "grace": 30,
+    }
+    assert msgspec.structs.asdict(Limits()) == {
+        "request_head": 16384,
+        "target": 8192,
+        "fields": 100,
+        "request_body": None,
+        "body_rate": 240,
+        "response_head": 65536,
+        "connections": None,
+        "requests_per_connection": 1000,
+    }
+
+
+def test_every_key_arrives_where_it_belongs() -> None:
+    assert parse(WHOLE_FILE) == Config(
+        listen=("127.0.0.1:8080", "[::1]:8080", "fd://3", "unix:/run/lb.sock"),
+        state="/var/lib/lb/state.json",
+        access_log="json",
+        trusted_proxies=("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"),
+        forwarded=True,
+        via="edge-1",
+        admin=AdminConfig(listen="127.0.0.1:9001", allowed_hosts=("lb.example.com",), metrics_open=True),
+        timeouts=Timeouts(connect=0.5, queue=1.5, keepalive=300.0, tunnel_idle=3600.0),
+        limits=Limits(request_head=32768, request_body=10_000_000, connections=100),
+        pools={
+            "default": PoolConfig(policy="least_requests", queue=0),
+            "web": PoolConfig(
+                backends=(
+                    BackendSpec(
+                        id="web1",
+                        url="http://127.0.0.1:3000",
+                        weight=5,
+                        max_in_flight=8,
+                        labels={"rack": "a"},
+                    ),
+                    BackendSpec(id="__1-3000", url="http://[::1]:3000"),
+                )
+            ),
+        },
+        routes=(Route(host="*.example.com", path="/api", pool="web"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("[timeouts]\nconect = 3", "timeouts.conect: unknown key, did you mean `connect`?"),
+        ("[admin]\nzzz = 1", "admin.zzz: unknown key; there are: listen, enabled, token_file, "),
+        ('"a b" = 1', '"a b": unknown key'),
+        ("timeouts = 3", "timeouts: expected a table, got 3"),
+        ("listen = ':8080'", "listen: expected a list, got ':8080'"),
+        ("listen = []", "listen: expected one address or more"),
+        ("listen = [':80', 8080]", "listen[1]: expected str, got int"),
+        ("listen = ['8080']", "listen[0]: '8080' is not HOST:PORT"),
+        ("forwarded = 1", "forwarded: expected bool, got int"),
+        ("state = 2026-11-23", "state: expected str, got date"),
+        ("via = 'a b'", "via: 'a b' is not a token"),
+        (
+            "access_log = 'jsno'",
+            "access_log: invalid enum value 'jsno', expected one of auto, off, text, json",
+        ),
+        ("trusted_proxies = ['10.0.0.1/8']", "trusted_proxies[0]: 10.0.0.1/8 has host bits set"),
+        ("[timeouts]\nconnect = '3 days'", "timeouts.connect: expected a duration such as"),
+        ("[timeouts]\nconnect = true", "timeouts.connect: expected a duration such as"),
+        ("[timeouts]\nconnect = 0", "timeouts.connect: 0 is not more than 0 s"),
+        ("[timeouts]\nconnect = '0ms'", "timeouts.connect: '0ms' is not more than 0 s"),
+        ("[timeouts]\nconnect = nan", "timeouts.connect: nan is not between 0 s and"),
+        ("[timeouts]\nconnect = -1", "timeouts.connect: -1 is not between 0 s and"),
+        (f"[timeouts]\nconnect = {'9' * 400}", "is not between 0 s and 1e+09 s"),
+        ("[limits]\ntarget = '8 bits'", "limits.target: expected a size such as"),
+        ("[limits]\ntarget = 1.5", "limits.target: expected a size such as"),
+        ("[limits]\ntarget = 0", "limits.target: 0 is not 1 byte or more"),
+        ("[limits]\nrequest_body = -1", "limits.request_body: -1 is less than nothing"),
+        ("[limits]\nfields = '100'", "limits.fields: expected int, got str"),
+        ("[limits]\nconnections = 0", "limits.connections: 0 is not 1 or more"),
+        ("[pools.web]\nqueue = -1", "pools.web.queue: -1 is not 0 or more"),
+        (
+            "[pools.web]\npolicy = 'round_robbin'",
+            "there is no policy 'round_robbin', did you mean `round_robin`?",
+        ),
+        ("[pools.'a b']", 'pools."a b": a pool\'s name may hold'),
+        ("[[pools.web.backends]]\nid = 'a'", "pools.web.backends[0].url: is missing"),
+        ("[[pools.web.backends]]\nurl = 'ftp://a'", "pools.web.backends[0].url: 'ftp://a': expected http://"),
+        (
+            "[[routes]]\npool = 'wbe'\n[pools.web]",
+            "routes[0].pool: there is no pool 'wbe', did you mean `web`?",
+        ),
+        ("[[routes]]\npath = '/x'", "routes[0].pool: is missing"),
+        ("[[routes]]\npath = 'x'\npool = 'default'", "routes[0].path: 'x' is not the start of a path"),
+        ("[[routes]]\nhost = 'a:80'\npool = 'default'", "routes[0].host: 'a:80' is not a host"),
+    ],
+)
+def test_a_mistake_names_its_key(text: str, mistake: str) -> None:
+    [message] = mistakes_of(text)
+    assert mistake in message
+
+
+def test_a_mistake_in_a_list_keeps_the_place_of_the_others() -> None:
+    text = """
+    [[pools.web.backends]]
+    url = "http://a"
+    [[pools.web.backends]]
+    url = 3
+    [[pools.web.backends]]
+    url = "http://b"
+    weight = "5"
+    """
+    assert mistakes_of(text) == [
+        "pools.web.backends[1].url: expected str, got int",
+        "pools.web.backends[2].weight: expected int, got str",
+    ]
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = """
+    acess_log = "off"
+    [timeouts]
+    send = "soon"
+    [pools.a]
+    backends = [{url = "http://h:1", weight = -1}, {url = "http://h:2"}]
+    [pools.b]
+    backends = [{url = "http://h:2"}, 3]
+    [[routes]]
+    pool = "c"
+    """
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "lb.toml")
+    first, *mistakes = str(caught.value).splitlines()
+    assert first == "lb.toml: 6 mistakes"
+    assert [mistake.split(": ")[0].strip() for mistake in mistakes] == [
+        "acess_log",
+        "timeouts.send",
+        "pools.a.backends[0].weight",
+        "pools.b.backends[1]",
+        "routes[0].pool",
+        "pools.b.backends[0].id",
+    ]
+
+
+def test_an_id_belongs_to_one_backend_in_all_pools() -> None:
+    text = """
+    [pools.a]
+    backends = [{url = "http://h:1"}]
+    [pools.b]
+    backends = [{id = "h-1", url = "http://h:2"}]
+    """
+    assert mistakes_of(text) == ["pools.b.backends[0].id: 'h-1' is the id of pools.a.backends[0] too"]
+
+
+@pytest.mark.parametrize(
+    ("text", "pools"),
+    [
+        ("[pools.web]", ["web", "default"]),
+        ("[pools.web]\n[[routes]]\npool = 'web'", ["web"]),
+        ("[pools.web]\n[[routes]]\npool = 'web'\npath = '/x'", ["web", "default"]),
+        ("[pools.web]\n[[routes]]\npool = 'web'\nhost = 'x'", ["web", "default"]),
+        ("[pools.web]\n[[routes]]\npool = 'default'\npath = '/x'", ["web", "default"]),
+        ("[[routes]]\npool = 'default'", ["default"]),
+        ("demo = true\n[pools.web]\n[[routes]]\npool = 'web'", ["web", "default"]),
+    ],
+)
+def test_every_request_has_a_pool(text: str, pools: list[str]) -> None:
+    assert list(parse(text).pools) == pools
+
+
+def test_a_route_cannot_name_a_default_that_nothing_can_reach() -> None:
+    text = "[pools.web]\n[[routes]]\npool = 'default'\npath = '/x'\n[[routes]]\npool = 'web'"
+    assert mistakes_of(text) == ["routes[0].pool: there is no pool 'default'; there are: web"]
+
+
+def test_the_demo_brings_its_backends() -> None:
+    config = parse("demo = true\n[pools.default]\npolicy = 'least_requests'")
+    assert config.pools["default"] == PoolConfig(policy="least_requests", backends=demo_backends())
+    assert [(spec.id, spec.url) for spec in demo_backends()] == [
+        ("server1", "http://127.0.0.1:8081"),
+        ("server2", "http://127.0.0.1:8082"),
+        ("server3", "http://127.0.0.1:8083"),
+    ]
+
+
+def test_the_demo_takes_nobody_elses_place() -> None:
+    [message] = mistakes_of("demo = true\n[pools.default]\nbackends = [{url = 'http://a'}]")
+    assert message.startswith("demo: the demo brings its own backends")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a = 1\nb = [1,\n   = 2]", "line 3, column 4: Invalid value"),
+        (b"a = [1", "line 1, column 7: Unclosed array"),
+        (b"a = 1\na = 2", "line 2, column 6: Cannot overwrite a value"),
+        (b"a = 1\nb = '\xff'", "line 2: not UTF-8, as TOML must be"),
+        (b"a = " + b"1" * 5000, "Exceeds the limit"),
+    ],
+)
+def test_a_slip_in_the_syntax_has_its_place(tmp_path: "Path", data: bytes, message: str) -> None:
+    path = tmp_path / "lb.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^/nowhere/lb\.toml: cannot be read: No such file or directory$"):
+        load("/nowhere/lb.toml")
+
+
+def test_a_file_is_loaded(tmp_path: "Path") -> None:
+    (tmp_path / "lb.toml").write_text(WHOLE_FILE)
+    assert load(tmp_path / "lb.toml") == parse(WHOLE_FILE)
+
+
+def test_what_lies_above_wins_and_tables_grow_together() -> None:
+    below = {"listen": [":1", ":2"], "timeouts": {"send": 1, "queue": 2}, "admin": 3}
+    above = {"listen": [":3"], "timeouts": {"send": 4}, "admin": {"listen": ":5"}}
+    merged = {"listen": [":3"], "timeouts": {"send": 4, "queue": 2}, "admin": {"listen": ":5"}}
+    assert overlay(below, above) == merged
+    assert below["timeouts"] == {"send": 1, "queue": 2}
+
+
+def test_the_source_stands_before_the_message() -> None:
+    with pytest.raises(ConfigError, match=r"^flags: demo: expected bool, got int$"):
+        build({"demo": 1}, "flags")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:8080", TcpAddress("127.0.0.1", 8080)),
+        ("localhost:0", TcpAddress("localhost", 0)),
+        (":65535", TcpAddress("", 65535)),
+        ("[::1]:8080", TcpAddress("::1", 8080)),
+        ("[::]:80", TcpAddress("::", 80)),
+        ("fd://3", FdAddress(3)),
+        ("unix:/run/lb.sock", UnixAddress("/run/lb.sock")),
+        ("unix:lb.sock", UnixAddress("lb.sock")),
+    ],
+)
+def test_addresses(text: str, address: object) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", "8080", "a:", "a:65536", "a:-1", "a:+1", "a:8 0", "a b:1", "::1:80", "[a]:80", "[::1]"),
+        *("*:80", "a:٣", "fd://", "fd://x", "fd://²", "unix:", "http://a:80"),
+    ],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("500ms", 0.5), ("30s", 30), ("30 s", 30), ("1.5m", 90), ("2h", 7200), (3, 3), (0.25, 0.25), (0, 0)],
+)
+def test_durations(value: object, seconds: float) -> None:
+    assert parse_duration(value) == seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["", "30", "30x", "-1s", "1e3s", "٣s", None, True, [], -1, inf, "9" * 400 + "s"]
+)
+def test_what_is_no_duration(value: object) -> None:
+    with pytest.raises(ValueError, match=r"duration|between"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ("64KiB", 65536),
+        ("1MiB", 1048576),
+        ("10MB", 10_000_000),
+        ("1.5kB", 1500),
+        ("7 B", 7),
+        (512, 512),
+        (0, 0),
+    ],
+)
+def test_sizes(value: object, size: int) -> None:
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["", "64", "64kib", "-1B", 1.0, True, None, -1, "9" * 400 + "B"])
+def test_what_is_no_size(value: object) -> None:
+    with pytest.raises(ValueError, match=r"size|less"):
+        parse_size(value)
+
+
+@pytest.mark.parametrize(("soft", "limit"), [(1024, 460), (1, 1), (resource.RLIM_INFINITY, 1_000_000)])
+def test_connections_leave_room_for_the_other_side(
+    monkeypatch: pytest.MonkeyPatch, soft: int, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (soft, resource.RLIM_INFINITY))
+    assert connection_limit(Limits()) == limit
+    assert connection_limit(Limits(connections=7)) == 7
+
+
+class TestAdminToken:
+    @pytest.mark.parametrize("listen", ["127.0.0.1:9000", "127.9.9.9:1", "[::1]:0", "localhost:9", "unix:/a"])
+    def test_loopback_needs_none(self, listen: str) -> None:
+        assert admin_token(AdminConfig(listen=listen), {}) is None
+
+    @pytest.mark.parametrize(
+        "listen", ["0.0.0.0:9000", ":9000", "[::]:9000", "10.0.0.1:9", "lb.test:9", "fd://3"]
+    )
+    def test_any_other_address_refuses_without_one(self, listen: str) -> None:
+        with pytest.raises(ConfigError, match=r"^admin\.listen: .* set admin\.token_file or LB_ADMIN_TOKEN"):
+            admin_token(AdminConfig(listen=listen), {})
+        assert admin_token(AdminConfig(listen=listen), {"LB_ADMIN_TOKEN": "s3cret"}) == "s3cret"
+
+    def test_without_an_operators_side_there_is_nothing_to_guard(self) -> None:
+        assert admin_token(AdminConfig(listen=":9000", enabled=False), {}) is None
+
+    def test_the_file_comes_before_the_environment(self, tmp_path: "Path") -> None:
+        (tmp_path / "token").write_text("from-file\n")
+        admin = AdminConfig(token_file=str(tmp_path / "token"))
+        assert admin_token(admin, {"LB_ADMIN_TOKEN": "from-environment"}) == "from-file"
+        assert "from-file" not in repr(admin)
+
+    @pytest.mark.parametrize("token", ["", " \n", "two words", "héllo", "a\nb"])
+    def test_a_token_that_no_client_could_send_is_refused_and_not_shown(
+        self, tmp_path: "Path", token: str
+    ) -> None:
+        (tmp_path / "token").write_text(token)
+        for admin, environ in [
+            (AdminConfig(token_file=str(tmp_path / "token")), {}),
+            (AdminConfig(), {"LB_ADMIN_TOKEN": token}),
+        ]:
+            with pytest.raises(ConfigError, match="expected one word of visible ASCII") as caught:
+                admin_token(admin, environ)
+            assert not token.strip() or token not in str(caught.value)
+
+    def test_a_file_that_is_not_there_is_named(self) -> None:
+        with pytest.raises(ConfigError, match=r"^admin\.token_file: /nowhere cannot be read"):
+            admin_token(AdminConfig(token_file="/nowhere"), {})

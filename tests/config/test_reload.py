@@ -1,0 +1,436 @@
+"""A reload is a merge of what the file said, what it says and what is there; no server is started here."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lb.config.cookie_keys import Secrets
+from lb.config.diff import Difference
+from lb.config.model import Config, build
+from lb.config.pool_settings import PoolSettings, Probe
+from lb.config.reload_plan import apply, plan
+from lb.config.source import Source
+from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.drain import Then
+from lb.core.registry import PoolEvent
+from lb.errors import ConfigError
+from tests.core.scene import Clock, Request, registry
+
+NOTHING = "nothing changed"
+CLUMSY = "tests.admin.kit:Clumsy"
+
+
+class House:
+    """A registry that was filled from a configuration, as a balancer does."""
+
+    def __init__(self, **tables: Any) -> None:
+        self.clock = Clock()
+        self.config = build(tables)
+        self.registry = registry(self.clock)
+        for name, pool in self.config.pools.items():
+            self.registry.add_pool(name, pool.settings)
+            for spec in pool.backends:
+                self.registry.add(spec, name, "config")
+
+    def __getitem__(self, id: str) -> Backend:
+        return self.registry.backend(id)
+
+    def reloads(self, **tables: Any) -> Difference:
+        planned = plan(self.config, build(tables), self.registry)
+        apply(planned, self.registry)
+        self.config = planned.config
+        return planned.difference
+
+    def specs(self, pool: str = "default") -> dict[str, BackendSpec]:
+        return {backend.id: backend.spec for backend in self.registry.pools[pool].backends}
+
+    def settings(self, pool: str = "default") -> PoolSettings:
+        return self.registry.pools[pool].settings
+
+    def occupies(self, id: str) -> Request:
+        """A request in flight on that backend."""
+        backend = self[id]
+        pool, request = self.registry.pools[backend.pool], Request()
+        taken, _ = pool.take(request, [each for each in pool.backends if each is not backend])
+        assert taken is backend
+        return request
+
+    def ends(self, request: Request, backend: Backend, pool: str = "default") -> None:
+        self.registry.pools[pool].release(backend, request)
+
+
+def table(id: str, **more: Any) -> dict[str, Any]:
+    return {"id": id, "url": f"http://{id}.test", **more}
+
+
+def pool(*backends: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {"backends": list(backends), **settings}
+
+
+def default(*backends: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {"default": pool(*backends, **settings)}
+
+
+def spec(id: str, **more: Any) -> BackendSpec:
+    return BackendSpec(id=id, url=f"http://{id}.test", **more)
+
+
+def kept(difference: Difference) -> dict[str, str]:
+    return {each.key: each.why for each in difference.kept}
+
+
+def ids(changes: tuple[Any, ...]) -> list[str]:
+    return [each.id for each in changes]
+
+
+# -- what the file changes ------------------------------------------------------------------------------
+
+
+def test_the_same_again_changes_nothing() -> None:
+    tables = {"pools": default(table("a"), table("b"), queue=3), "routes": [{"pool": "default"}]}
+    house = House(**tables)
+    revision = house.registry.revision
+    difference = house.reloads(**tables)
+    assert (difference.changed, difference.summary) == (False, NOTHING)
+    assert house.registry.revision == revision
+
+
+def test_settings_are_compared_by_their_keys() -> None:
+    house = House(timeouts={"connect": 1})
+    difference = house.reloads(
+        timeouts={"connect": "2s"}, limits={"fields": 7}, trusted_proxies=["10.0.0.0/8"], forwarded=True
+    )
+    assert {each.key: (each.before, each.after) for each in difference.settings} == {
+        "timeouts.connect": (1.0, 2.0),
+        "limits.fields": (100, 7),
+        "trusted_proxies": ((), ("10.0.0.0/8",)),
+        "forwarded": (False, True),
+    }
+    assert (difference.changed, difference.summary) == (True, "settings changed: 4")
+    assert house.config.timeouts.connect == 2.0
+
+
+def test_backends_come_change_and_drain() -> None:
+    house = House(pools=default(table("a"), table("b"), table("c")))
+    a, c = house["a"], house["c"]
+    request = house.occupies("c")
+    difference = house.reloads(
+        pools=default(table("a", weight=3, labels={"rack": "x"}), table("b"), table("d")),
+        timeouts={"drain": 7},
+    )
+    assert ids(difference.backends.added) == ["d"]
+    assert ids(difference.backends.removed) == ["c"]
+    [change] = difference.backends.changed
+    assert [(each.key, each.before, each.after) for each in change.changes] == [
+        ("weight", 1, 3),
+        ("labels.rack", None, "x"),
+    ]
+    assert house["a"] is a
+    assert a.spec.weight == 3
+    assert house["d"].source == "config"
+    assert c.drain is not None
+    assert (c.admin_state, c.drain.then, c.drain.deadline) == (AdminState.DRAINING, Then.REMOVE, 1007.0)
+    assert request.cuts == 0
+    house.ends(request, c)
+    assert list(house.specs()) == ["a", "b", "d"]
+
+
+def test_one_that_comes_by_a_reload_starts_slowly() -> None:
+    house = House(pools=default(table("a"), slow_start="10s"))
+    house.reloads(pools=default(table("a"), table("b"), slow_start="10s"))
+    assert (house["a"].state, house["b"].state) == ("ready", "warming")
+
+
+def test_one_that_was_leaving_may_stay() -> None:
+    house = House(pools=default(table("a"), table("b")))
+    a, request = house["a"], house.occupies("a")
+    house.reloads(pools=default(table("b")))
+    assert a.state == "draining"
+    difference = house.reloads(pools=default(table("a", weight=2), table("b")))
+    assert ids(difference.backends.added) == ["a"]
+    assert (house["a"], a.state, a.spec.weight) == (a, "ready", 2)
+    house.ends(request, a)
+    assert not a.removed
+
+
+def test_those_who_wait_find_the_newcomer_before_the_others_leave() -> None:
+    house = House(pools=default(table("a", max_in_flight=1)))
+    request = house.occupies("a")
+    woken: list[bool] = []
+    ticket = house.registry.pools["default"].queue(Request(), (), lambda: woken.append(True))
+    house.reloads(pools=default(table("b")))
+    assert woken == [True]
+    assert ticket.backend is house["b"]
+    assert request.cuts == 0
+
+
+def test_pools_come_and_go_with_their_last_backend() -> None:
+    events: list[str] = []
+    house = House(pools={**default(table("a")), "old": pool(table("o"), table("p"))})
+    house.registry.subscribe(lambda _: None, lambda event: events.append(f"{event.kind} {event.pool.name}"))
+    o, request = house["o"], house.occupies("o")
+    old = house.registry.pools["old"]
+    difference = house.reloads(pools={**default(table("a")), "new": pool(table("n"), queue=3)})
+    assert (difference.pools.added, difference.pools.emptied) == (("new",), ("old",))
+    assert ids(difference.backends.added) == ["n"]
+    assert ids(difference.backends.removed) == ["o", "p"]
+    assert house.settings("new").queue == 3
+    assert old.backends == [o]
+    house.registry.forget_pools(house.config.pools)
+    assert "old" in house.registry.pools
+    house.ends(request, o, "old")
+    house.registry.forget_pools(house.config.pools)
+    assert list(house.registry.pools) == ["default", "new"]
+    assert events == ["added new", "removed old"]
+
+
+def test_an_idle_pool_goes_at_once() -> None:
+    house = House(pools={**default(table("a")), "old": pool(table("o"))})
+    revision = house.registry.revision
+    house.reloads(pools=default(table("a")))
+    assert list(house.registry.pools) == ["default"]
+    assert house.registry.revision > revision
+
+
+def test_a_backend_moves_between_pools_and_its_requests_end_undisturbed() -> None:
+    house = House(pools={**default(table("a")), "other": pool(table("b"))})
+    old, request = house["a"], house.occupies("a")
+    difference = house.reloads(pools={**default(), "other": pool(table("b"), table("a", weight=2))})
+    [change] = difference.backends.changed
+    assert (change.id, change.pool) == ("a", "default")
+    assert [each.key for each in change.changes] == ["pool", "weight"]
+    assert list(house.specs("other")) == ["b", "a"]
+    assert house.specs() == {}
+    assert (house["a"].in_flight, request.cuts) == (0, 0)
+    house.ends(request, old)
+    assert (old.removed, house.registry.pools["default"].in_flight) == (True, 0)
+    assert not house["a"].removed
+
+
+@pytest.mark.parametrize("wish", ["maintenance", "drain"])
+def test_the_wish_of_an_operator_moves_along(wish: str) -> None:
+    house = House(pools={**default(table("a")), "other": pool()})
+    if wish == "drain":
+        house.registry.drain(house["a"], 60)
+    else:
+        house.registry.maintenance(house["a"])
+    state = house["a"].state
+    house.reloads(pools={**default(), "other": pool(table("a"))})
+    assert (house["a"].pool, house["a"].state) == ("other", state)
+
+
+def test_what_is_to_become_of_it_after_its_drain_moves_along() -> None:
+    house = House(pools={**default(table("a")), "other": pool()})
+    house.occupies("a")
+    house.registry.drain(house["a"], 60, Then.MAINTENANCE)
+    house.reloads(pools={**default(), "other": pool(table("a"))})
+    assert house["a"].state == "maintenance"  # what runs on it ends undisturbed, and counts nowhere any more
+
+
+def test_a_backend_in_maintenance_may_be_changed_and_removed() -> None:
+    house = House(pools=default(table("a")))
+    house.registry.maintenance(house["a"])
+    house.reloads(pools=default(table("a", weight=5)))
+    assert (house["a"].state, house["a"].spec.weight) == ("maintenance", 5)
+    house.reloads(pools=default())
+    assert house.specs() == {}
+
+
+def test_a_pools_settings_follow_the_file() -> None:
+    house = House(pools=default(table("a"), queue=3))
+    policy = house.registry.pools["default"].policy
+    difference = house.reloads(pools=default(table("a"), queue=4, retry={"attempts": 5}))
+    assert difference.pools.changed == ("default",)
+    assert [each.key for each in difference.settings] == [
+        "pools.default.queue",
+        "pools.default.retry.attempts",
+    ]
+    assert house.settings() == PoolSettings(queue=4, retry=house.settings().retry)
+    assert house.registry.pools["default"].policy is policy
+    house.reloads(pools=default(table("a"), policy="ewma"))
+    assert type(house.registry.pools["default"].policy).__name__ == "Ewma"
+
+
+# -- what was changed at runtime ------------------------------------------------------------------------
+
+
+def test_backends_that_were_changed_at_runtime_stay_as_they_are() -> None:
+    house = House(pools=default(*map(table, ("same", "both", "gone", "left", "lost"))))
+    add, change = house.registry.add, house.registry.change
+    add(spec("extra"))
+    add(spec("named"))
+    for id in ("same", "both", "gone"):
+        change(house[id], spec(id, weight=7))
+    for id in ("left", "lost"):
+        house.registry.drain(house[id], 60, Then.REMOVE)
+    before = house.specs()
+    difference = house.reloads(
+        pools=default(table("same"), table("both", weight=3), table("left"), table("named", weight=2))
+    )
+    assert house.specs() == before
+    assert kept(difference) == {
+        "pools.default.backends.same": "changed at runtime",
+        "pools.default.backends.both": "changed at runtime, and something else in the file",
+        "pools.default.backends.left": "removed at runtime",
+        "pools.default.backends.named": "added at runtime, and something else in the file",
+        "pools.default.backends.gone": "changed at runtime, and not in the file",
+        "pools.default.backends.extra": "added at runtime, and not in the file",
+    }
+    assert (difference.changed, difference.summary) == (
+        False,
+        "nothing changed, kept as changed at runtime: 6",
+    )
+    again = house.reloads(pools=default(table("same", weight=7), table("both", weight=7)))
+    assert set(kept(again)) == {f"pools.default.backends.{id}" for id in ("named", "gone", "extra")}
+
+
+def test_a_vanished_pool_stays_for_the_backends_that_were_added_at_runtime() -> None:
+    house = House(pools={**default(table("a")), "old": pool(table("o"))})
+    house.registry.add(spec("extra"), "old")
+    house.reloads(pools=default(table("a")))
+    assert list(house.specs("old")) == ["extra"]
+    difference = house.reloads(pools=default(table("a")))
+    assert not difference.changed
+    assert kept(difference) == {"pools.old.backends.extra": "added at runtime, and not in the file"}
+    house.reloads(pools={**default(table("a")), "old": pool(table("extra"), queue=9)})
+    assert house.settings("old").queue == 9
+    assert list(house.specs("old")) == ["extra"]
+
+
+def test_a_pools_settings_are_merged_key_by_key() -> None:
+    house = House(pools=default(queue=3, panic=0.1))
+    now = PoolSettings(queue=8, policy="ewma", panic=0.5, slow_start=5.0)
+    house.registry.configure(house.registry.pools["default"], now)
+    difference = house.reloads(pools=default(queue=4, panic=0.5, max_in_flight=9))
+    assert house.settings() == PoolSettings(
+        queue=8, policy="ewma", panic=0.5, slow_start=5.0, max_in_flight=9
+    )
+    assert kept(difference) == {
+        "pools.default.policy": "changed at runtime",
+        "pools.default.queue": "changed at runtime and in the file",
+        "pools.default.slow_start": "changed at runtime",
+    }
+    assert [each.key for each in difference.settings] == ["pools.default.max_in_flight"]
+
+
+# -- what has to wait, and what cannot be -----------------------------------------------------------------
+
+
+def test_what_only_a_start_looks_at_stays_as_it_is() -> None:
+    house = House(listen=[":1"], admin={"listen": ":2", "allowed_hosts": ["a"]}, access_log="json")
+    difference = house.reloads(
+        listen=[":3"], state="s.json", access_log="text", admin={"allowed_hosts": ["b"], "metrics_open": True}
+    )
+    assert [each.key for each in difference.needs_restart] == [
+        "listen",
+        "admin.listen",
+        "admin.metrics_open",
+        "state",
+        "access_log",
+    ]
+    assert [each.key for each in difference.settings] == ["admin.allowed_hosts"]
+    assert house.config == Config(
+        listen=(":1",),
+        access_log="json",
+        admin=build({"admin": {"listen": ":2", "allowed_hosts": ["b"]}}).admin,
+    )
+
+
+def test_the_demos_backends_come_and_go_with_the_program() -> None:
+    house = House(demo=True)
+    difference = house.reloads(pools=default(table("a"), queue=3))
+    assert [each.key for each in difference.needs_restart] == ["demo", "pools.default.backends"]
+    assert list(house.specs()) == ["server1", "server2", "server3"]
+    assert house.settings().queue == 3
+    house = House(pools=default(table("a")))
+    house.reloads(demo=True)
+    assert list(house.specs()) == ["a"]
+
+
+def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
+    house = House(pools=default(table("a"), queue=3))
+    house.registry._secret = Secrets().read
+    wanted = build(
+        {
+            "pools": {
+                "default": pool(table("b"), policy="lb.config.model:Nothing", queue=5),
+                "new": pool(sticky={"secret_file": str(tmp_path / "none")}),
+            }
+        }
+    )
+    with pytest.raises(ConfigError) as caught:
+        plan(house.config, wanted, house.registry)
+    assert [each.partition(": ")[0] for each in caught.value.mistakes] == [
+        "pools.default.policy",
+        "pools.new.sticky.secret_file",
+    ]
+    assert (list(house.specs()), list(house.registry.pools), house.settings().queue) == (
+        ["a"],
+        ["default"],
+        3,
+    )
+
+
+def test_a_policy_of_ones_own_is_made_once_and_before() -> None:
+    house = House(pools=default(table("a")))
+    events: list[PoolEvent] = []
+    house.registry.subscribe(lambda _: None, events.append)
+    house.reloads(pools={**default(table("a"), policy=CLUMSY), "new": pool(table("b"), policy=CLUMSY)})
+    for name in ("default", "new"):
+        taken, _ = house.registry.pools[name].take(Request())
+        assert taken is not None  # although the policy fails
+    assert [event.kind for event in events] == ["configured", "added", "policy failed", "policy failed"]
+
+
+def test_a_look_at_it_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(pools=default(table("a")))
+    monkeypatch.setattr("lb.core.policies.custom.import_module", pytest.fail)
+    house.registry._secret = lambda file: pytest.fail(f"{file} is read")
+    wanted = build({"pools": {"new": pool(policy=CLUMSY, sticky={"secret_file": "/etc/shadow"})}})
+    planned = plan(house.config, wanted, house.registry, may_load=False)
+    assert planned.difference.unchecked == ("pools.new.policy", "pools.new.sticky.secret_file")
+    assert list(house.registry.pools) == ["default"]
+
+
+# -- where it is read from -------------------------------------------------------------------------------
+
+
+def test_a_source_reads_the_file_again_under_the_same_flags(tmp_path: Path) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text('via = "one"\n[timeouts]\nconnect = 1\nsend = 1')
+    source = Source(file, {"timeouts": {"send": 9}})
+    assert (source.read().via, source.read().timeouts.send) == ("one", 9.0)
+    file.write_text('via = "two"\n[timeouts]\nsend = 2\n[pools.a.probe]\npath = "/x"')
+    config, origins = source.read_with_origins()
+    assert (config.via, config.timeouts.send, config.timeouts.connect) == ("two", 9.0, 5.0)
+    assert origins == {
+        ("via",): "file",
+        ("timeouts", "send"): "flag",
+        ("pools", "a", "probe", "path"): "file",
+    }
+    assert str(source) == f"{file} with flags"
+    file.write_text("via = ")
+    with pytest.raises(ConfigError, match="line 1"):
+        source.read()
+
+
+def test_without_a_file_there_are_the_flags_or_the_demo() -> None:
+    assert Source(None, {}).read() == build({"demo": True})
+    source = Source(None, {"pools": default(table("a"))})
+    assert (source.read(), str(source)) == (build(source.flags), "flags")
+
+
+def test_a_probe_that_comes_is_told_by_its_keys() -> None:
+    house = House(pools=default(table("a")))
+    difference = house.reloads(pools=default(table("a"), probe={"path": "/x"}))
+    assert house.settings().probe == Probe(path="/x")
+    assert "pools.default.probe.path" in [each.key for each in difference.settings]
+
+
+def test_a_policy_may_fail_once_more_when_its_pool_has_gone() -> None:
+    house = House(pools={**default(table("a")), "old": pool(table("o"), policy=CLUMSY)})
+    old, o = house.registry.pools["old"], house["o"]
+    house.reloads(pools=default(table("a")))
+    assert "old" not in house.registry.pools
+    assert old.policy.choose([o], Request()) is o

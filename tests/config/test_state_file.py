@@ -1,0 +1,364 @@
+"""The state file: what survives a restart, and what is never written over."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.config.model import PoolConfig
+from lb.config.pool_settings import PoolSettings, Probe
+from lb.config.state_file import Changes, PoolChanges, apply, changes, load, save
+from lb.core.backend import AdminState, BackendSpec
+from lb.core.drain import Then
+from lb.core.registry import Registry
+from lb.errors import ConfigError
+from tests.core.scene import registry as make_registry
+
+A, B, C, D = (BackendSpec(id=id, url=f"http://{id}.test:80") for id in "abcd")
+HEAVY_A = msgspec.structs.replace(A, weight=5)
+CONFIGURED = {"default": PoolConfig(backends=(A, B)), "web": PoolConfig(backends=(C,))}
+
+
+class Request:
+    """Something in flight that stays there."""
+
+    def cut(self) -> None: ...
+
+
+Configured = dict[str, PoolConfig]
+
+
+def registry_of(configured: Configured) -> Registry:
+    registry = make_registry(lambda: 0.0)
+    for name, pool in configured.items():
+        registry.add_pool(name, pool.settings)
+        for spec in pool.backends:
+            registry.add(spec, name, "config")
+    return registry
+
+
+def restarted(registry: Registry, configured: Configured | None = None) -> Registry:
+    """A registry as it is after a restart, maybe with another configuration."""
+    data = msgspec.json.encode(changes(CONFIGURED, registry))
+    again = registry_of(configured or CONFIGURED)
+    apply(msgspec.json.decode(data, type=Changes), again)
+    return again
+
+
+def told(registry: Registry) -> dict[str, list[tuple[BackendSpec, str]]]:
+    return {
+        name: [(backend.spec, backend.state) for backend in pool.backends]
+        for name, pool in registry.pools.items()
+    }
+
+
+def test_nothing_changed_is_nothing_kept() -> None:
+    assert changes(CONFIGURED, registry_of(CONFIGURED)) == {}
+
+
+def test_each_kind_of_change_is_kept_with_its_pool() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.change(registry.backend("a"), HEAVY_A)
+    registry.remove(registry.backend("b"))
+    registry.add(D, "web")
+    registry.drain(registry.backend("d"), None)
+    registry.maintenance(registry.backend("c"))
+    assert changes(CONFIGURED, registry) == {
+        "default": PoolChanges(changed=(HEAVY_A,), removed=("b",)),
+        "web": PoolChanges(added=(D,), admin_state={"c": "maintenance", "d": "draining"}),
+    }
+    assert told(restarted(registry)) == {
+        "default": [(HEAVY_A, "ready")],
+        "web": [(C, "maintenance"), (D, "drained")],
+    }
+
+
+def test_a_drain_that_removes_has_removed() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.backend("a").running.add(Request())
+    registry.drain(registry.backend("a"), None, Then.REMOVE)
+    assert "a" in registry.backends
+    assert changes(CONFIGURED, registry) == {"default": PoolChanges(removed=("a",))}
+
+
+def test_a_drain_into_maintenance_has_arrived_there() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.backend("a").running.add(Request())
+    registry.drain(registry.backend("a"), None, Then.MAINTENANCE)
+    assert told(restarted(registry))["default"][0] == (A, "maintenance")
+
+
+@pytest.mark.parametrize(
+    ("take_back", "wish"), [(Registry.ready, "ready"), (Registry.maintenance, "maintenance")]
+)
+def test_a_drain_that_was_taken_back_removes_nothing(
+    take_back: Callable[[Registry, object], object], wish: str
+) -> None:
+    registry = registry_of(CONFIGURED)
+    registry.backend("a").running.add(Request())
+    registry.drain(registry.backend("a"), None, Then.REMOVE)
+    take_back(registry, registry.backend("a"))
+    assert told(restarted(registry))["default"][0] == (A, wish)
+
+
+def test_a_drained_backend_comes_back_drained_with_nothing_in_flight() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.backend("a").running.add(Request())
+    registry.drain(registry.backend("a"), None)
+    again = restarted(registry).backend("a")
+    assert again.admin_state is AdminState.DRAINING
+    assert again.drain is not None
+    assert again.drain.outcome == "completed"
+
+
+def test_a_backend_may_move_to_another_pool() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.remove(registry.backend("a"))
+    registry.add(HEAVY_A, "web")
+    assert told(restarted(registry)) == {
+        "default": [(B, "ready")],
+        "web": [(C, "ready"), (HEAVY_A, "ready")],
+    }
+
+
+class TestEditedConfiguration:
+    """Changes that were saved under CONFIGURED meet a file that somebody edited since."""
+
+    def test_what_the_file_adds_is_there(self) -> None:
+        registry = registry_of(CONFIGURED)
+        registry.remove(registry.backend("b"))
+        assert told(
+            restarted(
+                registry,
+                {
+                    "default": PoolConfig(
+                        backends=(
+                            A,
+                            B,
+                            D,
+                        )
+                    ),
+                    "web": PoolConfig(backends=(C,)),
+                },
+            )
+        ) == {
+            "default": [(A, "ready"), (D, "ready")],
+            "web": [(C, "ready")],
+        }
+
+    def test_what_the_file_takes_out_stays_out(self) -> None:
+        saved: Changes = {
+            "default": PoolChanges(changed=(HEAVY_A,), removed=("b",), admin_state={"a": "draining"})
+        }
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(C,))})
+        assert apply(saved, registry) == ["backend 'a' is not in pool 'default' any more"]
+        assert told(registry) == {"default": [], "web": [(C, "ready")]}
+
+    def test_a_wish_for_one_that_is_in_another_pool_now_is_overtaken(self) -> None:
+        saved: Changes = {"default": PoolChanges(added=(C,), admin_state={C.id: "maintenance"})}
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(C,))})
+        assert len(apply(saved, registry)) == 1
+        assert told(registry) == {"default": [], "web": [(C, "ready")]}
+
+    def test_the_later_word_at_runtime_holds_where_both_speak(self) -> None:
+        registry = registry_of({"default": PoolConfig(backends=(A,))})
+        assert apply({"default": PoolChanges(added=(HEAVY_A,))}, registry) == []
+        assert told(registry) == {"default": [(HEAVY_A, "ready")]}
+
+    def test_an_id_that_the_file_gave_to_another_pool_is_left_alone(self) -> None:
+        registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(A,))})
+        saved: Changes = {"default": PoolChanges(added=(HEAVY_A,), removed=("a",))}
+        [sentence] = apply(saved, registry)
+        assert "'a' is in pool 'web'" in sentence
+        assert told(registry) == {"default": [], "web": [(A, "ready")]}
+
+    def test_a_pool_that_is_gone_is_told(self) -> None:
+        registry = registry_of({"default": PoolConfig(backends=(A,))})
+        assert apply({"web": PoolChanges(removed=("a",))}, registry) == ["there is no pool 'web' any more"]
+        assert told(registry) == {"default": [(A, "ready")]}
+
+
+SAVED: Changes = {
+    "default": PoolChanges(
+        added=(msgspec.structs.replace(D, labels={"rack": "ü"}, max_in_flight=3),),
+        changed=(HEAVY_A,),
+        removed=("b",),
+        admin_state={"d": "draining"},
+    )
+}
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    assert load(path) is None
+    save(path, {})
+    assert load(path) == {}
+    save(path, SAVED)
+    assert load(path) == SAVED
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.touch(0o666)
+    save(path, {})
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "state.json"
+    link.symlink_to(tmp_path / "real" / "state.json")
+    save(link, SAVED)
+    assert link.is_symlink()
+    assert load(tmp_path / "real" / "state.json") == SAVED
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "state.json"
+    save(path, SAVED)
+
+    def no_space(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, no_space)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, {})
+    assert load(path) == SAVED
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_file_and_folder_are_synchronised_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(fd: int) -> None:
+        steps.append("fsync " + ("folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"))
+        fsync(fd)
+
+    def noted_replace(source: str, target: str) -> None:
+        steps.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    save(tmp_path / "state.json", SAVED)
+    assert steps == ["fsync file", "replace", "fsync folder"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b'{"format": "trio-lb state", "ver', "is torn or not a state file"),
+        (b"\xff\xfe", "is torn or not a state file"),
+        (b"[" * 100_000, "is torn or not a state file"),
+        (b"[]", "is not a state file of trio-lb"),
+        (b'{"format": "other", "version": 1}', "is not a state file of trio-lb"),
+        (
+            b'{"format": "trio-lb state", "version": 2, "pods": 0}',
+            "a newer trio-lb (version 2; this one reads 1)",
+        ),
+        (b'{"format": "trio-lb state", "version": 0, "pools": {}}', "is invalid"),
+        (b'{"format": "trio-lb state", "version": 1}', "is invalid"),
+        (b'{"format": "trio-lb state", "version": 1, "pools": {}, "x": 1}', "is invalid"),
+        (
+            b'{"format": "trio-lb state", "version": 1, "pools": {"p": {"added": [{"url": "x:"}]}}}',
+            "is invalid",
+        ),
+    ],
+)
+def test_a_file_that_is_not_right_is_an_error_and_stays_as_it_is(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"state: {path} ")
+    assert message in str(caught.value)
+    assert str(caught.value).endswith("; it was left as it is")
+    assert path.read_bytes() == data
+
+
+def test_a_file_that_is_cut_anywhere_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    save(path, SAVED)
+    whole = path.read_bytes()
+    for length in range(len(whole.rstrip())):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ConfigError):
+            load(path)
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_lost() -> None:
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        load("/nowhere/state.json")
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.sampled_from(["format", "version", "pools"]),
+)
+def test_any_value_in_any_place_is_right_or_a_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, value: object, key: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "state.json"
+    table = {"format": "trio-lb state", "version": 1, "pools": {}} | {key: value}
+    path.write_bytes(msgspec.json.encode(table))
+    try:
+        found = load(path)
+    except ConfigError:
+        return
+    assert found is not None
+    save(path, found)
+    assert load(path) == found
+
+
+def test_an_edited_file_has_its_effect_beside_a_setting_that_was_changed() -> None:
+    configured = {"default": PoolConfig(queue=1, probe=Probe(path="/a"))}
+    registry = registry_of(configured)
+    pool = registry.pools["default"]
+    changed = Probe(path="/a", fall=9)
+    registry.configure(pool, msgspec.structs.replace(pool.settings, policy="ewma", probe=changed))
+    kept = changes(configured, registry)
+    assert kept["default"].settings == {"policy": "ewma", "probe": {"fall": 9}}
+    again = registry_of({"default": PoolConfig(queue=7, probe=Probe(path="/b"))})
+    assert apply(kept, again) == []
+    settings = again.pools["default"].settings
+    assert (settings.policy, settings.queue, settings.probe) == ("ewma", 7, Probe(path="/b", fall=9))
+
+
+def test_what_was_switched_off_stays_off() -> None:
+    configured = {"default": PoolConfig(probe=Probe())}
+    registry = registry_of(configured)
+    registry.configure(registry.pools["default"], PoolSettings())
+    kept = changes(configured, registry)
+    assert kept["default"].settings == {"probe": None}
+    again = registry_of(configured)
+    apply(kept, again)
+    assert again.pools["default"].settings.probe is None
+
+
+def test_settings_that_are_of_no_use_any_more_are_said() -> None:
+    again = registry_of(CONFIGURED)
+    assert "no use any more" in apply({"default": PoolChanges(settings={"policy": "gone:Gone"})}, again)[0]

@@ -1,0 +1,41 @@
+"""Counting into buckets."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.core.measures.histogram import SECONDS, Histogram
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"),
+    [
+        (0.0, 0),
+        (1.0, 0),  # a bound belongs to its own bucket, as Prometheus's `le` says
+        (1.001, 1),
+        (2.0, 1),
+        (2.5, 2),
+        (1e9, 2),
+    ],
+)
+def test_each_observation_falls_into_one_bucket(seconds: float, bucket: int) -> None:
+    histogram = Histogram((1.0, 2.0))
+    histogram.observe(seconds)
+    assert histogram.counts == [int(bucket == number) for number in range(3)]
+    assert histogram.total == seconds
+
+
+def test_nothing_observed_is_all_zeros() -> None:
+    histogram = Histogram()
+    assert histogram.total == 0.0
+    assert histogram.cumulative() == [(str(bound), 0) for bound in SECONDS] + [("+Inf", 0)]
+
+
+@given(st.lists(st.floats(min_value=0, max_value=100)))
+def test_cumulative_counts_what_is_at_most_each_bound(observed: list[float]) -> None:
+    histogram = Histogram()
+    for seconds in observed:
+        histogram.observe(seconds)
+    expected = [(str(bound), sum(seconds <= bound for seconds in observed)) for bound in SECONDS]
+    assert histogram.cumulative() == [*expected, ("+Inf", len(observed))]
+    assert histogram.total == pytest.approx(sum(observed))

@@ -1,0 +1,72 @@
+"""All policies by their names, and what holds for every one of them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.config.pool_settings import POLICIES as NAMES
+from lb.config.pool_settings import PoolSettings
+from lb.config.pool_settings import Sticky as StickySettings
+from lb.core.policies.base import Policy
+from lb.core.policies.catalogue import POLICIES, make
+from lb.core.policies.custom import Guarded
+from lb.core.policies.round_robin import RoundRobin
+from lb.core.policies.sticky import Sticky
+from tests.core.scene import Clock, Request, backends
+
+WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)
+
+
+def policy(chance: float = 0.5, **settings: Any) -> Policy:
+    return make(
+        PoolSettings(**settings), now=Clock(), chance=lambda: chance, key=b"k" * 32, tell=lambda _error: None
+    )
+
+
+def test_there_is_one_for_every_name_that_may_be_set() -> None:
+    assert set(POLICIES) == set(NAMES)
+
+
+def test_round_robin_is_what_nobody_asked_for() -> None:
+    assert isinstance(policy(), RoundRobin)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data(), weights=WEIGHTS, chance=st.floats(0, 1, exclude_max=True))
+def test_every_policy_chooses_one_of_the_candidates(
+    name: str, data: st.DataObject, weights: list[int], chance: float
+) -> None:
+    everybody, chosen_by = backends(*weights), policy(chance, policy=name)
+    for _ in range(20):
+        candidates = data.draw(st.lists(st.sampled_from(everybody), min_size=1, unique_by=id))
+        chosen = chosen_by.choose(candidates, Request())
+        assert chosen in candidates
+        chosen.running.add(Request())
+
+
+def test_a_pool_that_is_sticky_asks_the_cookie_first() -> None:
+    sticky = policy(sticky=StickySettings(), policy="random")
+    assert isinstance(sticky, Sticky)
+    a, b = backends(1, 1)
+    client = Request()
+    client.cookies[b"lb"] = sticky.cookie_for(a).partition(b";")[0].removeprefix(b"lb=")
+    assert sticky.choose([a, b], Request()) is b
+    assert sticky.choose([a, b], client) is a
+
+
+class Last:
+    def choose(self, candidates: Any, request: Any) -> Any:
+        return candidates[-1]
+
+
+def test_one_of_your_own_is_guarded() -> None:
+    own = policy(policy=f"{__name__}:Last")
+    assert isinstance(own, Guarded)
+    assert own.choose(backends(1, 1, 1), Request()).id == "c"
+
+
+def test_one_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"module lb\.core has no class Nothing"):
+        policy(policy="lb.core:Nothing")

@@ -1,0 +1,82 @@
+"""Which pool a request goes to."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from lb.core.routes import Routes
+
+
+@dataclass(frozen=True)
+class Route:
+    pool: str
+    host: str | None = None
+    path: str = "/"
+
+
+ROUTES = Routes(
+    [
+        Route("api", "A.test", "/api/"),
+        Route("a", "a.test"),
+        Route("v6", "[::1]"),
+        Route("wild", "*.b.test"),
+        Route("static", None, "/static"),
+    ],
+    default="rest",
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "pool"),
+    [
+        (b"a.test", b"/", "a"),
+        (b"A.TEST", b"/", "a"),
+        (b"a.test:8080", b"/", "a"),
+        (b"a.test:", b"/", "a"),
+        (b"xa.test", b"/", "rest"),
+        (b"a.test.evil", b"/", "rest"),
+        # a path ends at a segment
+        (b"a.test", b"/api", "api"),
+        (b"a.test", b"/api/", "api"),
+        (b"a.test", b"/api/v1", "api"),
+        (b"a.test", b"/api?x=/", "api"),
+        (b"a.test", b"/apis", "a"),
+        (b"a.test", b"/API", "a"),
+        (b"a.test", b"/?x=/api", "a"),
+        (b"a.test", b"/x/api", "a"),
+        # any host
+        (b"c.test", b"/static/x.css", "static"),
+        (b"c.test", b"/statically", "rest"),
+        # wildcards take what is below the domain and not the domain
+        (b"x.b.test", b"/", "wild"),
+        (b"x.y.b.test:80", b"/", "wild"),
+        (b"b.test", b"/", "rest"),
+        (b"xb.test", b"/", "rest"),
+        # IPv6 with its colons
+        (b"[::1]", b"/", "v6"),
+        (b"[::1]:8080", b"/", "v6"),
+        (b"[::2]", b"/", "rest"),
+        # `OPTIONS *` is about the server, so about every path
+        (b"a.test", b"*", "a"),
+        (b"c.test", b"*", "rest"),
+    ],
+)
+def test_the_first_route_that_matches(host: bytes, target: bytes, pool: str) -> None:
+    assert ROUTES.pool_for(host, target) == pool
+
+
+@pytest.mark.parametrize("target", [b"/", b"/x", b"/x?y", b"*", b"//"])
+def test_a_route_without_conditions_takes_everything(target: bytes) -> None:
+    assert Routes([Route("all")], default="rest").pool_for(b"any", target) == "all"
+    assert Routes([Route("all", "", "")], default="rest").pool_for(b"any", target) == "all"
+
+
+def test_without_routes_there_is_the_default() -> None:
+    assert Routes([]).pool_for(b"a.test", b"/") == "default"
+    assert Routes([], "main").pool_for(b"a.test", b"/") == "main"
+
+
+def test_the_order_of_the_routes_decides() -> None:
+    wide, narrow = Route("wide", None, "/"), Route("narrow", "a.test", "/x")
+    assert Routes([wide, narrow]).pool_for(b"a.test", b"/x") == "wide"
+    assert Routes([narrow, wide]).pool_for(b"a.test", b"/x") == "narrow"

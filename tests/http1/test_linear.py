@@ -1,0 +1,164 @@
+"""No head makes us work for long: each pattern, and each verdict, is linear in what it reads.
+
+The inputs are the worst that each pattern can get. A pattern takes a fifth of the bound on a slow
+machine, the worst verdict four fifths; a quadratic one would take a hundred times as long.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from sys import getsizeof
+from time import thread_time
+
+import pytest
+
+from lb.errors import BadRequest, BadResponse
+from lb.http1 import body, fast_head, fields, head
+from lb.http1.body import ChunkedReader
+from lb.http1.fast_head import read_request, read_response
+from tests.http1.messages import request, response
+
+SIZE = 16 * 1024
+BOUND = 0.005
+
+
+def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
+    """The best of a few times, or of many while the machine has better things to do."""
+    best = 1.0
+    for attempt in range(50):
+        began = thread_time()
+        work()
+        best = min(best, thread_time() - began)
+        if attempt >= 2 and best < bound:
+            break
+    return best
+
+
+def of(piece: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
+    """So many pieces that it is 16 KiB, between what stands before and behind."""
+    return before + piece * (SIZE // len(piece)) + behind
+
+
+FIRST = b"GET / HTTP/1.1\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+PATTERNS = [
+    (head.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"), of(b"\xff",
+    behind=b"\r")]),
+    (head.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
+    (head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
+    (head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
+    (head.HOST.fullmatch, [
+        of(b"a", behind=b" "), of(b"%41", behind=b"%"), of(b"a:"), of(b":", b"["), of(b"1", b"a:"), of(b":",
+        b"[", b"]"),
+    ]),
+    (head.ABSOLUTE.fullmatch, [of(b"a", b"http://", b"#"), of(b"/", b"http://", b"#"), of(b"?",
+    b"http://a/", b"#")]),
+    (head.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
+    (head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
+    (head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
+    (fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
+    (fields.FIELD_LINES.fullmatch, [
+        of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
+    ]),
+    (body.CHUNK_HEAD.match, [of(b" ", b"5"), of(b"a", b"5;"), of(b"5"), of(b" ;", b"5", b"\r"), of(b";",
+    b"5", b"\r")]),
+    (body.CHUNK_HEAD_BEGUN.fullmatch, [of(b" ", b"5", b"\n"), of(b"a", b"5;", b"\n"), of(b" ;", b"5",
+    b"\r\r")]),
+    (fast_head.PLAIN_REQUEST.fullmatch, [
+        of(b"a:\r\n", FIRST, b"x"), of(b" ", FIRST + b"a:", b"\x00"), of(b"a: b \r\n", FIRST, b"\r"),
+        of(b"A", b"GET /"), of(b"a", FIRST),
+    ]),
+    (fast_head.PLAIN_RESPONSE.fullmatch, [
+        of(b"a:\r\n", OK, b"x"), of(b" ", OK + b"a:", b"\x00"), of(b"a: b \r\n", OK), of(b" ",
+        b"HTTP/1.1 200 "),
+    ]),
+    (fast_head.TELLING_OF_REQUEST.findall, [
+        of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b" ", b"\nvia:"),
+    ]),
+    (fast_head.TELLING_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
+    (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",
+    b"connection:")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("use", "inputs"), PATTERNS)
+def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: list[bytes]) -> None:
+    for data in inputs:
+        assert fastest(partial(use, data)) < BOUND
+
+
+def test_every_pattern_is_in_the_table() -> None:
+    used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
+    there = [value for module in (head, fields, body, fast_head) for value in vars(module).values()]
+    assert used == {value for value in there if isinstance(value, re.Pattern)}
+
+
+LINES = [
+    of(b"a:\r\n")[:-2],
+    of(b"a"),
+    of(b" ", b"a:"),
+    of(b" ", b"a: b"),
+    of(b"b ", b"a:"),
+    of(b",", b"Connection:"),
+    of(b"a,", b"Connection:"),
+    of(b"a", b"Host: "),
+    of(b"%41", b"Host: "),
+    of(b"1", b"Content-Length: "),
+    of(b"1,", b"Content-Length: "),
+    of(b"a,", b"Transfer-Encoding: ", b"chunked"),
+    of(b"a,", b"Connection: upgrade\r\nUpgrade: "),
+    of(b"a/", b"Connection: upgrade\r\nUpgrade: "),
+    of(b"X-Forwarded-For: 1\r\n")[:-2],
+    of(b"a", b"X-Forwarded-", b": 1"),
+    of(b"Via: 1\r\n")[:-2],
+    of(b"Host: a\r\n")[:-2],
+    of(b"Connection: a\r\n")[:-2],
+    of(b"\xff", b"a: ", b"\x7f"),
+]
+
+
+@pytest.mark.parametrize("lines", LINES, ids=[repr(line[:20]) for line in LINES])
+@pytest.mark.parametrize(("limit", "bound"), [(100, BOUND), (1_000_000, 10 * BOUND)])
+def test_d105_every_verdict_is_linear(lines: bytes, limit: int, bound: float) -> None:
+    """With our limit on fields, and were there none."""
+
+    def verdict(data: bytes) -> None:
+        with suppress(BadRequest):
+            read_request(data, b"a", SIZE, limit)
+
+    for data in (request(lines), request(lines, host=None), request(lines, start=b"OPTIONS / HTTP/1.1")):
+        assert fastest(partial(verdict, data), bound) < bound
+
+    def verdict_on_answer() -> None:
+        with suppress(BadResponse):
+            read_response(response(lines), b"GET", limit)
+
+    assert fastest(verdict_on_answer, bound) < bound
+
+
+def test_d105_a_long_target_is_linear() -> None:
+    for target in (of(b"/"), of(b"#", b"/", b""), of(b"a", b"http://", b""), of(b"@", b"http://", b"/")):
+        data = request(start=b"GET %b HTTP/1.1" % target)
+        for limit in (SIZE * 2, 8192):
+            assert fastest(partial(_refused, data, limit)) < BOUND
+
+
+def _refused(data: bytes, target_limit: int) -> None:
+    with suppress(BadRequest):
+        read_request(data, b"a", target_limit, 100)
+
+
+@pytest.mark.parametrize("piece", [1, 65536])
+def test_d112_one_byte_chunks_are_linear(piece: int) -> None:
+    """Four times as many take four times as long, and nothing is kept of those that went by."""
+
+    def read(count: int) -> ChunkedReader:
+        reader, data = ChunkedReader(), b"1\r\na\r\n" * count
+        for at in range(0, len(data), piece):
+            reader.feed(data[at : at + piece])
+        return reader
+
+    few, many = fastest(partial(read, 2000), 1), fastest(partial(read, 8000), 1)
+    assert many < 8 * few
+    assert sum(map(getsizeof, (read(8000)._held, read(8000).rest, read(8000).trailers))) < 1000

@@ -1,0 +1,287 @@
+"""What a line of the access log says, and that no reader of it can hold up the traffic."""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from lb.core.backend import Backend, BackendSpec
+from lb.core.exchange_record import Attempt, Exchange
+from lb.errors import Reason
+from lb.observe.access_log import (
+    FLUSH_SECONDS,
+    QUEUE_RECORDS,
+    AccessLog,
+    Format,
+    format_of,
+    json_line,
+    record,
+    rfc3339,
+    safe,
+    text_line,
+)
+
+EPOCH = 1_800_000_000.0
+
+
+def wall(moment: float) -> float:
+    return EPOCH + moment
+
+
+def backend(id: str) -> Backend:
+    return Backend(BackendSpec(id=id, url="http://127.0.0.1:1"), "default", "config", 0.0)
+
+
+def exchange_of(number: int = 0, target: bytes = b"/") -> Exchange:
+    exchange = Exchange(b"id%d" % number, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
+    exchange.method, exchange.target = b"GET", target
+    exchange.ended = 1.25
+    return exchange
+
+
+def retried() -> Exchange:
+    """Refused by web1 after 10 ms, answered by web2."""
+    exchange = exchange_of(7, b"/cart?x=1")
+    exchange.pool, exchange.status, exchange.queued = "default", 200, 0.02
+    exchange.request_bytes, exchange.response_bytes = 3, 4000
+    refused, answered = (
+        Attempt(backend("web1"), (("web3", "draining"),), 1.02),
+        Attempt(backend("web2"), (), 1.03),
+    )
+    refused.ended, refused.reason = 1.03, Reason.CONNECTION_REFUSED
+    answered.connected, answered.first_byte, answered.ended = 1.031, 1.2, 1.25
+    exchange.attempts += [refused, answered]
+    return exchange
+
+
+def test_a_json_line_has_everything() -> None:
+    line = json_line(retried(), wall)
+    assert msgspec.json.decode(line) == {
+        "time": "2027-01-15T08:00:01.250Z",
+        "id": "id7",
+        "client": "192.0.2.1:5000",
+        "listener": "127.0.0.1:8080",
+        "method": "GET",
+        "target": "/cart?x=1",
+        "status": 200,
+        "request_bytes": 3,
+        "response_bytes": 4000,
+        "pool": "default",
+        "backend": "web2",
+        "attempts": 2,
+        "queue_ms": 20.0,
+        "connect_ms": 1.0,
+        "first_byte_ms": 169.0,
+        "total_ms": 250.0,
+        "reason": None,
+        "detail": "",
+        "each_attempt": [
+            {
+                "backend": "web1",
+                "reused": False,
+                "reason": "connection_refused",
+                "connect_ms": None,
+                "first_byte_ms": None,
+                "passed_over": {"web3": "draining"},
+            },
+            {
+                "backend": "web2",
+                "reused": False,
+                "reason": None,
+                "connect_ms": 1.0,
+                "first_byte_ms": 169.0,
+                "passed_over": {},
+            },
+        ],
+    }
+
+
+def test_a_connection_that_was_there_already_took_no_time_to_connect() -> None:
+    exchange = exchange_of()
+    again = Attempt(backend("web1"), (), 1.0)
+    again.reused, again.first_byte = True, 1.1
+    exchange.attempts.append(again)
+    found = record(exchange, wall)
+    assert (found.connect_ms, found.first_byte_ms) == (None, 100.0)
+
+
+def test_a_request_that_never_got_so_far_has_no_backend_and_no_phases() -> None:
+    exchange = exchange_of()
+    exchange.status, exchange.reason, exchange.detail = 400, Reason.HTTP_REQUEST_ERROR, "no Host"
+    found = record(exchange, wall)
+    assert (found.pool, found.backend, found.connect_ms, found.first_byte_ms) == (None, None, None, None)
+    assert found.attempts == 0
+    assert text_line(exchange, wall).endswith(b"id=id0 http_request_error: no Host\n")
+
+
+def test_a_text_line_reads_from_left_to_right() -> None:
+    assert text_line(retried(), wall) == (
+        b"2027-01-15T08:00:01.250Z 192.0.2.1:5000        200 GET         250.0 ms       4000 B  web2"
+        b"             /cart?x=1  (queue 20.0 connect 1.0 first byte 169.0, in 3 B) id=id7 attempts=2\n"
+    )
+
+
+def test_text_lines_stand_in_columns() -> None:
+    lines = [text_line(exchange, wall) for exchange in (retried(), exchange_of(1, b"/cart"))]
+    assert len({line.index(b"/cart") for line in lines}) == 1
+
+
+@given(st.binary(max_size=600), st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=600))
+def test_nothing_from_outside_breaks_a_line(target: bytes, method: bytes, id: bytes, detail: str) -> None:
+    exchange = Exchange(id, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
+    exchange.target, exchange.method, exchange.detail, exchange.reason = (
+        target,
+        method,
+        detail,
+        Reason.DNS_ERROR,
+    )
+    for line in (json_line(exchange, wall), text_line(exchange, wall)):
+        assert line.endswith(b"\n")
+        assert line[:-1].isascii()
+        assert line[:-1].decode().isprintable()
+
+
+@given(st.binary(max_size=128), st.binary(max_size=128))
+def test_different_bytes_look_different(one: bytes, other: bytes) -> None:
+    assert (safe(one) == safe(other)) is (one == other)
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"/a?b=c", "/a?b=c"),
+        (b"/\x1b[2J\r\n", r"/\x1b[2J\x0d\x0a"),
+        (rb"/\x0a", r"/\x5cx0a"),
+        ("/ü".encode(), r"/\xc3\xbc"),
+        (b"x" * 512, "x" * 512),
+        (b"x" * 513, "x" * 509 + "..."),
+    ],
+)
+def test_bytes_are_shown_safely(raw: bytes, shown: str) -> None:
+    assert safe(raw) == shown
+
+
+def test_times_are_utc_to_the_millisecond() -> None:
+    assert rfc3339(0.0) == "1970-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_terminal", "format"),
+    [
+        ("auto", True, "text"),
+        ("auto", False, "json"),
+        ("text", False, "text"),
+        ("json", True, "json"),
+        ("off", True, None),
+    ],
+)
+def test_the_format_suits_whoever_reads(setting: str, is_terminal: bool, format: Format | None) -> None:
+    assert format_of(setting, is_terminal) == format
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Descriptors to read from and to write to; a test may close either."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        try:
+            os.close(fd)
+        except OSError:
+            assert fd == reader
+
+
+@asynccontextmanager
+async def running(log: AccessLog) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def lines_from(reader: int, count: int) -> list[str]:
+    """The targets of the next so many lines."""
+    received = b""
+    while received.count(b"\n") < count:
+        received += await trio.to_thread.run_sync(os.read, reader, 65536)
+    return [msgspec.json.decode(line)["target"] for line in received.splitlines()]
+
+
+async def test_lines_come_in_the_order_of_the_exchanges(pipe: tuple[int, int]) -> None:
+    log = AccessLog("json", wall=wall, fd=pipe[1])
+    async with running(log):
+        for start in (0, 300):
+            for number in range(start, start + 300):
+                log.finished(exchange_of(target=b"/%d" % number))
+            assert await lines_from(pipe[0], 300) == [f"/{n}" for n in range(start, start + 300)]
+    assert log.dropped == 0
+
+
+async def test_what_is_left_at_the_end_is_written(pipe: tuple[int, int]) -> None:
+    log = AccessLog("json", wall=wall, fd=pipe[1])
+    async with running(log):
+        for number in range(100):
+            log.finished(exchange_of(target=b"/%d" % number))
+    assert await lines_from(pipe[0], 100) == [f"/{n}" for n in range(100)]
+    assert log.dropped == 0
+
+
+async def test_a_reader_that_stops_costs_records_and_nothing_else(
+    autojump_clock: trio.testing.MockClock, pipe: tuple[int, int]
+) -> None:
+    log = AccessLog("json", wall=wall, fd=pipe[1])
+    async with running(log):
+        # One batch more than the pipe takes (64 KiB), so that the thread is stuck in the middle of it.
+        for _ in range(QUEUE_RECORDS):
+            log.finished(exchange_of(target=b"/" + b"x" * 500))
+        await trio.testing.wait_all_tasks_blocked()
+        log.finished(exchange_of())
+        assert log.dropped == 1
+        started = trio.current_time()
+    assert trio.current_time() - started == pytest.approx(FLUSH_SECONDS)
+    assert log.dropped == 1 + QUEUE_RECORDS
+    os.close(pipe[0])
+    async with log._one_at_a_time:  # the thread that was given up has met the closed pipe
+        pass
+
+
+async def test_when_a_reader_comes_back_the_loss_is_told(pipe: tuple[int, int]) -> None:
+    log = AccessLog("json", wall=wall, fd=pipe[1])
+    with capture_logs() as told:
+        async with running(log):
+            os.close(pipe[0])
+            for _ in range(2):
+                log.finished(exchange_of())
+                while log._waiting:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert log.dropped == 2
+            [failing] = told
+            assert "Broken pipe" in failing["error"]
+
+            reader, writer = os.pipe()
+            os.dup2(writer, pipe[1])
+            os.close(writer)
+            log.finished(exchange_of(target=b"/back"))
+            assert await lines_from(reader, 1) == ["/back"]
+            os.close(reader)
+    assert told[1:] == [{"event": "access log records were dropped", "count": 2, "log_level": "warning"}]
+
+
+async def test_a_descriptor_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, int]) -> None:
+    flags = fcntl.fcntl(pipe[1], fcntl.F_GETFL)
+    fcntl.fcntl(pipe[1], fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    log = AccessLog("json", wall=wall, fd=pipe[1])
+    async with running(log):
+        for number in range(500):
+            log.finished(exchange_of(target=b"/%d" % number))
+        assert await lines_from(pipe[0], 500) == [f"/{n}" for n in range(500)]
+    assert log.dropped == 0
