@@ -29,7 +29,7 @@ class Reason(StrEnum):
     CLIENT_DISCONNECTED = "client_disconnected"
 
 
-class Retry(Enum):
+class Retryable(Enum):
     """When the same request may be sent once more, seen from the error alone."""
 
     NEVER = "never"
@@ -42,7 +42,7 @@ class LBError(Exception):
 
     status = 500
     reason = Reason.PROXY_INTERNAL_ERROR
-    retry = Retry.NEVER
+    retry = Retryable.NEVER
     too_slow = "it took too long"  # what a timeout that ends in this error says
 
 
@@ -97,7 +97,7 @@ class ConnectFailed(BackendError):
     """No connection came about, so nothing was sent."""
 
     reason = Reason.CONNECTION_REFUSED
-    retry = Retry.NOTHING_SENT
+    retry = Retryable.NOTHING_SENT
 
 
 class ConnectTimeout(ConnectFailed):
@@ -117,7 +117,7 @@ class ConnectionTerminated(BackendError):
     """The backend closed or reset the connection before the first byte of an answer."""
 
     reason = Reason.CONNECTION_TERMINATED
-    retry = Retry.IF_IDEMPOTENT
+    retry = Retryable.IF_IDEMPOTENT
 
 
 class ResponseTimeout(BackendError):
@@ -125,7 +125,7 @@ class ResponseTimeout(BackendError):
 
     status = 504
     reason = Reason.HTTP_RESPONSE_TIMEOUT
-    retry = Retry.IF_IDEMPOTENT
+    retry = Retryable.IF_IDEMPOTENT
     too_slow = "the backend did not answer in time"
 
 
@@ -153,7 +153,7 @@ class AnswerRefused(BackendError):
     """The status of the answer is one after which the pool's settings want another attempt."""
 
     reason = Reason.DESTINATION_UNAVAILABLE
-    retry = Retry.IF_IDEMPOTENT
+    retry = Retryable.IF_IDEMPOTENT
 
 
 class ResponseIncomplete(BackendError):

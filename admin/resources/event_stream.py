@@ -18,7 +18,7 @@ from lb.config.reload import Kind as ReloadKind
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Drain
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Event, PoolEvent
 from lb.observe.access_log import safe
 
@@ -176,7 +176,7 @@ class Teller:
         told = ConfigEvent(kind=kind, detail=encodable(detail), at=self._now())
         self._control.feed.publish("config", told)
 
-    def _failed(self, exchange: Exchange) -> None:
+    def _failed(self, exchange: ExchangeRecord) -> None:
         if self._may_fail <= 0:
             self._untold += 1
             return
@@ -204,7 +204,7 @@ class Teller:
         return backend_json.timestamp(self._control.wall(self._control.registry.now()))
 
 
-def failed(exchange: Exchange, untold: int, at: str) -> FailedEvent:
+def failed(exchange: ExchangeRecord, untold: int, at: str) -> FailedEvent:
     """An exchange that failed, in a few words."""
     ended = exchange.started if exchange.ended is None else exchange.ended
     return FailedEvent(

@@ -19,7 +19,7 @@ from admin.protocol.problems import Problem
 from admin.views import backend_json
 from admin.views.explanation import explain
 from lb.control import Control
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe import access_log
 from lb.observe.recorder import RECORDS, Kind
@@ -164,23 +164,23 @@ class Requests:
             raise Problem("not-found", f"no request {id!r} is remembered; the last {RECORDS} are")
         return responses.json(view(self.control, exchange))
 
-    def _selected(self, ask: Ask) -> Sequence[tuple[Exchange, Kind | None]]:
+    def _selected(self, ask: Ask) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
         """In one go, for what ends meanwhile would push out what we stand on."""
         is_wanted, limit = _filter(ask), ask.get(LIMIT) or SOME
         recorded = self.recorder.newest(only_failed=ask.get(FAILED) or False)
         return [(exchange, None) for exchange in islice(filter(is_wanted, recorded), limit)]
 
-    def _kinds(self, ask: Ask) -> Sequence[tuple[Exchange, Kind | None]]:
+    def _kinds(self, ask: Ask) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
         is_wanted, limit = _filter(ask), ask.get(LIMIT) or SOME
         found = ((kind.newest, kind) for kind in self.recorder.kinds() if is_wanted(kind.newest))
         return [*islice(found, limit)]
 
 
-def _filter(ask: Ask) -> Callable[[Exchange], bool]:
+def _filter(ask: Ask) -> Callable[[ExchangeRecord], bool]:
     pool, backend, id = ask.get(given.POOL), ask.get(BACKEND), ask.get(ID)
     raw_id = None if id is None else id.encode()
 
-    def is_wanted(exchange: Exchange) -> bool:
+    def is_wanted(exchange: ExchangeRecord) -> bool:
         if pool not in (None, exchange.pool) or raw_id not in (None, exchange.id):
             return False
         return backend is None or any(each.backend.id == backend for each in exchange.attempts)
@@ -188,7 +188,7 @@ def _filter(ask: Ask) -> Callable[[Exchange], bool]:
     return is_wanted
 
 
-def view(control: Control, exchange: Exchange, kind: Kind | None = None) -> RequestView:
+def view(control: Control, exchange: ExchangeRecord, kind: Kind | None = None) -> RequestView:
     """The record of one exchange, with its explanation as of now; `kind` are those alike, to be counted."""
     logged = access_log.record(exchange, control.wall)
     pool = control.registry.pools.get(exchange.pool)

@@ -18,7 +18,7 @@ from lb.config.model import DEFAULT_POOL
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState, BackendSpec
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
 from lb.core.simulation.replay import Arrival, Forecast, simulate
 from lb.observe.recorder import RECORDS
@@ -168,7 +168,7 @@ def _window(control: Control) -> float:
     return min(WINDOW_SECONDS, round(control.registry.now() - kept[-1].started, 3))
 
 
-def _seconds(exchange: Exchange) -> float | None:
+def _seconds(exchange: ExchangeRecord) -> float | None:
     """How long a backend had it."""
     attempt = exchange.deciding
     if attempt is None or exchange.ended is None:

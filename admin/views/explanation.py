@@ -13,7 +13,7 @@ from itertools import groupby
 
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from lb.core.backend import AdminState, Backend
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.ejection import Standing
 from lb.core.health.probe_verdict import Verdict
 from lb.core.pool import Pool
@@ -29,7 +29,7 @@ from lb.errors import (
     LBError,
     QueueFull,
     Reason,
-    Retry,
+    Retryable,
     Unavailable,
 )
 from lb.observe.access_log import safe
@@ -47,7 +47,7 @@ MAY_BE_TRIED = ("full", "pool full", "not needed", "tried already")
 """How it begins, why a backend was passed over that another attempt could have gone to, or has."""
 
 
-def explain(exchange: Exchange, registry: Registry, wall: Wall) -> str:
+def explain(exchange: ExchangeRecord, registry: Registry, wall: Wall) -> str:
     """A few sentences; `wall` turns a time of the registry's clock into seconds since 1970."""
     if exchange.reason is None:
         sentences = _of_an_answer(exchange)
@@ -62,7 +62,7 @@ def explain(exchange: Exchange, registry: Registry, wall: Wall) -> str:
 # -- the three kinds of ends ------------------------------------------------------------------------------
 
 
-def _of_an_answer(exchange: Exchange) -> list[str]:
+def _of_an_answer(exchange: ExchangeRecord) -> list[str]:
     answered = [each for each in exchange.attempts if each.reason is None and not each.is_beaten]
     took = _duration((exchange.ended or exchange.started) - exchange.started)
     if not answered:
@@ -77,7 +77,7 @@ def _of_an_answer(exchange: Exchange) -> list[str]:
     ]
 
 
-def _of_backends(exchange: Exchange, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
+def _of_backends(exchange: ExchangeRecord, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
     failed, pool = _failed(exchange), registry.pools.get(exchange.pool)
     tried = list(dict.fromkeys(each.backend for each in exchange.attempts))
     of = "" if len(exchange.attempts) == 1 else f"{len(failed)} of {len(exchange.attempts)} attempts failed: "
@@ -90,7 +90,7 @@ def _of_backends(exchange: Exchange, error: type[LBError], registry: Registry, w
     ]
 
 
-def _of_others(exchange: Exchange, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
+def _of_others(exchange: ExchangeRecord, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
     failed, pool = _failed(exchange), registry.pools.get(exchange.pool)
     if error is Unavailable and pool is not None and exchange.detail.startswith(NOBODY):
         return _of_nobody(exchange, pool, registry.now(), wall)
@@ -109,7 +109,7 @@ def _of_others(exchange: Exchange, error: type[LBError], registry: Registry, wal
     ]
 
 
-def _of_nobody(exchange: Exchange, pool: Pool, now: float, wall: Wall) -> list[str]:
+def _of_nobody(exchange: ExchangeRecord, pool: Pool, now: float, wall: Wall) -> list[str]:
     """Each backend once: how it is if it was so then, and else how it was and how it is now."""
     before = _before_that(_failed(exchange))
     if pool.backends and all(each.why_not() is None for each in pool.backends):
@@ -146,7 +146,7 @@ def _then_and_now(backend: Backend, why: str | None, ended: float, now: float, w
 # -- what happened ----------------------------------------------------------------------------------------
 
 
-def _failed(exchange: Exchange) -> list[Attempt]:
+def _failed(exchange: ExchangeRecord) -> list[Attempt]:
     return [each for each in exchange.attempts if each.reason is not None and not each.is_beaten]
 
 
@@ -168,7 +168,7 @@ def _deed(attempt: Attempt) -> str:
     return DID.get(attempt.reason, f"failed ({attempt.reason})") if attempt.reason else ""
 
 
-def _facts(exchange: Exchange) -> dict[str, object]:
+def _facts(exchange: ExchangeRecord) -> dict[str, object]:
     return {
         "status": exchange.status,
         "detail": _quoted(exchange.detail),
@@ -180,7 +180,7 @@ def _facts(exchange: Exchange) -> dict[str, object]:
     }
 
 
-def _where(exchange: Exchange) -> str:
+def _where(exchange: ExchangeRecord) -> str:
     """How far it had come."""
     if not exchange.method:
         return "in the middle of its request"
@@ -194,7 +194,7 @@ def _where(exchange: Exchange) -> str:
     return f"in the middle of the answer of {last.backend.id}"
 
 
-def _detail_says_more(exchange: Exchange, error: type[LBError]) -> bool:
+def _detail_says_more(exchange: ExchangeRecord, error: type[LBError]) -> bool:
     """What was wrong with an answer; how a connection failed, where it was not refused by a server."""
     return error is BadResponse or (error is ConnectFailed and "refused" not in exchange.detail)
 
@@ -203,27 +203,27 @@ def _detail_says_more(exchange: Exchange, error: type[LBError]) -> bool:
 
 
 def _why_no_other(
-    exchange: Exchange, error: type[LBError], pool: Pool | None, tried: Sequence[Backend]
+    exchange: ExchangeRecord, error: type[LBError], pool: Pool | None, tried: Sequence[Backend]
 ) -> str:
     if exchange.status != error.status or exchange.response_bytes:
         return "Its answer had begun, so no other backend could be asked."
     if error is BadResponse and exchange.method in IDEMPOTENT:
         return "An answer that is no proper HTTP is not tried again."
-    if error.retry is Retry.NEVER:
+    if error.retry is Retryable.NEVER:
         return "The request may have been carried out, so it was not sent again."
     if pool is None:
         return ""
-    if error.retry is Retry.IF_IDEMPOTENT and not _may_be_sent_twice(exchange, pool) and len(tried) == 1:
+    if error.retry is Retryable.IF_IDEMPOTENT and not _may_be_sent_twice(exchange, pool) and len(tried) == 1:
         return f"{safe(exchange.method)} is not idempotent, so it was not sent again."
     return _nobody_left(exchange, pool, tried) or _no_more_allowed(exchange, pool, tried)
 
 
-def _may_be_sent_twice(exchange: Exchange, pool: Pool) -> bool:
+def _may_be_sent_twice(exchange: ExchangeRecord, pool: Pool) -> bool:
     """As far as is known: whether a request was marked as idempotent is not in its record."""
     return exchange.method in IDEMPOTENT or pool.settings.retry.marked_by is not None
 
 
-def _nobody_left(exchange: Exchange, pool: Pool, tried: Sequence[Backend]) -> str:
+def _nobody_left(exchange: ExchangeRecord, pool: Pool, tried: Sequence[Backend]) -> str:
     passed_over = exchange.deciding.passed_over if exchange.deciding else ()
     out = {id: why for id, why in passed_over if not why.startswith(MAY_BE_TRIED)}
     others = [b for b in pool.backends if b not in tried and b.since <= exchange.started and b.id not in out]
@@ -240,7 +240,7 @@ def _nobody_left(exchange: Exchange, pool: Pool, tried: Sequence[Backend]) -> st
     return f"There is no other backend in pool {pool.name}."
 
 
-def _no_more_allowed(exchange: Exchange, pool: Pool, tried: Sequence[Backend]) -> str:
+def _no_more_allowed(exchange: ExchangeRecord, pool: Pool, tried: Sequence[Backend]) -> str:
     settings = pool.settings.retry
     if len(tried) > settings.attempts:
         return f"The pool allows {settings.attempts} attempts beside the first (retry.attempts)."
@@ -253,7 +253,7 @@ def _no_more_allowed(exchange: Exchange, pool: Pool, tried: Sequence[Backend]) -
 # -- how the backends are now -----------------------------------------------------------------------------
 
 
-def _how_they_are(backends: Sequence[Backend], exchange: Exchange, now: float, wall: Wall) -> str:
+def _how_they_are(backends: Sequence[Backend], exchange: ExchangeRecord, now: float, wall: Wall) -> str:
     """Those that are alike in one breath: "web2 and web3 are both marked down since 10:03:07Z.".
 
     What began after the exchange had ended is no cause of it, and is told as "now: down since ...".

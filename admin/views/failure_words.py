@@ -5,7 +5,7 @@ there is something to say about, so `error_of` tells it from the three. Whoever 
 adds its words here: a test insists.
 """
 
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import (
     Abandoned,
     AttemptCut,
@@ -107,7 +107,7 @@ BY_REASON: dict[Reason, type[LBError]] = {
 """The reasons that only one class of errors has."""
 
 
-def error_of(exchange: Exchange) -> type[LBError]:
+def error_of(exchange: ExchangeRecord) -> type[LBError]:
     """The class of the error that ended a failed exchange."""
     match exchange.reason:
         case Reason.CONNECTION_READ_TIMEOUT:
@@ -126,7 +126,7 @@ def error_of(exchange: Exchange) -> type[LBError]:
             return BY_REASON[reason]
 
 
-def _unavailable(exchange: Exchange) -> type[LBError]:
+def _unavailable(exchange: ExchangeRecord) -> type[LBError]:
     """Who waits may be cut as well, when the balancer stops."""
     if exchange.status == 0:
         return Abandoned
@@ -134,6 +134,6 @@ def _unavailable(exchange: Exchange) -> type[LBError]:
     return AttemptCut if is_cut else Unavailable
 
 
-def _was_running(exchange: Exchange) -> bool:
+def _was_running(exchange: ExchangeRecord) -> bool:
     """An attempt had not failed when the exchange ended."""
     return exchange.deciding is not None and exchange.deciding.reason is None

@@ -42,7 +42,7 @@ class Attempt:
         self.reason: Reason | None = None
 
 
-class Exchange:
+class ExchangeRecord:
     """One request and its response, as it will be remembered.
 
     `leader` is the attempt that its end is about: the last, or of two in a race the one that is ahead.

@@ -5,8 +5,8 @@ nothing, so any method may go elsewhere. An attempt that ended without an answer
 none, may have been processed: only an idempotent request whose body is still in our hands goes again.
 """
 
-from lb.config.pool_settings import Retry as RetrySettings
-from lb.errors import LBError, Retry
+from lb.config.pool_settings import Retry
+from lb.errors import LBError, Retryable
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 LONGEST_PAUSE = 1.0
@@ -14,12 +14,12 @@ LONGEST_PAUSE = 1.0
 
 def may_retry(error: LBError, is_idempotent: bool, replayable: bool) -> bool:
     """`replayable`: everything of the request that was sent could be sent again, byte for byte."""
-    if error.retry is Retry.NOTHING_SENT:
+    if error.retry is Retryable.NOTHING_SENT:
         return replayable
-    return error.retry is Retry.IF_IDEMPOTENT and is_idempotent and replayable
+    return error.retry is Retryable.IF_IDEMPOTENT and is_idempotent and replayable
 
 
-def pause(settings: RetrySettings, further: int, chance: float) -> float:
+def pause(settings: Retry, further: int, chance: float) -> float:
     """Seconds to wait before the further attempt of this number, from 1: the first goes at once.
 
     Those behind it wait `backoff`, twice that and so on, between a half and all of it by `chance`, so that

@@ -5,7 +5,7 @@ The same token stands in the log, the metric and the API; the id leads from a us
 
 from http import HTTPStatus
 
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import ClientError, LBError
 from lb.http1.head import ALLOW
 
@@ -18,7 +18,7 @@ def reason_phrase(status: int) -> bytes:
 
 def error_answer(
     error: LBError,
-    exchange: Exchange,
+    exchange: ExchangeRecord,
     date: bytes,
     closing: bool,
     *,

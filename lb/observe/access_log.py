@@ -20,7 +20,7 @@ import structlog
 import trio
 
 if TYPE_CHECKING:
-    from lb.core.exchange_record import Attempt, Exchange
+    from lb.core.exchange_record import Attempt, ExchangeRecord
 
 QUEUE_RECORDS = 8192
 BATCH_RECORDS = 128  # about a millisecond of rendering, after which the traffic has its turn
@@ -95,14 +95,14 @@ class AccessLog:
         self._render = {"text": text_line, "json": json_line}[format]
         self._wall = wall
         self._fd = sys.stdout.fileno() if fd is None else fd
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: deque[ExchangeRecord] = deque()
         self._woken = trio.Event()
         self._ending = trio.Event()
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._is_failing = False
         self._lost = 0
 
-    def finished(self, exchange: "Exchange") -> None:
+    def finished(self, exchange: "ExchangeRecord") -> None:
         """Take note of an exchange that has ended and will not change any more."""
         if len(self._waiting) >= QUEUE_RECORDS:
             self.dropped += 1
@@ -177,7 +177,7 @@ def write(fd: int, data: bytes) -> None:
             select.select([], [fd], [])
 
 
-def record(exchange: "Exchange", wall: Callable[[float], float]) -> Record:
+def record(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> Record:
     """What is logged of an exchange; every text in it is `safe`."""
     last = exchange.deciding
     ended = exchange.started if exchange.ended is None else exchange.ended
@@ -231,11 +231,11 @@ def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def json_line(exchange: "Exchange", wall: Callable[[float], float]) -> bytes:
+def json_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> bytes:
     return msgspec.json.encode(record(exchange, wall)) + b"\n"
 
 
-def text_line(exchange: "Exchange", wall: Callable[[float], float]) -> bytes:
+def text_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> bytes:
     """Columns that line up for what every exchange has, then words for what only some have."""
     r = record(exchange, wall)
     phases = f"queue {r.queue_ms:.1f} connect {_short(r.connect_ms)} first byte {_short(r.first_byte_ms)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.config.model import Config, connection_limit
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes
 from lb.errors import LBError
@@ -72,7 +72,7 @@ class Context:
         connections: Connections,
         readiness: Readiness,
         metrics: Metrics,
-        observers: Iterable[Callable[[Exchange], None]],
+        observers: Iterable[Callable[[ExchangeRecord], None]],
     ) -> None:
         self.pools = registry.pools
         self.connections = connections
@@ -115,7 +115,7 @@ class Context:
         for client in self.clients:  # who is no longer trusted is so on connections that stay, too
             client.identity = self.identity(client.address)
 
-    def error_answer(self, error: LBError, exchange: Exchange, *, closing: bool) -> bytes:
+    def error_answer(self, error: LBError, exchange: ExchangeRecord, *, closing: bool) -> bytes:
         """What a client gets for an exchange that failed, by our name and as openly as is configured."""
         date, tells_all = self.date.now(), self._tells_all
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
@@ -130,7 +130,7 @@ class Context:
         address = ip_address(peer.partition("%")[0])
         return any(address in network for network in networks)
 
-    def finished(self, exchange: Exchange) -> None:
+    def finished(self, exchange: ExchangeRecord) -> None:
         """Tell everybody how an exchange went; once for each."""
         for tell in self.observers:
             tell(exchange)

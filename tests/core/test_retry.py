@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lb import errors
-from lb.config.pool_settings import Retry as Settings
+from lb.config.pool_settings import Retry
 from lb.core.retry import IDEMPOTENT, may_retry, pause
 from lb.errors import (
     AnswerRefused,
@@ -15,7 +15,7 @@ from lb.errors import (
     Reason,
     ResponseIncomplete,
     ResponseTimeout,
-    Retry,
+    Retryable,
 )
 
 REFUSED = ConnectFailed("refused")
@@ -63,11 +63,11 @@ def test_b86_b87_b88_may_retry(error: LBError, is_idempotent: bool, replayable: 
 def test_the_first_further_attempt_goes_at_once_and_the_others_ever_later(
     further: int, chance: float, expected: float
 ) -> None:
-    assert pause(Settings(backoff=0.1), further, chance) == pytest.approx(expected)
+    assert pause(Retry(backoff=0.1), further, chance) == pytest.approx(expected)
 
 
 def test_without_a_backoff_there_is_no_pause() -> None:
-    assert pause(Settings(backoff=0.0), 5, 0.5) == 0.0
+    assert pause(Retry(backoff=0.0), 5, 0.5) == 0.0
 
 
 def classes(of: type[LBError] = LBError) -> Iterator[type[LBError]]:
@@ -83,7 +83,7 @@ def test_what_is_not_said_to_be_safe_is_never_tried_again(error: type[LBError]) 
     assert made.status == 0 or 400 <= made.status <= 599
     safe = issubclass(error, ConnectFailed | ConnectionTerminated | ResponseTimeout | AnswerRefused)
     assert may_retry(made, is_idempotent=True, replayable=True) is safe
-    assert (made.retry is Retry.NEVER) is not safe
+    assert (made.retry is Retryable.NEVER) is not safe
 
 
 def test_every_error_has_its_own_words_for_a_timeout_or_the_plain_ones() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import BackendStalled, BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
 from lb.http1.error_answer import CONTINUE, error_answer, known_as, options_answer, reason_phrase
 from lb.http1.head import ALLOW, METHOD
@@ -19,8 +19,8 @@ PROXY_STATUS = re.compile(  # RFC 8941: a list of one item, a token with two par
 )
 
 
-def exchange(method: bytes = b"GET") -> Exchange:
-    made = Exchange(b"0123abcd", "listener", "client", 0.0)
+def exchange(method: bytes = b"GET") -> ExchangeRecord:
+    made = ExchangeRecord(b"0123abcd", "listener", "client", 0.0)
     made.method = method
     return made
 

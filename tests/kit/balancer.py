@@ -13,7 +13,7 @@ import trio.testing
 
 import lb
 from lb.core import backend as core
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.proxy.context import Context
 from tests.kit.backend import Backend, Stand
 from tests.kit.client import Client, connected
@@ -35,7 +35,7 @@ class Scene:
         self.clients: list[Client] = []
         self.errors_expected = 0
         """How many bugs of ours (lines of the log on level error) the test provokes."""
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[ExchangeRecord] = []
         self.everybody = dict.fromkeys(balancer.registry.backends.values())
         self.context: Context = balancer._context
         self.context.chance = lambda: 1.0  # pauses have their full length
@@ -51,7 +51,7 @@ class Scene:
         return self.registry.backend(id)
 
     @property
-    def exchange(self) -> Exchange:
+    def exchange(self) -> ExchangeRecord:
         """The record of the exchange that ended last."""
         return self.exchanges[-1]
 

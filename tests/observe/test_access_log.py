@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from lb.core.backend import Backend, BackendSpec
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.access_log import (
     FLUSH_SECONDS,
@@ -40,14 +40,14 @@ def backend(id: str) -> Backend:
     return Backend(BackendSpec(id=id, url="http://127.0.0.1:1"), "default", "config", 0.0)
 
 
-def exchange_of(number: int = 0, target: bytes = b"/") -> Exchange:
-    exchange = Exchange(b"id%d" % number, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
+def exchange_of(number: int = 0, target: bytes = b"/") -> ExchangeRecord:
+    exchange = ExchangeRecord(b"id%d" % number, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
     exchange.method, exchange.target = b"GET", target
     exchange.ended = 1.25
     return exchange
 
 
-def retried() -> Exchange:
+def retried() -> ExchangeRecord:
     """Refused by web1 after 10 ms, answered by web2."""
     exchange = exchange_of(7, b"/cart?x=1")
     exchange.pool, exchange.status, exchange.queued = "default", 200, 0.02
@@ -136,7 +136,7 @@ def test_text_lines_stand_in_columns() -> None:
 
 @given(st.binary(max_size=600), st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=600))
 def test_nothing_from_outside_breaks_a_line(target: bytes, method: bytes, id: bytes, detail: str) -> None:
-    exchange = Exchange(id, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
+    exchange = ExchangeRecord(id, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
     exchange.target, exchange.method, exchange.detail, exchange.reason = (
         target,
         method,

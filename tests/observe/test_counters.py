@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lb.core.backend import Backend, BackendSpec
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.counters import Metrics
 
@@ -20,8 +20,8 @@ def backend() -> Backend:
     return Backend(BackendSpec(id="web1", url="http://10.0.0.1"), "default", "config", 0.0)
 
 
-def exchange(**facts: Any) -> Exchange:
-    made = Exchange(b"1", "front", "client", 10.0)
+def exchange(**facts: Any) -> ExchangeRecord:
+    made = ExchangeRecord(b"1", "front", "client", 10.0)
     made.pool, made.method, made.status, made.ended = "default", b"GET", 200, 10.02
     for name, fact in facts.items():
         setattr(made, name, fact)

@@ -6,14 +6,16 @@ import pytest
 import trio
 
 import lb
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import Reason
 from lb.observe.access_log import record, safe
 from lb.observe.recorder import KINDS, LONGEST_KEPT, Recorder, has_failed
 
 
-def exchange(number: int, status: int = 200, reason: Reason | None = None, target: bytes = b"/") -> Exchange:
-    made = Exchange(b"%d" % number, "front", "192.0.2.1:5000", 1.0)
+def exchange(
+    number: int, status: int = 200, reason: Reason | None = None, target: bytes = b"/"
+) -> ExchangeRecord:
+    made = ExchangeRecord(b"%d" % number, "front", "192.0.2.1:5000", 1.0)
     made.method, made.target, made.status, made.reason, made.ended = b"GET", target, status, reason, 1.5
     return made
 
@@ -75,7 +77,7 @@ def test_kinds_are_so_many_at_most_and_the_one_that_was_quiet_longest_goes() -> 
     ],
 )
 def test_what_counts_as_failed(status: int, reason: Reason | None, failed: bool) -> None:
-    recorder, told = Recorder(), list[Exchange]()
+    recorder, told = Recorder(), list[ExchangeRecord]()
     recorder.when_failed(told.append)
     one = exchange(1, status, reason)
     recorder.finished(one)

@@ -13,7 +13,7 @@ from math import inf
 import structlog
 import trio
 
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import (
     Abandoned,
     AttemptCut,
@@ -88,7 +88,7 @@ class Client:
         self.host = host
         self.identity = context.identity(self.address)
         self.buffer = b""
-        self.exchange: Exchange | None = None
+        self.exchange: ExchangeRecord | None = None
         self.forwarding: Forwarding | None = None
         self.is_idle = False
         self.is_1_0 = False
@@ -303,7 +303,7 @@ class Client:
         self._takes(head, data[end:])
         return head
 
-    def _takes(self, head: RequestHead, behind: bytes) -> Exchange:
+    def _takes(self, head: RequestHead, behind: bytes) -> ExchangeRecord:
         exchange = self.exchange
         assert exchange is not None
         exchange.method, exchange.target = head.method, head.target
@@ -319,7 +319,7 @@ class Client:
         return self.forwarding
 
     def _begin_exchange(self) -> None:
-        self.exchange = Exchange(self.context.ids.new(), self.listener, self.peer, self.context.now())
+        self.exchange = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())
         self.counts.in_flight += 1
         self.head_sent = self.ends_by_close = self.request_done = False
         self.probed = self.is_1_0 = self.is_idle = self.is_sending = self.wants_more = False
@@ -367,7 +367,7 @@ class Client:
             self._phase = phase
             self._timer.move(deadline + self.context.now() - began)
 
-    async def _answer_options(self, head: RequestHead, exchange: Exchange) -> bool:
+    async def _answer_options(self, head: RequestHead, exchange: ExchangeRecord) -> bool:
         self.request_done = not head.has_body
         keep = self.stays_open()
         exchange.status = 204

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, Exchange, PassedOver
+from lb.core.exchange_record import Attempt, ExchangeRecord, PassedOver
 from lb.core.pool import Pool, Turn
 from lb.core.retry import IDEMPOTENT, may_retry, pause
 from lb.errors import (
@@ -72,7 +72,7 @@ class Forwarding:
         "trouble",
     )
 
-    def __init__(self, client: "Client", head: RequestHead, exchange: Exchange) -> None:
+    def __init__(self, client: "Client", head: RequestHead, exchange: ExchangeRecord) -> None:
         self._context = client.context
         self.client = client
         self.head = head

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lb.core.body_pace import Pace
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.errors import BackendStalled, BadRequest, ClientGone, RequestTimeout
 from lb.http1.body import CHUNKED, BadBody, LengthReader, Reader, framed, reader_for
 from lb.http1.head import RequestHead
@@ -28,7 +28,7 @@ class Upload:
 
     __slots__ = ("_client", "_keep", "_reader", "exchange", "first", "head", "is_replayable", "owes")
 
-    def __init__(self, client: "Client", head: RequestHead, exchange: Exchange, keep: int) -> None:
+    def __init__(self, client: "Client", head: RequestHead, exchange: ExchangeRecord, keep: int) -> None:
         self._client = client
         self.head = head
         self.exchange = exchange

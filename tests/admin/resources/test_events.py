@@ -21,7 +21,7 @@ from lb.config.pool_settings import PoolSettings, Probe
 from lb.control import Control
 from lb.core.backend import BackendSpec
 from lb.core.drain import Then
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
 from lb.observe.event_feed import Feed
@@ -161,8 +161,8 @@ async def test_a_drain_is_told_from_its_beginning_to_its_end(control: Control, a
     }
 
 
-def failure(number: int) -> Exchange:
-    exchange = Exchange(b"id%d" % number, "127.0.0.1:8080", "192.0.2.1:5", 1.0)
+def failure(number: int) -> ExchangeRecord:
+    exchange = ExchangeRecord(b"id%d" % number, "127.0.0.1:8080", "192.0.2.1:5", 1.0)
     exchange.method, exchange.target, exchange.pool = b"GET", b"/\x1b", "default"
     exchange.status, exchange.reason, exchange.ended = 502, Reason.CONNECTION_REFUSED, 1.5
     return exchange

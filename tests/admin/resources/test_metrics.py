@@ -16,7 +16,7 @@ from lb.config.pool_settings import PoolSettings, Probe, Retry, Sticky
 from lb.control import Control
 from lb.core.backend import Backend, BackendSpec
 from lb.core.drain import Then
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
 from tests.admin.kit import Add, Api, Hold
@@ -68,9 +68,9 @@ FAMILIES = {
 }
 
 
-def exchange(backend: Any, target: bytes = b"/", method: bytes = b"GET") -> Exchange:
+def exchange(backend: Any, target: bytes = b"/", method: bytes = b"GET") -> ExchangeRecord:
     """One that was retried once, and then went well."""
-    made = Exchange(b"1", "127.0.0.1:8080", "client", 0.0)
+    made = ExchangeRecord(b"1", "127.0.0.1:8080", "client", 0.0)
     made.pool, made.method, made.target, made.status, made.ended = "default", method, target, 200, 0.02
     made.request_bytes, made.response_bytes, made.queued = 3, 5, 0.004
     first, second = Attempt(backend, (), 0.0), Attempt(backend, (), 0.001)

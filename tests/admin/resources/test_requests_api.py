@@ -6,7 +6,7 @@ import pytest
 
 from lb.control import Control
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from tests.admin.kit import Add, Api
 
@@ -18,8 +18,8 @@ class Tape:
         self.recorder = control.recorder
         self.began = control.started
 
-    def plays(self, id: str, *backends: Backend, **facts: Any) -> Exchange:
-        made = Exchange(id.encode(), "127.0.0.1:8080", "192.0.2.1:5000", self.began)
+    def plays(self, id: str, *backends: Backend, **facts: Any) -> ExchangeRecord:
+        made = ExchangeRecord(id.encode(), "127.0.0.1:8080", "192.0.2.1:5000", self.began)
         made.method, made.target, made.pool, made.status = b"GET", b"/cart", "default", 200
         made.attempts = [Attempt(each, (), self.began) for each in backends]
         made.ended = self.began + 0.25
@@ -180,7 +180,9 @@ async def test_the_table(api: Api, add: Add, tape: Tape) -> None:
 
 async def test_no_secret_is_in_a_record() -> None:
     """What a record can hold at all: no field of a request and no body is among it."""
-    assert set(Exchange.__slots__).isdisjoint({"head", "fields", "headers", "lines", "body", "forwarding"})
+    assert set(ExchangeRecord.__slots__).isdisjoint(
+        {"head", "fields", "headers", "lines", "body", "forwarding"}
+    )
 
 
 async def test_of_failures_alike_the_newest_speaks_for_all(api: Api, add: Add, tape: Tape) -> None:

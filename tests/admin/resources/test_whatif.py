@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from lb.control import Control
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.simulation.replay import Forecast
 from tests.admin.kit import Add, Api
 
@@ -20,7 +20,7 @@ async def busy(control: Control, add: Add) -> None:
     now = control.registry.now() + 0.5
     for number in range(-90, 0):
         for pool in ("default", "other"):
-            made = Exchange(b"x", "127.0.0.1:8080", "[2001:db8::1]:5000", now + number)
+            made = ExchangeRecord(b"x", "127.0.0.1:8080", "[2001:db8::1]:5000", now + number)
             made.pool, made.status, made.target = pool, 200, b"/"
             made.attempts = [Attempt(backend, (), now + number)] if number % 10 else []
             made.ended = now + number + 2.0
@@ -49,7 +49,7 @@ async def test_the_window_is_what_is_remembered(api: Api, busy: None, control: C
     assert (await ask(api))["window_seconds"] == 60
     now = control.registry.now()
     for number in range(1000):
-        made = Exchange(b"x", "127.0.0.1:8080", "192.0.2.1:5000", now - 3 + number * 0.003)
+        made = ExchangeRecord(b"x", "127.0.0.1:8080", "192.0.2.1:5000", now - 3 + number * 0.003)
         made.pool, made.ended = "default", made.started
         control.recorder.finished(made)
     assert (await ask(api))["window_seconds"] == pytest.approx(3, abs=0.5)

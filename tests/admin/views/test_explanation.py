@@ -11,7 +11,7 @@ import lb.errors
 from admin.views.explanation import LONGEST, explain
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from lb.config.pool_settings import PoolSettings, Probe, Retry
-from lb.core.exchange_record import Attempt, Exchange
+from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.ejection import Cause
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
@@ -66,9 +66,9 @@ class House:
         for id in ids:
             self.registry.add(spec(id))
 
-    def exchange(self, *tries: Try, **facts: Any) -> Exchange:
+    def exchange(self, *tries: Try, **facts: Any) -> ExchangeRecord:
         """One that took two seconds; each attempt that failed took a tenth of one."""
-        made = Exchange(b"1", "front", "192.0.2.1:5000", 1000.0)
+        made = ExchangeRecord(b"1", "front", "192.0.2.1:5000", 1000.0)
         made.method, made.target, made.pool = b"GET", b"/", "default"
         for number, (id, reason) in enumerate(tries):
             attempt = Attempt(self.registry.backend(id), (), 1000.0 + number / 10)
@@ -79,7 +79,7 @@ class House:
             setattr(made, name, fact)
         return made
 
-    def failed(self, error: LBError, *tries: Try, **facts: Any) -> Exchange:
+    def failed(self, error: LBError, *tries: Try, **facts: Any) -> ExchangeRecord:
         """As `lb.proxy.client.connection.Client.finish` leaves it."""
         made = self.exchange(*tries, **facts)
         made.reason, made.detail, made.status = error.reason, str(error), made.status or error.status
@@ -87,7 +87,7 @@ class House:
             made.attempts[-1].reason = error.reason
         return made
 
-    def explain(self, exchange: Exchange) -> str:
+    def explain(self, exchange: ExchangeRecord) -> str:
         return explain(exchange, self.registry, wall)
 
 

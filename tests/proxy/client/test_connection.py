@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.exchange_record import Exchange
+from lb.core.exchange_record import ExchangeRecord
 from lb.http1.head import ALLOW
 from tests.kit import GET, OK, Refusing, answer, lasting, running, virtual_time
 
@@ -390,7 +390,7 @@ async def test_a_client_that_resets_in_its_answer_stops_it() -> None:
 async def test_a_cut_that_came_too_late_for_its_exchange_costs_the_next_one_nothing() -> None:
     async with running() as lb:
 
-        def cut(exchange: Exchange) -> None:
+        def cut(exchange: ExchangeRecord) -> None:
             if len(lb.exchanges) == 1:
                 for client in lb.context.clients:
                     client.cut()
