@@ -27,7 +27,7 @@ from lb.http1.fields import (
 
 ILLEGAL = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
 """Control characters, a lone CR or LF (RFC 9112 section 2.2), or a folded line (section 5.2)."""
-HOPELESS = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r[^\n]|(?<!\r)\n")
+HOPELESS = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r[^\n]|(?<!\r)\n|\n[ \t]")
 """What is illegal in a head that has not ended yet, where a CR may still be followed by its LF."""
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
 METHOD = re.compile(TOKEN)
@@ -41,6 +41,7 @@ ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)((?:[/?][^#]*)?)")
 LENGTH = re.compile(rb"[0-9]{1,19}")
 CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 ALLOW = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+SWITCHING_PROTOCOLS = 101
 MOST_OFFERS = 10
 """Protocols that are looked at in one Upgrade line; more may be ignored (RFC 9110 section 7.8)."""
 PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
@@ -145,6 +146,11 @@ class ResponseHead:
     @property
     def is_interim(self) -> bool:
         return self.status < 200
+
+    @property
+    def is_final(self) -> bool:
+        """No other head of the same response follows; behind a 101 another protocol begins."""
+        return self.status >= 200 or self.status == SWITCHING_PROTOCOLS
 
     def framing(self, to_1_0: bool) -> bytes:
         """The line that frames the body for the client; to a 1.0 client what has no length ends by close."""

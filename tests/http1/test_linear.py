@@ -14,7 +14,7 @@ from time import thread_time
 import pytest
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1 import body, fast_head, fields, head
+from lb.http1 import body, fast_head, fields, head, head_reader
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
@@ -46,6 +46,7 @@ PATTERNS = [
     (head.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"), of(b"\xff",
     behind=b"\r")]),
     (head.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
+    (partial(head_reader.EMPTY_LINES.sub, b"", count=1), [of(b"\r\n"), of(b"\r\n", behind=b"\r")]),
     (head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
     (head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
     (head.HOST.fullmatch, [
@@ -90,7 +91,9 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    there = [value for module in (head, fields, body, fast_head) for value in vars(module).values()]
+    there = [
+        value for module in (head, fields, body, fast_head, head_reader) for value in vars(module).values()
+    ]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 
 

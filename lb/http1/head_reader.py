@@ -1,0 +1,171 @@
+"""Heads out of a stream of bytes, without I/O: feed what was received, get a judged head and the rest.
+
+A head ends at its first empty line. The readers look for that line only in bytes that they have not searched
+before, hold at most the limit and one received piece, and refuse as early as the bytes allow. How the bytes
+were cut into pieces makes no difference to the head or to the error.
+
+A reader serves one connection: after a head it is ready for the next one. After an error it is of no use.
+"""
+
+import re
+
+from lb.errors import BadRequest, BadResponse
+from lb.http1.fast_head import read_request, read_response, recognise_request, recognise_response
+from lb.http1.head import HOPELESS, RequestHead, ResponseHead
+
+HEAD_END = b"\r\n\r\n"
+EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
+NOT_BEGUN = (b"", b"\r")
+"""What may still become an empty line before a request."""
+REQUEST_LINE_REST = 40
+"""Bytes of a request line beside its target, about: a method, two spaces and the version."""
+RESPONSE_BEGINS = b"HTTP/1."
+MOST_INTERIM = 20
+
+
+class HeadBuffer:
+    """The bytes of a head that has not ended; `searched` of them cannot be part of its end."""
+
+    __slots__ = ("data", "searched")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.searched = 0
+
+    def find_end(self) -> int:
+        """Where the bytes behind the head begin; 0 while the head goes on."""
+        end = self.data.find(HEAD_END, self.searched)
+        if end >= 0:
+            return end + len(HEAD_END)
+        self.searched = max(0, len(self.data) - len(HEAD_END) + 1)
+        return 0
+
+    def split(self, end: int) -> tuple[bytes, bytes]:
+        """The head and what is behind it; the buffer is empty again."""
+        data, self.data, self.searched = self.data, b"", 0
+        return data[:end], data[end:]
+
+
+class RequestHeadReader:
+    """Reads the request heads of one client connection; `default_host` is that of `judge_request`.
+
+    Empty lines before a request are skipped (RFC 9112 section 2.2). `head_limit` and `target_limit` are in
+    bytes, `field_limit` is a number of fields.
+    """
+
+    __slots__ = ("_buffer", "_default_host", "_field_limit", "_head_limit", "_target_limit")
+
+    def __init__(self, default_host: bytes, *, head_limit: int, target_limit: int, field_limit: int) -> None:
+        self._buffer = HeadBuffer()
+        self._default_host = default_host
+        self._head_limit = head_limit
+        self._target_limit = target_limit
+        self._field_limit = field_limit
+
+    @property
+    def has_begun(self) -> bool:
+        """A head has begun and has not ended."""
+        return self._buffer.data not in NOT_BEGUN
+
+    def recognise(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The plain head at the beginning of `data`, and what is behind it, by the fast way only.
+
+        None, with nothing kept of `data`, where it does not begin with one whole plain head: `feed` takes it.
+        """
+        end = data.find(HEAD_END) + len(HEAD_END)
+        if not len(HEAD_END) <= end <= self._head_limit or self._buffer.data:
+            return None
+        head = recognise_request(data[:end], self._target_limit, self._field_limit)
+        return None if head is None else (head, data[end:])
+
+    def add(self, data: bytes) -> None:
+        """Take in what was received; with `next_head` behind it the same as `feed`.
+
+        Between the two `has_begun` tells whether an error of `next_head` is about a request.
+        """
+        buffer = self._buffer
+        buffer.data += data
+        if buffer.data.startswith(b"\r\n"):
+            buffer.data = EMPTY_LINES.sub(b"", buffer.data, count=1)
+
+    def next_head(self) -> tuple[RequestHead, bytes] | None:
+        """The next head, judged, and what is behind it; None while the head goes on.
+
+        Raises BadRequest as soon as the bytes cannot become a request that may be acted on.
+        """
+        buffer, searched = self._buffer, self._buffer.searched
+        end = buffer.find_end()
+        if not end or end > self._head_limit:
+            self._refuse_hopeless(buffer.data[:end] if end else buffer.data, searched)
+            return None
+        data, rest = buffer.split(end)
+        return read_request(data, self._default_host, self._target_limit, self._field_limit), rest
+
+    def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """As `next_head`, with `data` taken in before."""
+        self.add(data)
+        return self.next_head()
+
+    def _refuse_hopeless(self, data: bytes, searched: int) -> None:
+        limit = self._head_limit
+        if (illegal := HOPELESS.search(data, searched, limit)) is not None:
+            raise BadRequest(f"the head has an illegal byte or line end at offset {illegal.start()}")
+        if len(data) <= limit:
+            return
+        if b"\n" not in data[: self._target_limit + REQUEST_LINE_REST]:
+            raise BadRequest(f"the target is longer than {self._target_limit} bytes", status=414)
+        raise BadRequest(f"the head is longer than {limit} bytes", status=431)
+
+
+class ResponseHeadReader:
+    """Reads the heads of the response to one request of `method`: interim ones, then the final one.
+
+    `head_limit` is in bytes for each head, `field_limit` a number of fields.
+    """
+
+    __slots__ = ("_buffer", "_field_limit", "_head_limit", "_interim", "_method")
+
+    def __init__(self, method: bytes, *, head_limit: int, field_limit: int) -> None:
+        self._buffer = HeadBuffer()
+        self._interim = 0
+        self._method = method
+        self._head_limit = head_limit
+        self._field_limit = field_limit
+
+    @property
+    def has_begun(self) -> bool:
+        """A head has begun and has not ended."""
+        return bool(self._buffer.data)
+
+    def recognise(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The plain final head at the beginning of `data`, and what is behind it, by the fast way only.
+
+        None, with nothing kept of `data`, where it does not begin with one whole plain head: `feed` takes it.
+        """
+        end = data.find(HEAD_END) + len(HEAD_END)
+        if not len(HEAD_END) <= end <= self._head_limit or self._buffer.data:
+            return None
+        head = recognise_response(data[:end], self._method, self._field_limit)
+        return None if head is None else (head, data[end:])
+
+    def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The next head, judged, and what is behind it, once `data` ends it; None while the head goes on.
+
+        Behind a head that is not `is_final` another one follows: feed the rest. Raises BadResponse as soon as
+        the bytes cannot become a response that may be passed on, or for another head behind MOST_INTERIM.
+        """
+        if self._interim == MOST_INTERIM:
+            raise BadResponse(f"more than {MOST_INTERIM} interim answers")
+        buffer = self._buffer
+        buffer.data += data
+        if not buffer.data.startswith(RESPONSE_BEGINS[: len(buffer.data)]):
+            raise BadResponse("the answer is not HTTP/1")
+        end = buffer.find_end()
+        if (end or len(buffer.data)) > self._head_limit:
+            raise BadResponse(f"the head of the answer is longer than {self._head_limit} bytes")
+        if not end:
+            return None
+        data, rest = buffer.split(end)
+        head = read_response(data, self._method, self._field_limit)
+        self._interim += not head.is_final
+        return head, rest

@@ -1,0 +1,296 @@
+"""Heads that come in pieces: the same verdict however they are cut, and limits that are exact to the byte."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.errors import BadRequest, BadResponse
+from lb.http1.head import RequestHead, ResponseHead
+from lb.http1.head_reader import MOST_INTERIM, HeadBuffer, RequestHeadReader, ResponseHeadReader
+from tests.http1.messages import (
+    DEFAULT_HOST,
+    FIELD_LIMIT,
+    TARGET_LIMIT,
+    assert_same_request,
+    assert_same_response,
+    request,
+    response,
+)
+
+HEAD_LIMIT = 400
+OK = response(b"Content-Length: 2")
+EARLY = response(b"Link: </a>", start=b"HTTP/1.1 103 Early Hints")
+
+
+def of_requests() -> RequestHeadReader:
+    return RequestHeadReader(
+        DEFAULT_HOST, head_limit=HEAD_LIMIT, target_limit=TARGET_LIMIT, field_limit=FIELD_LIMIT
+    )
+
+
+def of_responses(method: bytes = b"GET") -> ResponseHeadReader:
+    return ResponseHeadReader(method, head_limit=HEAD_LIMIT, field_limit=FIELD_LIMIT)
+
+
+def feed_all(reader: RequestHeadReader | ResponseHeadReader, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        assert reader.feed(piece) is None
+
+
+def refused_request(pieces: Iterable[bytes]) -> tuple[int, str]:
+    with pytest.raises(BadRequest) as caught:
+        feed_all(of_requests(), pieces)
+    return caught.value.status, str(caught.value)
+
+
+def refused_response(pieces: Iterable[bytes]) -> str:
+    with pytest.raises(BadResponse) as caught:
+        feed_all(of_responses(), pieces)
+    return str(caught.value)
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def test_no_byte_is_searched_again_once_it_cannot_be_part_of_the_end() -> None:
+    buffer = HeadBuffer()
+    for count, byte in enumerate(bytewise(b"A: b\r\nC: d\r\n\r"), start=1):
+        buffer.data += byte
+        assert buffer.find_end() == 0
+        assert buffer.searched == max(0, count - 3)
+    buffer.data += b"\nrest"
+    assert buffer.find_end() == 14
+    assert buffer.split(14) == (b"A: b\r\nC: d\r\n\r\n", b"rest")
+    assert (buffer.data, buffer.searched) == (b"", 0)
+
+
+# -- requests ----------------------------------------------------------------------------------------------
+
+
+def test_a_whole_head_comes_with_what_is_behind_it() -> None:
+    found = of_requests().feed(request(b"Content-Length: 3", start=b"POST /a HTTP/1.1") + b"abcGET")
+    assert found is not None
+    head, rest = found
+    assert (head.method, head.target, head.length, rest) == (b"POST", b"/a", 3, b"abcGET")
+
+
+def test_one_reader_reads_one_head_after_the_other() -> None:
+    reader, rest = of_requests(), request(start=b"GET /1 HTTP/1.1") + request(start=b"GET /2 HTTP/1.1")
+    for target in (b"/1", b"/2"):
+        found = reader.feed(rest)
+        assert found is not None
+        head, rest = found
+        assert head.target == target
+        assert not reader.has_begun
+    assert rest == b""
+    assert reader.feed(rest) is None
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_empty_lines_before_a_head_are_no_part_of_it(cut: int) -> None:
+    reader, data = of_requests(), b"\r\n\r\n\r\n" + request()
+    assert reader.feed(data[:cut]) is None
+    assert not reader.has_begun
+    found = reader.feed(data[cut:])
+    assert found is not None
+    assert found[0].host == b"a"
+
+
+def test_a_head_has_begun_with_its_first_byte() -> None:
+    reader = of_requests()
+    reader.add(b"\r\n\r")
+    assert not reader.has_begun
+    reader.add(b"\nG")
+    assert reader.has_begun
+    assert reader.next_head() is None
+    reader.add(b"ET / HTTP/1.1\r\nHost: a\r\n\r\nG")
+    found = reader.next_head()
+    assert found is not None
+    assert found[1] == b"G"
+    assert not reader.has_begun
+
+
+def test_a_head_may_be_as_long_as_the_limit() -> None:
+    data = request(b"A: " + b"a" * (HEAD_LIMIT - len(request(b"A: "))))
+    assert len(data) == HEAD_LIMIT
+    for pieces in ([data], bytewise(data), [data[:-1], data[-1:] + b"behind"]):
+        reader = of_requests()
+        assert [reader.feed(piece) for piece in pieces][-1] is not None
+
+
+def test_a_head_one_byte_longer_is_refused_before_its_end() -> None:
+    data = request(b"A: " + b"a" * (HEAD_LIMIT - len(request(b"A: ")) + 1))
+    why = 431, f"the head is longer than {HEAD_LIMIT} bytes"
+    assert refused_request([data]) == why
+    assert refused_request(bytewise(data[: HEAD_LIMIT + 1])) == why
+    assert refused_request([data[:-4] + b"a" * 1000]) == why
+    assert all(of_requests().feed(data[:end]) is None for end in range(HEAD_LIMIT))
+
+
+def test_a_target_that_fills_the_head_is_too_long_itself() -> None:
+    data = b"GET /" + b"a" * HEAD_LIMIT
+    why = 414, f"the target is longer than {TARGET_LIMIT} bytes"
+    assert refused_request([data]) == refused_request(bytewise(data)) == why
+    assert refused_request([data + b" HTTP/1.1\r\n\r\n"]) == why
+
+
+@pytest.mark.parametrize(
+    ("data", "offset"), [(b"\x16\x03\x01", 0), (b"GET /\x00", 5), (b"GET / HTTP/1.1\n", 14),
+    (b"GET / HTTP/1.1\r\nA: b\r\n c", 21), (b"\rG", 0), (b"G\rE", 1)],
+)  # fmt: skip
+def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, offset: int) -> None:
+    why = 400, f"the head has an illegal byte or line end at offset {offset}"
+    assert refused_request([data]) == refused_request(bytewise(data)) == why
+
+
+def test_the_fast_way_takes_whole_plain_heads_and_keeps_nothing_of_others() -> None:
+    reader, plain = of_requests(), request(b"Accept: */*")
+    found = reader.recognise(plain + b"rest")
+    assert found is not None
+    assert found[1] == b"rest"
+    for other in (b"", plain[:-1], request(b"Expect: 100-continue"), request(b"A: " + b"a" * HEAD_LIMIT)):
+        assert reader.recognise(other) is None
+        assert not reader.has_begun
+    reader.add(b"\r")
+    assert reader.recognise(plain) is None  # the bytes before it must be read first
+
+
+# -- responses ---------------------------------------------------------------------------------------------
+
+
+def test_interim_heads_come_one_by_one_and_the_final_one_last() -> None:
+    reader, rest, statuses = of_responses(), EARLY + EARLY + OK + b"hi", []
+    while (found := reader.feed(rest)) is not None:
+        head, rest = found
+        statuses.append((head.status, head.is_final))
+        if head.is_final:
+            break
+    assert statuses == [(103, False), (103, False), (200, True)]
+    assert rest == b"hi"
+
+
+def test_behind_a_101_no_other_head_follows() -> None:
+    found = of_responses().feed(response(b"Upgrade: a", start=b"HTTP/1.1 101 Switching Protocols"))
+    assert found is not None
+    assert found[0].is_final
+
+
+def test_interim_heads_have_a_limit() -> None:
+    reader, rest = of_responses(), EARLY * (MOST_INTERIM + 1)
+    for _ in range(MOST_INTERIM):
+        found = reader.feed(rest)
+        assert found is not None
+        rest = found[1]
+    with pytest.raises(BadResponse, match=f"more than {MOST_INTERIM} interim answers"):
+        reader.feed(rest)
+
+
+def test_a_response_to_head_has_no_body() -> None:
+    found = of_responses(b"HEAD").feed(OK)
+    assert found is not None
+    assert (found[0].length, found[0].announced) == (0, 2)
+
+
+def test_a_response_head_may_be_as_long_as_the_limit() -> None:
+    data = response(b"Content-Length: 0", b"A: ")
+    data = response(b"Content-Length: 0", b"A: " + b"a" * (HEAD_LIMIT - len(data)))
+    for pieces in ([data], bytewise(data), [data + b"behind"]):
+        reader = of_responses()
+        assert [reader.feed(piece) for piece in pieces][-1] is not None
+    longer = data[:-4] + b"a\r\n\r\n"
+    why = f"the head of the answer is longer than {HEAD_LIMIT} bytes"
+    assert refused_response([longer]) == refused_response(bytewise(longer)) == why
+
+
+@pytest.mark.parametrize("data", [b"S", b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"\r\n", b"\x15\x03\x01"])
+def test_what_is_not_http_1_is_refused_at_once(data: bytes) -> None:
+    assert refused_response([data]) == refused_response(bytewise(data)) == "the answer is not HTTP/1"
+
+
+def test_a_response_head_has_begun_with_its_first_byte() -> None:
+    reader = of_responses()
+    assert reader.feed(b"") is None
+    assert not reader.has_begun
+    assert reader.feed(b"H") is None
+    assert reader.has_begun
+
+
+def test_the_fast_way_takes_whole_plain_responses() -> None:
+    reader = of_responses()
+    found = reader.recognise(OK + b"hi")
+    assert found is not None
+    assert found[1] == b"hi"
+    assert reader.recognise(EARLY) is None
+    assert reader.recognise(OK[:-1]) is None
+    assert reader.feed(OK[:-1]) is None
+    assert reader.recognise(OK) is None
+
+
+# -- however they are cut ----------------------------------------------------------------------------------
+
+TEXT = st.text("aB:/ \t\r\n\x00\x7f\xff,", max_size=30).map(lambda text: text.encode("latin-1"))
+LONG = st.integers(0, HEAD_LIMIT).map(lambda count: b"A: " + b"a" * count)
+LINES = st.lists(TEXT | LONG | st.sampled_from((b"Content-Length: 1", b"Connection: close", b" folded")))
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    ends = sorted({min(place, len(data)) for place in places} | {len(data)})
+    return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def read_request(pieces: Iterable[bytes]) -> tuple[RequestHead | tuple[int, str] | None, int]:
+    """The head or the error, and how many bytes the reader has seen of it and behind it."""
+    reader, fed = of_requests(), 0
+    for piece in pieces:
+        fed += len(piece)
+        try:
+            found = reader.feed(piece)
+        except BadRequest as exc:
+            return (exc.status, str(exc)), 0
+        if found is not None:
+            return found[0], fed - len(found[1])
+    return None, 0
+
+
+def read_response(pieces: Iterable[bytes]) -> tuple[ResponseHead | str | None, int]:
+    reader, fed = of_responses(), 0
+    for piece in pieces:
+        fed += len(piece)
+        try:
+            found = reader.feed(piece)
+        except BadResponse as exc:
+            return str(exc), 0
+        if found is not None:
+            return found[0], fed - len(found[1])
+    return None, 0
+
+
+@given(LINES, st.sampled_from((b"", b"\r\n", b"x" * 500)), st.sets(st.integers(0, 600)))
+def test_a_request_is_the_same_however_it_is_cut(lines: list[bytes], before: bytes, places: set[int]) -> None:
+    data = before + request(*lines) + b"behind\r\n\r\n"
+    whole, length = read_request([data])
+    for pieces in (bytewise(data), cut(data, places)):
+        again, end = read_request(pieces)
+        assert end == length
+        if isinstance(whole, RequestHead) and isinstance(again, RequestHead):
+            assert_same_request(whole, again)
+        else:
+            assert whole == again
+
+
+@given(LINES, st.sampled_from((b"", b"x")), st.sets(st.integers(0, 600)))
+def test_a_response_is_the_same_however_it_is_cut(
+    lines: list[bytes], before: bytes, places: set[int]
+) -> None:
+    data = before + response(*lines) + b"behind\r\n\r\n"
+    whole, length = read_response([data])
+    for pieces in (bytewise(data), cut(data, places)):
+        again, end = read_response(pieces)
+        assert end == length
+        if isinstance(whole, ResponseHead) and isinstance(again, ResponseHead):
+            assert_same_response(whole, again)
+        else:
+            assert whole == again
