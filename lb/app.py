@@ -96,7 +96,7 @@ class Balancer:
         recorder = Recorder()
         if config.admin.enabled:  # else nobody can look
             observers.append(recorder.finished)
-        self._connections = Connections(self.registry, names, readiness, config.timeouts.connect)
+        self._connections = Connections(self.registry, names, readiness, config.timeouts, config.limits)
         self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
         self.control = Control(
             config=config,

@@ -73,6 +73,12 @@ class RequestTimeout(ClientError):
     too_slow = "the request did not come in time"
 
 
+class RequestUnfinished(RequestTimeout):
+    """The backend would not wait any longer for the rest of a request that the client did not send."""
+
+    too_slow = "the backend ended the connection, as the rest of the request did not come"
+
+
 class ClientGone(ClientError):
     """The client left. Nobody reads an answer; 499 is nginx's number for it in the log."""
 
@@ -81,7 +87,7 @@ class ClientGone(ClientError):
 
 
 class ClientStalled(ClientGone):
-    """The client stopped reading its answer for longer than the send timeout."""
+    """The client stopped reading its answer for longer than `send`, or than its backend would wait."""
 
     reason = Reason.CONNECTION_WRITE_TIMEOUT
     too_slow = "the client stopped reading its answer"
@@ -141,6 +147,12 @@ class BadResponse(BackendError):
     """The answer is not HTTP, or not HTTP that we may pass on."""
 
     reason = Reason.HTTP_PROTOCOL_ERROR
+
+
+class NotHttp(BadResponse):
+    """What came is no HTTP/1 at all, so no single page is to blame."""
+
+    what = "the answer is not HTTP/1"
 
 
 class UpgradeFailed(BadResponse):

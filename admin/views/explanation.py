@@ -27,6 +27,7 @@ from lb.errors import (
     ClientGone,
     ConnectFailed,
     LBError,
+    NotHttp,
     QueueFull,
     Reason,
     Retryable,
@@ -196,7 +197,7 @@ def _where(exchange: ExchangeRecord) -> str:
 
 def _detail_says_more(exchange: ExchangeRecord, error: type[LBError]) -> bool:
     """What was wrong with an answer; how a connection failed, where it was not refused by a server."""
-    return error is BadResponse or (error is ConnectFailed and "refused" not in exchange.detail)
+    return error in (BadResponse, NotHttp) or (error is ConnectFailed and "refused" not in exchange.detail)
 
 
 # -- why there was no other attempt -----------------------------------------------------------------------
@@ -207,7 +208,7 @@ def _why_no_other(
 ) -> str:
     if exchange.status != error.status or exchange.response_bytes:
         return "Its answer had begun, so no other backend could be asked."
-    if error is BadResponse and exchange.method in IDEMPOTENT:
+    if error in (BadResponse, NotHttp) and exchange.method in IDEMPOTENT:
         return "An answer that is no proper HTTP is not tried again."
     if error.retry is Retryable.NEVER:
         return "The request may have been carried out, so it was not sent again."

@@ -20,9 +20,11 @@ from lb.errors import (
     LBError,
     LoopDetected,
     NameNotResolved,
+    NotHttp,
     QueueFull,
     Reason,
     RequestTimeout,
+    RequestUnfinished,
     ResponseIncomplete,
     ResponseStalled,
     ResponseTimeout,
@@ -52,6 +54,7 @@ HAPPENED: dict[type[LBError], str] = {
     BadRequest: "The balancer refused the request with {status}: {detail}.",
     LoopDetected: "The request had come through this balancer before, and was refused with {status}.",
     RequestTimeout: "The client did not send its whole request in time.",
+    RequestUnfinished: "The client did not send the rest of its request, and {last} would not wait for it.",
     ClientGone: "The client left after {after}, {where} ({detail}).",
     ClientStalled: "The client stopped reading; its answer was broken off after {sent} bytes.",
     TunnelIdle: "Nothing went through the tunnel to {last} for too long, so it was closed.",
@@ -69,6 +72,8 @@ LOOK: dict[type[LBError], str] = {
     LoopDetected: "Look which route or backend leads back here.",
     RequestTimeout: "Look at the client and its network; timeouts.request_head, timeouts.body_idle and"
     " limits.body_rate say how slow it may be.",
+    RequestUnfinished: "Look at the client and its network; the server's own timeout for bodies was shorter"
+    " than timeouts.body_idle.",
     ClientGone: "If many leave, look how long answers take, and after what time these clients give up.",
     ClientStalled: "Look at the client and its network; timeouts.send says how long it may stop.",
     TunnelIdle: "Where a tunnel may be silent, let either side send pings, or raise timeouts.tunnel_idle.",
@@ -85,7 +90,9 @@ LOOK: dict[type[LBError], str] = {
     " end like this.",
     ResponseTimeout: "Look what the server was busy with; timeouts.response_head says how long it may take.",
     BackendStalled: "Look why the server does not read; timeouts.send says how long it may stop.",
-    BadResponse: "Look whether the url leads to a server that speaks HTTP/1.1, without TLS.",
+    BadResponse: "Look at the server's answer to this request: the balancer refuses what readers may read"
+    " differently, and does not hold it against the server.",
+    NotHttp: "Look whether the url leads to a server that speaks HTTP/1.1, without TLS.",
     UpgradeFailed: "Look at what the server does with the field Upgrade.",
     ResponseIncomplete: "Look into the server's log of that second; the client saw that it broke off.",
     ResponseStalled: "Look what the server waited for; timeouts.response_idle says how long it may stop.",
@@ -99,7 +106,6 @@ BY_REASON: dict[Reason, type[LBError]] = {
     Reason.HTTP_RESPONSE_INCOMPLETE: ResponseIncomplete,
     Reason.HTTP_RESPONSE_TIMEOUT: ResponseTimeout,
     Reason.HTTP_UPGRADE_FAILED: UpgradeFailed,
-    Reason.HTTP_PROTOCOL_ERROR: BadResponse,
     Reason.PROXY_INTERNAL_ERROR: LBError,
     Reason.PROXY_LOOP_DETECTED: LoopDetected,
     Reason.CLIENT_DISCONNECTED: ClientGone,
@@ -117,13 +123,22 @@ def error_of(exchange: ExchangeRecord) -> type[LBError]:
         case Reason.CONNECTION_LIMIT_REACHED:
             return TooManyDescriptors if _was_running(exchange) else QueueFull
         case Reason.HTTP_REQUEST_ERROR:
-            return RequestTimeout if exchange.detail == RequestTimeout.too_slow else BadRequest
+            return _of_request(exchange)
+        case Reason.HTTP_PROTOCOL_ERROR:
+            return NotHttp if exchange.detail == NotHttp.what else BadResponse
         case Reason.DESTINATION_UNAVAILABLE:
             return _unavailable(exchange)
         case None:
             raise ValueError("the exchange did not fail")
         case reason:
             return BY_REASON[reason]
+
+
+def _of_request(exchange: ExchangeRecord) -> type[LBError]:
+    for slow in (RequestTimeout, RequestUnfinished):
+        if exchange.detail == slow.too_slow:
+            return slow
+    return BadRequest
 
 
 def _unavailable(exchange: ExchangeRecord) -> type[LBError]:

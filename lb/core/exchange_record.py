@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Attempt:
     """One try of one exchange on one backend, and who was passed over for it and why.
 
-    `is_beaten`: another attempt, made beside it, was quicker; its own answer was not waited for.
+    `sent`: when the request had been sent whole. `is_beaten`: another attempt, made beside it, was quicker;
+    its own answer was not waited for.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class Attempt:
         "passed_over",
         "reason",
         "reused",
+        "sent",
         "started",
     )
 
@@ -37,6 +39,7 @@ class Attempt:
         self.reused = False
         self.is_beaten = False
         self.connected: float | None = None
+        self.sent: float | None = None
         self.first_byte: float | None = None
         self.ended: float | None = None
         self.reason: Reason | None = None

@@ -73,13 +73,13 @@ class Pool:
 
     __slots__ = (
         "_choose_one",
-        "_failing_codes",
         "_is_choosy",
         "_learn",
         "_lines",
         "backends",
         "budget",
         "cap",
+        "failing_codes",
         "hedged",
         "in_flight",
         "is_panicking",
@@ -115,7 +115,7 @@ class Pool:
         self.cap = settings.max_in_flight
         self.budget.respec(settings.retry.budget, settings.retry.floor)
         self.retried_codes = codes(settings.retry.statuses)
-        self._failing_codes = codes(settings.ejection.statuses)
+        self.failing_codes = codes(settings.ejection.statuses)
         self._choose_one = policy.choose
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
         self.sticky = policy if isinstance(policy, Sticky) else None
@@ -298,7 +298,7 @@ class Pool:
 
         Each attempt is told once at most by this; what breaks off later is told by `failed`.
         """
-        if self._failing_codes and status in self._failing_codes:
+        if self.failing_codes and status in self.failing_codes:
             self.failed(backend, f"status {status}", seconds, now)
             return
         outcomes = backend.outcomes

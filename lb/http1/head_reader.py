@@ -9,7 +9,7 @@ A reader serves one connection: after a head it is ready for the next one. After
 
 import re
 
-from lb.errors import BadRequest, BadResponse
+from lb.errors import BadRequest, BadResponse, NotHttp
 from lb.http1.fast_head import read_request, read_response, recognise_request, recognise_response
 from lb.http1.head import HOPELESS, RequestHead, ResponseHead
 
@@ -159,7 +159,7 @@ class ResponseHeadReader:
         buffer = self._buffer
         buffer.data += data
         if not buffer.data.startswith(RESPONSE_BEGINS[: len(buffer.data)]):
-            raise BadResponse("the answer is not HTTP/1")
+            raise NotHttp(NotHttp.what)
         end = buffer.find_end()
         if (end or len(buffer.data)) > self._head_limit:
             raise BadResponse(f"the head of the answer is longer than {self._head_limit} bytes")
@@ -169,3 +169,25 @@ class ResponseHeadReader:
         head = read_response(data, self._method, self._field_limit)
         self._interim += not head.is_final
         return head, rest
+
+
+def recognise_whole_request(
+    data: bytes, head_limit: int, target_limit: int, field_limit: int
+) -> tuple[RequestHead, bytes] | None:
+    """The plain head that `data` begins with, and what is behind it; None where it is for a reader to say."""
+    end = data.find(HEAD_END) + len(HEAD_END)
+    if not len(HEAD_END) <= end <= head_limit:
+        return None
+    head = recognise_request(data[:end], target_limit, field_limit)
+    return None if head is None else (head, data[end:])
+
+
+def recognise_whole_response(
+    data: bytes, method: bytes, head_limit: int, field_limit: int
+) -> tuple[ResponseHead, bytes] | None:
+    """The same for the final head of the response to a request of `method`."""
+    end = data.find(HEAD_END) + len(HEAD_END)
+    if not len(HEAD_END) <= end <= head_limit:
+        return None
+    head = recognise_response(data[:end], method, field_limit)
+    return None if head is None else (head, data[end:])

@@ -1,9 +1,9 @@
 """Deadlines that move with every phase of every exchange, and are hardly ever reached.
 
-Moving the deadline of a Trio scope is exact bookkeeping each time, and was a sixth of our own time. Here a
-move is two attributes: what is in the heap for somebody is only never later than their deadline. When its
-time comes and the deadline has moved on, it goes back in for the new one; so a deadline still ends a wait at
-its very instant, and one that is moved a thousand times a second costs one entry a minute.
+Moving the deadline of a Trio cancel scope is exact bookkeeping each time. Here a move sets two attributes: a
+timer's heap entry may be earlier than its deadline, never later. When the entry's time comes and the deadline
+has moved on, the timer is pushed again for the new one. So a deadline still ends a wait at its exact instant,
+and one that moves a thousand times a second costs one heap entry a minute.
 """
 
 from heapq import heapify, heappop, heappush
@@ -12,14 +12,16 @@ from math import inf
 
 import trio
 
+from lb.errors import LBError
+
 PRUNE_FROM = 1000
 LATE_SECONDS = 0.25
 TURNS = 3
-"""Of the event loop: in one the readiness of sockets is told, in the next their tasks receive."""
+"""Passes of the event loop: in one, sockets are reported readable; in the next, their tasks receive."""
 
 
 class Timer:
-    """Somebody's deadline, on Trio's clock: `scope` is cancelled when it is reached; `cancel` ends it."""
+    """A deadline on Trio's clock: `scope` is cancelled when it is reached. `cancel` ends the timer."""
 
     __slots__ = ("_deadlines", "at", "entered", "scope")
 
@@ -27,25 +29,62 @@ class Timer:
         self._deadlines = deadlines
         self.scope: trio.CancelScope | None = scope
         self.at = inf
-        self.entered = inf  # when the heap looks at us next
+        self.entered = inf  # the time of the earliest heap entry
 
     def move(self, at: float) -> None:
-        """From now on it is at this time; `inf` is never."""
+        """Set the deadline; `inf` is never."""
         self.at = at
         if at < self.entered:
             self.entered = at
             self._deadlines.enter(self)
 
+    def strike(self) -> None:
+        """The deadline has been reached. Only `Deadlines` calls this."""
+        if self.scope is not None:
+            self.scope.cancel()
+
     def cancel(self) -> None:
-        """Nothing will be cancelled any more; the scope is let go."""
+        """End the timer and let its scope go, or the two would be a reference cycle through the heap."""
         self.scope = None
         self.at = inf
 
 
+class Deadline(Timer):
+    """The deadline of one direction of an exchange, and the error that missing it means.
+
+    `error` None is a quiet end. `has_struck`: this deadline has cancelled the scope; two deadlines may share
+    one (`lb.proxy.guard`), which reads and resets it.
+    """
+
+    __slots__ = ("error", "has_struck")
+
+    def __init__(self, deadlines: "Deadlines", scope: trio.CancelScope) -> None:
+        super().__init__(deadlines, scope)
+        self.error: type[LBError] | None = None
+        self.has_struck = False
+
+    def expect(self, seconds: float, error: type[LBError] | None) -> None:
+        """From now on wait at most so many seconds; `error` is what it means if it takes longer."""
+        self.error = error
+        at = self.at = self._deadlines.now() + seconds
+        if at < self.entered:
+            self.entered = at
+            self._deadlines.enter(self)
+
+    def rest(self) -> None:
+        """Nothing is waited for in this direction."""
+        self.error, self.at = None, inf
+
+    def strike(self) -> None:
+        self.has_struck = True
+        super().strike()
+
+
 class Deadlines:
-    """The timers of one balancer; `run` is the task that keeps them."""
+    """The timers of one balancer; `run` is the task that keeps them. To be made inside `trio.run`."""
 
     def __init__(self) -> None:
+        self.now = trio.lowlevel.current_clock().current_time
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = count()
         self._looks_at = inf
@@ -60,7 +99,7 @@ class Deadlines:
             self._prune()
 
     def _prune(self) -> None:
-        """Forget those who were cancelled: with short connections they are nearly all."""
+        """Drop the entries of cancelled timers: with short connections nearly all of them are."""
         self._heap = [entry for entry in self._heap if entry[2].scope is not None]
         heapify(self._heap)
         self._prune_at = PRUNE_FROM + 2 * len(self._heap)
@@ -80,15 +119,15 @@ class Deadlines:
         while heap and heap[0][0] <= now:
             entered, _, timer = heappop(heap)
             if timer.scope is None or entered != timer.entered:
-                continue  # cancelled, or there is an earlier entry that has been looked at
+                continue  # the timer was cancelled, or an earlier entry of it was handled
             timer.entered = inf
             if timer.at <= now:
-                timer.scope.cancel()
+                timer.strike()
             else:
                 timer.move(timer.at)
 
 
 async def _let_others_catch_up() -> None:
-    """This process was stopped, or held up: what came meanwhile is in the sockets, and came in time."""
+    """Let tasks receive what came while this process was stopped or held up: it came in time."""
     for _ in range(TURNS):
         await trio.lowlevel.checkpoint()

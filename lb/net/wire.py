@@ -5,8 +5,10 @@ try first, since a socket is nearly always writable. Receives wait first, since 
 never there yet; the wait is also what lets others run and a cancellation in.
 """
 
+import fcntl
 import socket
 import struct
+import termios
 from typing import Protocol
 
 import trio
@@ -50,6 +52,8 @@ class Wire:
             await wait_readable(self.sock)
         elif self.is_ready:
             await trio.lowlevel.checkpoint()
+        elif self._reader is not None:
+            raise trio.BusyResourceError("another task is waiting to receive on this connection")
         else:
             self._reader = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
@@ -139,6 +143,14 @@ class Wire:
     def end_sending(self) -> None:
         """Tell the peer that no more will come (a half-close)."""
         self.sock.shutdown(socket.SHUT_WR)
+
+    def unsent_in_kernel(self) -> int:
+        """How many bytes that were sent the peer's kernel has not taken yet; 0 where that cannot be told."""
+        try:
+            (count,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))
+        except OSError:
+            return 0
+        return int(count)
 
     def is_quiet(self) -> bool:
         """Nothing has come on an idle connection: no byte that nobody asked for, and no end."""

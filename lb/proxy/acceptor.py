@@ -18,7 +18,7 @@ from trio.lowlevel import wait_readable
 from lb.net.connect import OUT_OF_DESCRIPTORS
 from lb.net.listener import BACKLOG, Listener, name_of
 from lb.net.wire import Wire
-from lb.proxy.client.connection import Client
+from lb.proxy.client.connection import ClientConnection
 from lb.proxy.context import Context
 
 BURST = 64
@@ -52,6 +52,8 @@ class Server:
         self._listeners = listeners
         self._stop = trio.Event()
         self._room = trio.Event()
+        self._clients: set[ClientConnection] = set()
+        context.clients = self._clients
         self.cut = 0
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -74,14 +76,14 @@ class Server:
 
     async def _let_finish(self, grace: float) -> None:
         """Idle connections end, live ones have the grace; then the rest is cut, and told so if it can be."""
-        clients = self._context.clients
+        clients = self._clients
         for client in list(clients):
             client.close_soon()
         with trio.move_on_after(grace):
             while clients:
                 self._room = trio.Event()
                 await self._room.wait()
-        self.cut = sum(client.exchange is not None for client in clients)
+        self.cut = sum(client.record is not None for client in clients)
         for client in list(clients):
             client.cut("the balancer was stopped, and the grace was over")
 
@@ -101,7 +103,7 @@ class Server:
             try:
                 for sock, peer in _waiting(listener.sock):
                     self._start(sock, peer, listener, connections)
-                    if len(self._context.clients) >= self._context.most_clients:
+                    if len(self._clients) >= self._context.most_clients:
                         counts.rejected["connection_limit"] += 1
                         await self._wait_for_room()
                 is_resting = False
@@ -115,25 +117,25 @@ class Server:
                 await trio.sleep(REST_SECONDS)
 
     async def _wait_for_room(self) -> None:
-        while len(self._context.clients) >= self._context.most_clients:
+        while len(self._clients) >= self._context.most_clients:
             self._room = trio.Event()
             await self._room.wait()
 
     def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
         address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
-        client = Client(
+        client = ClientConnection(
             self._context,
             Wire(sock, readiness=self._context.readiness),
             listener.name,
             (address, name),
             listener.host,
         )
-        self._context.clients.add(client)
+        self._clients.add(client)
         client.counts.accepted += 1
         client.counts.open += 1
         nursery.start_soon(self._serve_one, client)
 
-    async def _serve_one(self, client: Client) -> None:
+    async def _serve_one(self, client: ClientConnection) -> None:
         """The boundary: a bug in one connection ends that connection only."""
         try:
             await client.serve()
@@ -141,7 +143,7 @@ class Server:
             log.exception("a connection failed", client=client.peer, listener=client.listener)
         finally:
             client.counts.open -= 1
-            self._context.clients.discard(client)
+            self._clients.discard(client)
             self._room.set()
 
     async def look_after(self) -> None:
@@ -150,7 +152,7 @@ class Server:
             await trio.sleep(LOOK_SECONDS)
             self._context.connections.close_old()
             self._room.set()  # the limit may have been raised while all places were taken
-            for client, gone in _leaving(self._context.clients, trio.current_time() - LOOK_SECONDS):
+            for client, gone in _leaving(self._clients, trio.current_time() - LOOK_SECONDS):
                 if gone:
                     client.gone()
                 else:
@@ -169,7 +171,7 @@ def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.so
                 raise
 
 
-def _leaving(clients: set[Client], since: float) -> list[tuple[Client, bool]]:
+def _leaving(clients: set[ClientConnection], since: float) -> list[tuple[ClientConnection, bool]]:
     """Who, in an exchange since then, has ended its side; True for those that are gone for good.
 
     One system call for all: nothing is spent on a connection while its exchange is quick.

@@ -1,14 +1,14 @@
 """What all client connections share: the settings, the registry, and who is told how exchanges went."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from random import random
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -24,10 +24,6 @@ from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
 from lb.proxy.backend.connections import Connections
-
-if TYPE_CHECKING:
-    from lb.proxy.client.connection import Client
-
 
 IDENTITIES = 1024
 
@@ -62,6 +58,15 @@ class HttpDate:
         return self._text
 
 
+class Connected(Protocol):
+    """A client connection, as the whole data plane sees it."""
+
+    @property
+    def address(self) -> str: ...
+
+    def tell_identity(self, identity: Identity) -> None: ...
+
+
 class Context:
     """The data plane's one object of shared state; everything in it outlives every connection."""
 
@@ -79,7 +84,7 @@ class Context:
         self.readiness = readiness
         self.metrics = metrics
         self.observers = (metrics.finished, *observers)
-        self.clients: set[Client] = set()
+        self.clients: Collection[Connected] = ()
         self.closing = False
         self.draining = False
         """The operator takes us out: answers say `Connection: close`, but whoever comes is served."""
@@ -102,7 +107,7 @@ class Context:
         self.timeouts = config.timeouts
         self.limits = config.limits
         self.routes = Routes(config.routes)
-        self.connections.timeout = config.timeouts.connect
+        self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
@@ -113,7 +118,7 @@ class Context:
         self.identity = lru_cache(IDENTITIES)(self._identity)
         """What backends are told about a client at an address without a port."""
         for client in self.clients:  # who is no longer trusted is so on connections that stay, too
-            client.identity = self.identity(client.address)
+            client.tell_identity(self.identity(client.address))
 
     def error_answer(self, error: LBError, exchange: ExchangeRecord, *, closing: bool) -> bytes:
         """What a client gets for an exchange that failed, by our name and as openly as is configured."""

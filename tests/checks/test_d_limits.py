@@ -165,16 +165,16 @@ async def slow_reader() -> AsyncIterator[tuple[Scene, Client, Peer, int]]:
         peer = await lb.backend.hears()
         nursery.start_soon(peer.says_until_stuck, answer(bytes(100_000_000)), 100_000_000)
         await trio.testing.wait_all_tasks_blocked(0.001)
-        (connection,) = lb.context.clients
-        assert connection.exchange is not None
-        yield lb, client, peer, connection.exchange.response_bytes
+        (connection,) = lb.connections
+        assert connection.record is not None
+        yield lb, client, peer, connection.record.response_bytes
         nursery.cancel_scope.cancel()
 
 
 async def test_d110_little_is_held_for_who_reads_slowly() -> None:
     """64 KiB with us, and what the kernel has not sent; what is on its way is for TCP to bound."""
     async with slow_reader() as (lb, _, _, taken):
-        (connection,) = lb.context.clients
+        (connection,) = lb.connections
         unsent = fcntl.ioctl(connection.wire.sock, SIOCOUTQNSD, bytes(4))
         assert 64 * 1024 + struct.unpack("i", unsent)[0] <= 256 * 1024
         assert taken < 100_000_000
@@ -245,8 +245,8 @@ async def test_d113_who_never_reads_is_not_read_from(backend: str) -> None:
             client = await lb.client()
             client.sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
             assert await client.says_until_stuck(GET * 1000, most=1 << 28) < 1 << 28
-            (connection,) = lb.context.clients
-            assert len(connection.buffer) <= 64 * 1024
+            (connection,) = lb.connections
+            assert len(connection.client.buffer) <= 64 * 1024
             answered = len(lb.exchanges)
             await trio.sleep(60.1)
             assert not lb.context.clients

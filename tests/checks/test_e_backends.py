@@ -283,9 +283,9 @@ async def test_e130_a_backend_that_stops_reading_holds_its_client_back_and_is_gi
         await lb.backend.accepts()
         with lasting(60.0):
             await client.says_until_stuck(bytes(1 << 16), most=1 << 28)
-            (connection,) = lb.context.clients
-            assert connection.exchange is not None
-            assert connection.exchange.request_bytes < 1 << 18
+            (connection,) = lb.connections
+            assert connection.record is not None
+            assert connection.record.request_bytes < 1 << 18
             assert "connection_write_timeout" in (await client.hears(504))["Proxy-Status"]
 
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.proxy.client import connection as proxy
-from lb.proxy.exchange.exchange import Forwarding
+from lb.proxy.client.connection import ClientConnection
+from lb.proxy.exchange.exchange import Exchange
 from tests.kit import GET, OK, BlackHole, lasting, running, virtual_time
 
 pytestmark = virtual_time
@@ -116,7 +116,7 @@ async def test_f139_who_comes_and_goes_leaves_nothing_behind(said: bytes, how: s
             getattr(client, how)()
         await trio.sleep(2)
         gc.collect()
-        assert not [thing for thing in gc.get_objects() if isinstance(thing, proxy.Client | Forwarding)]
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, ClientConnection | Exchange)]
         idle = 2 * lb["one"].idle_connections  # each has its other end here, and a task that serves it
         assert len(os.listdir("/dev/fd")) <= len(before[0]) + idle
         assert trio.lowlevel.current_statistics().tasks_living <= before[1] + idle // 2

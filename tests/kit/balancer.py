@@ -14,6 +14,7 @@ import trio.testing
 import lb
 from lb.core import backend as core
 from lb.core.exchange_record import ExchangeRecord
+from lb.proxy.client.connection import ClientConnection
 from lb.proxy.context import Context
 from tests.kit.backend import Backend, Stand
 from tests.kit.client import Client, connected
@@ -45,6 +46,11 @@ class Scene:
     @property
     def backend(self) -> Backend:
         return self.backends[0]
+
+    @property
+    def connections(self) -> list[ClientConnection]:
+        """The client connections, as the balancer sees them."""
+        return [connection for connection in self.context.clients if isinstance(connection, ClientConnection)]
 
     def __getitem__(self, id: str) -> core.Backend:
         """A backend as the registry sees it."""

@@ -14,7 +14,7 @@ import trio.testing
 
 from lb.config.model import FdAddress, TcpAddress, UnixAddress
 from lb.net.listener import open_listeners
-from lb.proxy.exchange.exchange import Forwarding
+from lb.proxy.exchange.exchange import Exchange
 from tests.kit import GET, OK, Client, lasting, running, virtual_time
 
 pytestmark = virtual_time
@@ -166,7 +166,7 @@ async def test_out_of_descriptors_a_request_that_needs_one_is_503() -> None:
 
 
 async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Forwarding) -> None:
+    def fail(self: Exchange) -> None:
         raise RuntimeError("a bug")
 
     async with running() as lb, lb.backend.answering(OK):
@@ -174,7 +174,7 @@ async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: py
         other = await lb.asks(GET)
         await other.hears(200)
         with monkeypatch.context() as patch:
-            patch.setattr(Forwarding, "begin", fail)
+            patch.setattr(Exchange, "begin", fail)
             client = await lb.asks(GET)
             await client.hears_all()
         await other.says(GET)

@@ -406,11 +406,11 @@ async def test_no_answer_begins_in_the_middle_of_an_interim_one() -> None:
 
             nursery.start_soon(hints)
             await trio.sleep(0.5)
-            (served,) = lb.context.clients
-            assert served._phase is ClientStalled  # a part of it has gone
+            (served,) = lb.connections
+            assert served._guard.down.error is ClientStalled  # a part of it has gone
             await client.says(b"i")  # the upload ends, and sets a deadline of its own
             await trio.sleep(20)
-            attempts = served.exchange.attempts if served.exchange else lb.exchange.attempts
+            attempts = served.record.attempts if served.record else lb.exchange.attempts
             nursery.cancel_scope.cancel()
         client.resets()
         assert [attempt.backend.id for attempt in attempts] == ["one"]

@@ -1,187 +1,153 @@
-"""A race between two backends, for a request that either may answer (Dean and Barroso, "The Tail at Scale").
+"""A race between two attempts, for a request that either may answer (Dean and Barroso, "The Tail at Scale").
 
 When the backend that was chosen takes longer than nearly all of its answers did, a second one is asked too,
-if the retry budget has room. The first good head wins, and its answer is passed on; by then the other attempt
-has ended, its connection is closed and its place on the backend free. While nobody is slow this costs a timer
-and a nursery, and only where it was asked for.
+if the retry budget has room. The first good head wins, and its response is passed on; by then the other
+attempt has ended, its connection is closed and its place on the backend free. While no backend is slow this
+costs a timer and a nursery, and only where it was asked for.
 """
-
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import trio
 
-from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, PassedOver
 from lb.errors import AttemptCut, ConnectionTerminated, LBError
 from lb.http1.head import ResponseHead
-from lb.net.wire import Wire
-from lb.proxy.exchange.download import Relay
-
-if TYPE_CHECKING:
-    from lb.proxy.exchange.exchange import Forwarding
+from lb.proxy.exchange import failure
+from lb.proxy.exchange.attempt import Attempt
+from lb.proxy.exchange.download import client_takes, final_head, pass_on
+from lb.proxy.exchange.exchange import CUT, Exchange
+from lb.proxy.exchange.sides import BackendSide
 
 GOOD_BELOW = 500
 
 
 class Runner:
-    """One attempt in a race; it holds its place on a backend as a request does (`lb.core.pool.Holder`)."""
+    """One attempt in a race, and what became of it: the head of a response, or an error."""
 
-    relay: Relay
+    __slots__ = ("_exchange", "_is_over", "attempt", "error", "head", "interim")
 
-    def __init__(self, forwarding: "Forwarding") -> None:
-        self._forwarding = forwarding
-        self._scope = trio.CancelScope()
-        self._wire: Wire | None = None
+    def __init__(self, exchange: Exchange, attempt: Attempt) -> None:
+        self._exchange = exchange
         self._is_over = False
-        self.backend: Backend | None = None
-        self.attempt: Attempt | None = None
-        self.answer: tuple[ResponseHead, bytes] | None = None
+        self.attempt = attempt
+        self.attempt.racing = trio.CancelScope()
+        self.interim: list[ResponseHead] = []
+        self.head: ResponseHead | None = None
         self.error: LBError | None = None
-        self.has_won = False
 
-    # -- a holder --------------------------------------------------------------------------------------
-
-    def cut(self) -> None:
-        """During the race only this attempt ends, and the other may still win; later it is all there is."""
-        if self.has_won:
-            self._forwarding.cut()
-        else:
-            self._scope.cancel()
-
-    @property
-    def address(self) -> str:
-        return self._forwarding.address
-
-    @property
-    def target(self) -> bytes:
-        return self._forwarding.target
-
-    def field(self, name: bytes) -> bytes | None:
-        return self._forwarding.field(name)
-
-    def cookie(self, name: bytes) -> bytes | None:
-        return self._forwarding.cookie(name)
-
-    # -- a runner --------------------------------------------------------------------------------------
-
-    def begin(self, backend: Backend, passed_over: PassedOver, leads: bool) -> None:
-        """On a backend whose place it holds. Of who `leads` the exchange's end is told, until one wins."""
-        self.backend = backend
-        self.attempt = self._forwarding.begin_attempt(backend, passed_over, leads)
-
-    async def run(self, leads: bool) -> None:
-        """To the head of an answer or to an error, which is kept."""
-        with self._scope:
+    async def run(self) -> None:
+        """To the head of a response or to an error, which is kept."""
+        assert self.attempt.racing is not None
+        with self.attempt.racing:
             try:
-                self.answer = await self._ask(leads)
+                self.head = await self._ask()
             except LBError as error:
                 self.error = error
 
-    async def _ask(self, leads: bool) -> tuple[ResponseHead, bytes]:
-        forwarding, backend, attempt = self._forwarding, self.backend, self.attempt
-        assert backend is not None
-        assert attempt is not None
-        wire = forwarding.connections.take(backend)
-        if wire is not None:
+    async def _ask(self) -> ResponseHead:
+        exchange, attempt = self._exchange, self.attempt
+        if exchange.use_idle_connection(attempt):
             try:
-                return await self._over(wire, attempt, reused=True)
+                return await self._receive_head()
             except ConnectionTerminated as error:  # it had gone stale
-                self._give_back(keep=False)
-                forwarding.end_attempt(attempt, error.reason)
-                self.begin(backend, attempt.passed_over, leads)
-        assert self.attempt is not None
-        return await self._over(await forwarding.connect(backend), self.attempt, reused=False)
+                exchange.begin_again(attempt, error.reason)
+        connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
+        exchange.send_over(attempt, connection, is_reused=False)
+        return await self._receive_head()
 
-    async def _over(self, wire: Wire, attempt: Attempt, reused: bool) -> tuple[ResponseHead, bytes]:
-        self._wire = wire
-        self.relay = self._forwarding.relay_over(wire, attempt, reused)
-        with suppress(OSError):  # it may have answered before
-            await wire.send(self._forwarding.head_for_backend())
-        return await self.relay.head(is_racing=True)
+    async def _receive_head(self) -> ResponseHead:
+        connection = self._connection
+        if connection.unsent is not None:
+            await connection.flush()
+            self._exchange.request_sent(self.attempt, self._exchange.context.now())
+        return await final_head(connection, self._keep)
 
-    def _give_back(self, keep: bool) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            assert self.backend is not None
-            self._forwarding.connections.give(self.backend, wire, keep)
+    async def _keep(self, head: ResponseHead) -> None:
+        self.interim.append(head)
 
-    def end(self, keep: bool = False) -> None:
-        """Let go of all that it has, once; `keep` says that the next exchange may use the connection."""
-        if self._is_over or self.backend is None or self.attempt is None:
+    @property
+    def _connection(self) -> BackendSide:
+        assert self.attempt.connection is not None
+        return self.attempt.connection
+
+    async def pass_on(self) -> None:
+        """The race is won: pass on the interim heads that were held back, and the response."""
+        assert self.head is not None
+        for head in self.interim:
+            self._exchange.client.interim_now(head)
+            await client_takes(self._exchange)
+        await pass_on(self._exchange, self.attempt, self._connection, self.head)
+
+    def end(self) -> None:
+        """Give back what the attempt has, once."""
+        if self._is_over:
             return
         self._is_over = True
-        self._give_back(keep)
+        record = self.attempt.record
         if self.error is not None:
-            self._forwarding.hold_against(self.attempt, self.error)
-        elif self.attempt is not self._forwarding.exchange.deciding:
-            self.attempt.is_beaten = True
-        self._forwarding.end_attempt(self.attempt)
-        self._forwarding.pool.release(self.backend, self)
+            failure.hold_against(self._exchange, record, self.error)
+        elif record is not self._exchange.record.deciding:
+            record.is_beaten = True
+        self._exchange.let_go(self.attempt)
 
 
 class Race:
     """The attempts of one exchange that run side by side."""
 
-    def __init__(self, forwarding: "Forwarding") -> None:
-        self._forwarding = forwarding
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
         self._runners: list[Runner] = []
 
-    async def run(self, first: Runner, delay: float) -> bool:
-        """Pass on the best answer of `first` and, after `delay` seconds, a second one.
-
-        True if the client connection can go on behind it.
-        """
+    async def run(self, attempt: Attempt, delay: float) -> None:
+        """Pass on the best response of this attempt and, after `delay` seconds, of a second one."""
+        first = Runner(self._exchange, attempt)
         self._runners.append(first)
-        keep, winner = False, None
+        self._exchange.await_head()
         try:
             winner = await self._winner(delay)
-            if winner is None or winner.answer is None:
+            if winner is None or winner.head is None:
                 raise self._error(first)
             self._decide(winner)
-            keep = await winner.relay.pass_on(*winner.answer)
-            return winner.relay.client_stays
+            await winner.pass_on()
         finally:
             for runner in self._runners:
-                runner.end(keep and runner is winner)
+                runner.end()
 
     def _error(self, first: Runner) -> LBError:
-        """What the client is told: of the first. Whoever catches that holds it against its backend."""
+        """What the client is told, of the first. The caller holds it against the first's backend."""
         error, first.error = first.error, None
-        return error or AttemptCut("the backend was taken out while the request ran on it")
+        return error or AttemptCut(CUT)
 
     def _decide(self, winner: Runner) -> None:
-        winner.has_won = True
-        if winner.attempt is not None:
-            self._forwarding.lead(winner.attempt)
+        """From now on the winner is the exchange's only attempt, and a cut of it ends the exchange."""
+        winner.attempt.racing = None
+        self._exchange.lead(winner.attempt)
         for runner in self._runners:
             if runner is not winner:
                 runner.end()
 
     async def _winner(self, delay: float) -> Runner | None:
-        """Who has a good answer first, or else any; None if nobody has one."""
+        """The runner that has a good response first, or else any response; None if neither has one."""
         over: list[Runner] = []
         async with trio.open_nursery() as nursery:
 
             async def run(runner: Runner) -> None:
-                await runner.run(leads=runner is self._runners[0])
+                await runner.run()
                 over.append(runner)
                 if self._is_good(runner) or len(over) == len(self._runners):
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(run, self._runners[0])
             await trio.sleep(delay)
-            if (second := self._forwarding.second_runner()) is not None:
+            if (attempt := self._exchange.begin_beside()) is not None:
+                second = Runner(self._exchange, attempt)
                 self._runners.append(second)
                 nursery.start_soon(run, second)
-        answered = [runner for runner in over if runner.answer is not None]
-        return next(
-            (runner for runner in answered if self._is_good(runner)), answered[0] if answered else None
-        )
+        answered = [runner for runner in over if runner.head is not None]
+        good = (runner for runner in answered if self._is_good(runner))
+        return next(good, answered[0] if answered else None)
 
     def _is_good(self, runner: Runner) -> bool:
-        """Not one that another attempt would be made for, nor an error of the backend's."""
-        if runner.answer is None:
+        """Neither a response after which another attempt would be made, nor an error of the backend's."""
+        if runner.head is None:
             return False
-        status = runner.answer[0].status
-        return status < GOOD_BELOW and status not in self._forwarding.pool.retried_codes
+        status = runner.head.status
+        return status < GOOD_BELOW and status not in self._exchange.pool.retried_codes

@@ -32,9 +32,11 @@ from lb.errors import (
     LBError,
     LoopDetected,
     NameNotResolved,
+    NotHttp,
     QueueFull,
     Reason,
     RequestTimeout,
+    RequestUnfinished,
     ResponseIncomplete,
     ResponseStalled,
     ResponseTimeout,
@@ -150,7 +152,14 @@ CASES = [
         f"web1 stopped reading the request. {NOT_AGAIN} {FINE}",
     ),
     Case(
-        BadResponse("the answer is not HTTP/1"),
+        BadResponse("a field line is not one"),
+        RUNNING,
+        {},
+        f"web1 gave an answer that cannot be passed on (a field line is not one)."
+        f" An answer that is no proper HTTP is not tried again. {FINE}",
+    ),
+    Case(
+        NotHttp(NotHttp.what),
         RUNNING,
         {},
         f"web1 gave an answer that cannot be passed on (the answer is not HTTP/1)."
@@ -189,6 +198,12 @@ CASES = [
     ),
     Case(
         RequestTimeout(RequestTimeout.too_slow), (), {}, "The client did not send its whole request in time."
+    ),
+    Case(
+        RequestUnfinished(RequestUnfinished.too_slow),
+        RUNNING,
+        {},
+        "The client did not send the rest of its request, and web1 would not wait for it.",
     ),
     Case(
         ClientGone("the client closed the connection"),

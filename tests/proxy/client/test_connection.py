@@ -392,7 +392,7 @@ async def test_a_cut_that_came_too_late_for_its_exchange_costs_the_next_one_noth
 
         def cut(exchange: ExchangeRecord) -> None:
             if len(lb.exchanges) == 1:
-                for client in lb.context.clients:
+                for client in lb.connections:
                     client.cut()
 
         lb.context.observers = (*lb.context.observers, cut)

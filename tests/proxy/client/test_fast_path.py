@@ -15,8 +15,7 @@ import trio.testing
 
 from lb.core.pool import Pool
 from lb.net.wire import Wire
-from lb.proxy.exchange.download import Relay
-from lb.proxy.exchange.exchange import Forwarding
+from lb.proxy.exchange.exchange import Exchange
 from tests.kit import GET, OK, Client, Ended, Line, Peer, Request, Scene, answer, running, virtual_time
 from tests.kit.cancel import OWNER
 
@@ -222,7 +221,7 @@ async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.M
         first, second, third = [await lb.asks(GET) for _ in range(3)]
         for client in (first, second, third):
             await client.hears(200)
-        for client, (kind, method) in ((first, (Pool, "take")), (second, (Relay, "begin"))):
+        for client, (kind, method) in ((first, (Pool, "take")), (second, (Exchange, "respond"))):
             with monkeypatch.context() as patch:
                 patch.setattr(kind, method, fail_once(getattr(kind, method)))
                 await client.says(GET)
@@ -234,13 +233,13 @@ async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.M
 async def test_who_is_ended_by_what_the_lane_does_is_not_woken_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing does so today; but it would take the whole balancer with it."""
 
-    def cut(forwarding: Forwarding) -> None:
-        forwarding.client.cut()
+    def cut(exchange: Exchange) -> None:
+        exchange.cut()
 
     async with running() as lb, lb.backend.answering(OK):
         client = await lb.asks(GET)
         await client.hears(200)
-        monkeypatch.setattr(Forwarding, "set_out", cut)
+        monkeypatch.setattr(Exchange, "set_out", cut)
         await client.says(GET)
         await client.hears(503)
 

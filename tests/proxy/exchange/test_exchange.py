@@ -473,7 +473,7 @@ async def test_a_backend_that_stops_reading_holds_its_client_back(narrow: partia
         client = await lb.asks(POST.replace(b": 5", b": 1000000000"))
         await lb.backend.accepts()
         await client.says_until_stuck(bytes(1 << 16), most=1 << 28)
-        (record,) = [c.exchange for c in lb.context.clients]
+        (record,) = [c.record for c in lb.connections]
         assert record is not None
         assert record.request_bytes < 1 << 18
         await client.hears(504)

@@ -1,0 +1,139 @@
+"""A connection to a backend that speaks HTTP/1.1 (`lb.proxy.exchange.sides.BackendSide`)."""
+
+from collections.abc import Callable
+
+from lb.config.model import Limits
+from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
+from lb.http1.body import CHUNKED, BadBody
+from lb.http1.head import RequestHead, ResponseHead
+from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
+from lb.net.splice import Copy, Pipe
+from lb.net.wire import Wire
+from lb.proxy.http1_stream import Http1Stream
+
+
+class Http1Backend(Http1Stream):
+    """One connection; it carries one exchange after the other. `lb.proxy.backend.connections` closes it.
+
+    `name` is the backend's id, for errors; `now` is Trio's clock; `limits` may be changed between exchanges.
+    """
+
+    __slots__ = (
+        "_has_undrained",
+        "_heads",
+        "_method",
+        "_name",
+        "_now",
+        "_response",
+        "first_byte",
+        "limits",
+        "takes_no_more",
+    )
+
+    def __init__(self, wire: Wire, name: str, limits: Limits, now: Callable[[], float]) -> None:
+        super().__init__(wire)
+        self.limits = limits
+        self._name = name
+        self._now = now
+        self._reset(b"")
+
+    def _reset(self, method: bytes) -> None:
+        self._method = method
+        self._heads: ResponseHeadReader | None = None
+        self._response: ResponseHead | None = None
+        self._reader = None
+        self._has_undrained = False
+        self.first_byte: float | None = None
+        self.takes_no_more = False
+
+    @property
+    def can_be_kept(self) -> bool:
+        response = self._response
+        if response is None or not response.keep_alive or response.status < 200:
+            return False
+        owes = self.takes_no_more or self._has_undrained or self.unsent is not None
+        return self.has_received_all and not owes and not self.buffer
+
+    # -- the request -------------------------------------------------------------------------------------
+
+    def request_now(
+        self, head: RequestHead, added: bytes, content: bytes, trailers: bytes, is_last: bool
+    ) -> None:
+        self._reset(head.method)
+        self._is_chunking = head.length == CHUNKED
+        data = head.to_backend(added)
+        if head.length:
+            data += self._framed(content, trailers, is_last)
+        self._send_now(data)
+
+    def send_content_now(self, content: bytes, trailers: bytes, is_last: bool) -> None:
+        self._send_now(self._framed(content, trailers, is_last))
+
+    def _send_now(self, data: bytes) -> None:
+        try:
+            self.unsent = self.wire.send_now(data)
+        except OSError:
+            self.takes_no_more = True
+
+    async def flush(self) -> None:
+        if self.unsent is not None:
+            try:
+                await self.wire.send_rest(self.unsent)
+            except OSError:
+                self.takes_no_more = True
+            self.unsent = None
+
+    def drain_now(self, pipe: Pipe | Copy) -> bool:
+        try:
+            is_empty = pipe.drain(self.wire.sock)
+        except OSError:
+            self.takes_no_more = is_empty = True
+        self._has_undrained = not is_empty
+        return is_empty
+
+    # -- the response ------------------------------------------------------------------------------------
+
+    def recognise(self, data: bytes) -> ResponseHead | None:
+        """The final head, where the response begins with a whole plain one; None keeps nothing of `data`."""
+        limits = self.limits
+        found = recognise_whole_response(data, self._method, limits.response_head, limits.fields)
+        if found is None:
+            return None
+        self.first_byte = self._now()
+        return self._begin_response(*found)
+
+    async def receive_head(self) -> ResponseHead:
+        if self._heads is None:
+            limits = self.limits
+            self._heads = ResponseHeadReader(
+                self._method, head_limit=limits.response_head, field_limit=limits.fields
+            )
+        found = self._heads.feed(self.take_rest())
+        while found is None:
+            found = self._heads.feed(await self._receive_of_head())
+        return self._begin_response(*found)
+
+    async def _receive_of_head(self) -> bytes:
+        try:
+            data = await self.wire.receive()
+        except OSError:
+            data = b""
+        if data and self.first_byte is None:
+            self.first_byte = self._now()
+        elif not data and self.first_byte is None:
+            raise ConnectionTerminated(f"{self._name} closed the connection without an answer")
+        elif not data:
+            raise ResponseIncomplete(f"{self._name} closed the connection in the head of its answer")
+        return data
+
+    def _begin_response(self, head: ResponseHead, behind: bytes) -> ResponseHead:
+        self._response, self.buffer = head, behind
+        if head.status >= 200:
+            self._expect_body(head.length)
+        return head
+
+    def _broken_off(self, how: str) -> ResponseIncomplete:
+        return ResponseIncomplete(f"the backend {how} in the middle of its answer")
+
+    def _bad_body(self, exc: BadBody) -> BadResponse:
+        return BadResponse(f"the body of the answer: {exc}")

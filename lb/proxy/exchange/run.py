@@ -1,0 +1,129 @@
+"""The task that drives an exchange: it waits wherever the plain steps of `Exchange` have to wait.
+
+A body that came whole with its head travels with it. Any other is uploaded by a second task, which lives
+exactly as long as it is of use: a backend may answer early, and its answer is passed on at once (RFC 9112
+section 9.3).
+"""
+
+from functools import partial
+
+import trio
+
+from lb.core.pool import Turn
+from lb.core.retry import may_retry, pause
+from lb.errors import BackendError, ConnectionTerminated, QueueFull, Unavailable
+from lb.proxy.exchange import failure
+from lb.proxy.exchange.attempt import Attempt
+from lb.proxy.exchange.beside import beside
+from lb.proxy.exchange.download import download
+from lb.proxy.exchange.exchange import Exchange
+from lb.proxy.exchange.hedge import Race
+from lb.proxy.exchange.upload import upload
+
+
+async def run(exchange: Exchange) -> None:
+    """Make attempts until a response has gone to the client, or none may be made; an LBError then.
+
+    Goes on from wherever the exchange is. If the scope of its guard was cancelled, it may be called again:
+    behind `failure.may_go_on` or `failure.interrupted`.
+    """
+    while True:
+        try:
+            return await _attempt(exchange)
+        except BackendError as error:
+            if not failure.may_go_on(exchange, error):
+                raise failure.told(exchange, error) from error
+            exchange.guard.rest()
+        finally:
+            exchange.let_go(exchange.attempt)
+        await _pause(exchange)
+
+
+async def _attempt(exchange: Exchange) -> None:
+    """One backend: on an idle connection if there is one; if that had gone stale, on a new one."""
+    _raise_trouble(exchange)
+    attempt = exchange.attempt
+    if attempt is None:
+        attempt = await _choose(exchange)
+        if (delay := _hedge_after(exchange, attempt)) is not None:
+            return await Race(exchange).run(attempt, delay)
+        exchange.use_idle_connection(attempt)
+    if attempt.connection is not None:
+        try:
+            return await _converse(exchange, attempt)
+        except ConnectionTerminated as error:
+            if not may_retry(error, exchange.is_idempotent, exchange.is_replayable):
+                raise
+            exchange.begin_again(attempt, error.reason)
+    await connect(exchange, attempt)
+    await _converse(exchange, attempt)
+
+
+def _raise_trouble(exchange: Exchange) -> None:
+    trouble, exchange.trouble = exchange.trouble, None
+    if trouble is not None:
+        raise trouble
+
+
+async def connect(exchange: Exchange, attempt: Attempt) -> None:
+    """Open a connection, within its own timeout, and send the request over it."""
+    exchange.guard.down.rest()
+    connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
+    exchange.send_over(attempt, connection, is_reused=False)
+
+
+async def _converse(exchange: Exchange, attempt: Attempt) -> None:
+    """The rest of an attempt whose request has set out."""
+    if attempt.record.sent is not None:
+        await download(exchange, attempt)
+    else:
+        await beside(partial(download, exchange, attempt), partial(upload, exchange, attempt))
+        exchange.guard.up.rest()
+
+
+# -- choosing ------------------------------------------------------------------------------------------
+
+
+async def _choose(exchange: Exchange) -> Attempt:
+    if not exchange.take():
+        await _queue(exchange)
+    assert exchange.attempt is not None
+    return exchange.attempt
+
+
+async def _queue(exchange: Exchange) -> None:
+    """Wait for a place on a backend, in the pool's queue."""
+    context, pool, attempt = exchange.context, exchange.pool, Attempt(exchange)
+    granted, began = trio.Event(), context.now()
+    longest = min(pool.settings.queue_timeout or context.timeouts.queue, exchange.time_left())
+    ticket = pool.queue(attempt, exchange.tried, granted.set)
+    exchange.guard.down.rest()
+    try:
+        with trio.move_on_after(longest):
+            await granted.wait()
+        if ticket.turn is Turn.REFUSED:
+            raise Unavailable(pool.explain(ticket.passed_over))
+        if ticket.backend is None:  # a grant in the very moment of the timeout still counts
+            raise QueueFull(f"no backend came free in {longest:g} s")
+    except BaseException:
+        pool.leave(ticket)
+        raise
+    finally:
+        exchange.record.queued += context.now() - began
+    ticket.turn = Turn.LEFT
+    exchange.begin_attempt(attempt, ticket.backend, ticket.passed_over)
+
+
+async def _pause(exchange: Exchange) -> None:
+    """Wait before the next attempt, longer each time."""
+    further, settings = len(exchange.tried), exchange.pool.settings.retry
+    if seconds := pause(settings, further, exchange.context.chance()):
+        await trio.sleep(min(seconds, exchange.time_left()))
+
+
+def _hedge_after(exchange: Exchange, attempt: Attempt) -> float | None:
+    """After how many seconds a second backend may be asked too, if this request may be asked twice."""
+    head, pool = exchange.head, exchange.pool
+    if pool.settings.hedge is None or not exchange.is_idempotent or head.length or head.upgrade:
+        return None
+    return pool.hedge_after(attempt.backend, attempt, exchange.context.now())
