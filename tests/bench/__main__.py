@@ -1,6 +1,7 @@
 """`just bench`: CPU for each request beside the peers, interleaved, medians; `--write` puts it in the README.
 
-python -m tests.bench [--rounds 5] [--seconds 2] [--cases NAME,...] [--programs NAME,...] [--logs] [--write]
+python -m tests.bench [--rounds 5] [--seconds 2] [--cases NAME,...] [--only NAME,...] [--logs] [--write]
+python -m tests.bench --only trio-lb --before ../before      another checkout beside this one, for an A/B run
 """
 
 import argparse
@@ -22,6 +23,7 @@ from tests.bench.programs import (
     PROGRAMS,
     VERSIONS,
     Setting,
+    before,
     free_port,
     installed,
     started,
@@ -47,7 +49,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--programs", default=",".join(installed()))
+    parser.add_argument("--only", "--programs", dest="programs", default=",".join(installed()))
+    parser.add_argument("--before", type=Path, help="another checkout, set up by `just run`, to compare with")
     parser.add_argument("--logs", action="store_true", help="with everybody's access log on")
     parser.add_argument("--write", action="store_true", help="put the table into the README")
     return parser.parse_args()
@@ -134,6 +137,9 @@ def versions(names: list[str]) -> str:
 
 def main() -> None:
     options = arguments()
+    if options.before is not None:
+        PROGRAMS["before"] = before(options.before.resolve())
+        options.programs += ",before"
     results = measure(options)
     missing = [name for name in PROGRAMS if name not in options.programs.split(",")]
     text = table(results, options) + f"\n{versions(options.programs.split(','))}.\n"
@@ -141,8 +147,8 @@ def main() -> None:
         text += f"Not measured: {', '.join(missing)}.\n"
     sys.stdout.write(text)
     if options.write:
-        before, rest = README.read_text().split(BEGIN)
-        README.write_text(before + BEGIN + text + END + rest.split(END)[1])
+        above, rest = README.read_text().split(BEGIN)
+        README.write_text(above + BEGIN + text + END + rest.split(END)[1])
 
 
 main()

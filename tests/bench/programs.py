@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -124,12 +125,19 @@ class Setting:
 
 
 def ours(s: Setting) -> list[str]:
+    return ours_of([sys.executable, "-m", "lb"], s)
+
+
+def before(checkout: Path) -> Callable[[Setting], list[str]]:
+    """Another checkout of this project, in its own virtual environment: what an A/B run compares with."""
+    return partial(ours_of, [str(checkout / ".venv/bin/lb")])
+
+
+def ours_of(command: list[str], s: Setting) -> list[str]:
     backends = [f"--backend=http://127.0.0.1:{port}" for port in s.backends]
     log = f"--access-log={'json' if s.logs else 'off'}"
     return [
-        sys.executable,
-        "-m",
-        "lb",
+        *command,
         "run",
         f"--listen=127.0.0.1:{s.port}",
         "--admin=127.0.0.1:0",
