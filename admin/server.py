@@ -41,7 +41,7 @@ from quart.wrappers import base as quart_base
 
 from admin.application import create_app
 from admin.resources.event_stream import Teller
-from lb.config.model import FdAddress, TcpAddress, UnixAddress, parse_address
+from lb.config.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
 from lb.control import Control
 from lb.observe.event_feed import MOST_READERS
 

@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lb.app import Balancer, open_balancer
-    from lb.config.model import Config, build
+    from lb.config.loader import build
+    from lb.config.settings import Config
     from lb.core.backend import BackendSpec
     from lb.errors import ConfigError, LBError
 
 _ROOMS = {
     "Balancer": "lb.app",
     "BackendSpec": "lb.core.backend",
-    "Config": "lb.config.model",
+    "Config": "lb.config.settings",
     "ConfigError": "lb.errors",
     "LBError": "lb.errors",
-    "build": "lb.config.model",
+    "build": "lb.config.loader",
     "open_balancer": "lb.app",
 }
 

@@ -36,8 +36,9 @@ import trio
 from lb.config import state_file
 from lb.config.cookie_keys import Secrets
 from lb.config.decode import join
-from lb.config.model import Config, parse_address
+from lb.config.listen_address import parse_address
 from lb.config.reload import Reloader
+from lb.config.settings import Config
 from lb.config.source import Source
 from lb.control import Control
 from lb.core.backend import Backend

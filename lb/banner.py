@@ -5,7 +5,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lb.config.model import Config
+    from lb.config.settings import Config
 
 
 def banner(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:

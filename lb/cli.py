@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from lb.banner import banner, plural
+from lb.config.admin_token import admin_token
 from lb.config.decode import join
-from lb.config.model import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
+from lb.config.loader import load, overlay
+from lb.config.settings import DEFAULT_POOL, DEMO_PORTS, Config
 from lb.config.source import Source
 from lb.errors import ConfigError
 

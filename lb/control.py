@@ -11,8 +11,8 @@ from lb.observe.event_feed import Feed
 from lb.observe.sampler import Sampler, in_flight
 
 if TYPE_CHECKING:
-    from lb.config.model import Config
     from lb.config.reload import Reloader
+    from lb.config.settings import Config
     from lb.core.backend import Backend
     from lb.core.health.probe_verdict import Check
     from lb.core.registry import Registry

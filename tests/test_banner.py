@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from lb.banner import banner, curl, plural
-from lb.config.model import Config, parse
+from lb.config.loader import parse
+from lb.config.settings import Config
 
 DEMO = parse("demo = true")
 URLS = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb import cli
-from lb.config.model import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
+from lb.config.settings import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 from lb.config.source import Source
 from lb.core.backend import BackendSpec
 from lb.errors import ConfigError

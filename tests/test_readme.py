@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import lb
-from lb.config.model import build
+from lb.config.loader import build
 from tests.kit.backend import OK, Backend
 from tests.kit.balancer import running
 from tests.kit.client import GET

@@ -21,7 +21,7 @@ from admin.protocol.problems import Mistake, Problem, invalid
 from admin.security import url_guard
 from admin.views import backend_json
 from lb.banner import plural
-from lb.config.model import DEFAULT_POOL
+from lb.config.settings import DEFAULT_POOL
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState, Backend

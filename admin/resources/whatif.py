@@ -14,7 +14,7 @@ from admin.input import backend_input
 from admin.protocol import responses
 from admin.protocol.operation import Ask, Hints, Operation, escaped, unknown_fields
 from admin.protocol.problems import Mistake, invalid
-from lb.config.model import DEFAULT_POOL
+from lb.config.settings import DEFAULT_POOL
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState, BackendSpec

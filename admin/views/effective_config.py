@@ -15,7 +15,7 @@ import msgspec
 from admin.input.pool_input import HIDDEN, SECRET
 from lb.config.decode import told
 from lb.config.diff import Change, flat, spoken
-from lb.config.model import TOKEN_VARIABLE, PoolConfig
+from lb.config.settings import TOKEN_VARIABLE, PoolConfig
 from lb.config.source import Key
 from lb.control import Control
 from lb.core.backend import BackendSpec

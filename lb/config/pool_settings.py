@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lb.config.values import TOKEN, Count, Number, Patience, Seconds, Share, Size, Token, parse_size
+from lb.config.values import TOKEN, Count, Number, Seconds, SecondsOrZero, Share, Size, Token, parse_size
 
 HASH_KEY = re.compile(rf"address|path|(field|cookie):{TOKEN.pattern}")
 STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
@@ -184,7 +184,7 @@ class Retry(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     statuses: Statuses = ()
     marked_by: Token | None = None
     deadline: Seconds | None = None
-    backoff: Patience = 0.025
+    backoff: SecondsOrZero = 0.025
     budget: Share = 0.2
     floor: Number = 10
     body: Annotated[int, parse_size] = 64 * 1024
@@ -237,7 +237,7 @@ class PoolSettings(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     queue_timeout: Seconds | None = None
     priority_field: Token | None = None
     max_in_flight: Count | None = None
-    slow_start: Patience = 0.0
+    slow_start: SecondsOrZero = 0.0
     panic: Share = 0.0
     probe: Probe | None = None
     ejection: Ejection = Ejection()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 import trio
 
-from lb.config.model import Config, admin_token
+from lb.config.admin_token import admin_token
 from lb.config.reload_plan import apply, plan
+from lb.config.settings import Config
 from lb.errors import ConfigError
 from lb.observe.audit_trail import LONGEST_TEXT, Act
 

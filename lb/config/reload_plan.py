@@ -29,8 +29,9 @@ from lb.config.diff import (
     spoken,
     summary,
 )
-from lb.config.model import DEFAULT_POOL, Config, PoolConfig, wrong
+from lb.config.loader import wrong
 from lb.config.pool_settings import PoolSettings
+from lb.config.settings import DEFAULT_POOL, Config, PoolConfig
 from lb.core.backend import AdminState, Backend, BackendSpec
 from lb.core.drain import Outcome, Then
 from lb.core.policies.catalogue import Policy

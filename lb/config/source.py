@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lb.config.model import Config, build, overlay, read_file
+from lb.config.loader import build, overlay, read_file
+from lb.config.settings import Config
 
 Tables = Mapping[str, Any]
 Key = tuple[str, ...]

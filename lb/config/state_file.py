@@ -17,8 +17,9 @@ from typing import Any, Literal, cast
 import msgspec
 
 from lb.config.decode import Reader, told, without_none
-from lb.config.model import PoolConfig, overlay
+from lb.config.loader import overlay
 from lb.config.pool_settings import PoolSettings
+from lb.config.settings import PoolConfig
 from lb.core.backend import AdminState, Backend, BackendSpec
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool

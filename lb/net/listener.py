@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import trio
 
-from lb.config.model import Address, FdAddress, TcpAddress, UnixAddress
+from lb.config.listen_address import Address, FdAddress, TcpAddress, UnixAddress
 from lb.net.wire import no_delay
 
 BACKLOG = 4096

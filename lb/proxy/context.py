@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from lb.config.model import Config, connection_limit
+from lb.config.settings import Config, connection_limit
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from admin.server import supervised
-from lb.config.model import AdminConfig
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from lb.core.backend import Backend, BackendSpec
 from tests.admin.kit import Add, Api, Hold, Holder, MakeApi, Saves, Serve, Service, make_control

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from admin.application import create_app
-from lb.config.model import AdminConfig, Config
+from lb.config.settings import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check

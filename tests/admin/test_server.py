@@ -12,7 +12,7 @@ import trio.testing
 
 import admin.server
 from admin.server import GRACE_SECONDS, SEND_SECONDS, address, bind, supervised
-from lb.config.model import AdminConfig, Config
+from lb.config.settings import AdminConfig, Config
 from lb.control import Control
 from tests.admin.kit import Add, Hold, Serve
 

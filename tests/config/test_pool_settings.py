@@ -2,7 +2,7 @@
 
 import pytest
 
-from lb.config.model import build
+from lb.config.loader import build
 from lb.config.pool_settings import PoolSettings, codes
 from lb.errors import ConfigError
 

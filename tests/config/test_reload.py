@@ -7,9 +7,10 @@ import pytest
 
 from lb.config.cookie_keys import Secrets
 from lb.config.diff import Difference
-from lb.config.model import Config, build
+from lb.config.loader import build
 from lb.config.pool_settings import PoolSettings, Probe
 from lb.config.reload_plan import apply, plan
+from lb.config.settings import Config
 from lb.config.source import Source
 from lb.core.backend import AdminState, Backend, BackendSpec
 from lb.core.drain import Then
@@ -354,7 +355,7 @@ def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
     wanted = build(
         {
             "pools": {
-                "default": pool(table("b"), policy="lb.config.model:Nothing", queue=5),
+                "default": pool(table("b"), policy="lb.config.settings:Nothing", queue=5),
                 "new": pool(sticky={"secret_file": str(tmp_path / "none")}),
             }
         }

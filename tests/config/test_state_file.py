@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import PoolConfig
 from lb.config.pool_settings import PoolSettings, Probe
+from lb.config.settings import PoolConfig
 from lb.config.state_file import Changes, PoolChanges, apply, changes, load, save
 from lb.core.backend import AdminState, BackendSpec
 from lb.core.drain import Then

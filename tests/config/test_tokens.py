@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lb.config.model import AdminConfig, admin_token
+from lb.config.admin_token import admin_token
+from lb.config.settings import AdminConfig
 from lb.config.token_scope import Scope
 from lb.config.tokens import LONGEST_FILE, Token, digest, parse, read
 from lb.errors import ConfigError

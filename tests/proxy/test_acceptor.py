@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.config.model import FdAddress, TcpAddress, UnixAddress
+from lb.config.listen_address import FdAddress, TcpAddress, UnixAddress
 from lb.net.listener import open_listeners
 from lb.proxy.exchange.exchange import Exchange
 from tests.kit import GET, OK, Client, lasting, running, virtual_time

@@ -9,7 +9,7 @@ from math import inf
 
 import trio
 
-from lb.config.model import Limits, Timeouts
+from lb.config.settings import Limits, Timeouts
 from lb.core.backend import AdminState, Backend
 from lb.core.registry import Event, Registry
 from lb.errors import ConnectFailed, ConnectTimeout, TooManyDescriptors

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lb.config.model import Limits
+from lb.config.settings import Limits
 from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
 from lb.http1.body import CHUNKED, BadBody
 from lb.http1.head import RequestHead, ResponseHead

@@ -9,7 +9,7 @@ exchange borrows them.
 
 from typing import Protocol
 
-from lb.config.model import Limits
+from lb.config.settings import Limits
 from lb.errors import LBError
 from lb.http1.fields import Identity
 from lb.http1.head import RequestHead, ResponseHead

@@ -10,7 +10,7 @@ import pytest
 from admin.page import wording
 from admin.page.page import MEDIA_TYPES, content
 from admin.resources.event_stream import Teller
-from lb.config.model import AdminConfig
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from lb.core.measures.rates import Codes
 from lb.errors import Reason

@@ -7,7 +7,7 @@ import pytest
 
 from admin.application import create_app, operations
 from admin.protocol.problems import KINDS
-from lb.config.model import AdminConfig
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from tests.admin.kit import Add, Api, Hold, MakeApi
 

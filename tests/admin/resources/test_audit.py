@@ -7,7 +7,7 @@ import structlog
 import trio
 import trio.testing
 
-from lb.config.model import AdminConfig
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from lb.observe.audit_trail import KEPT, LONGEST_TEXT, MOST_CHANGES
 from tests.admin.kit import Add, Api, Hold, MakeApi

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from lb.config.model import Config, Timeouts
+from lb.config.settings import Config, Timeouts
 from lb.control import Control
 from lb.core.backend import AdminState
 from lb.core.drain import Outcome

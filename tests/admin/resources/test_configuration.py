@@ -15,9 +15,10 @@ import trio
 
 from admin.page.wording import entry
 from admin.resources.event_stream import Teller
-from lb.config.model import Config, build
+from lb.config.loader import build
 from lb.config.pool_settings import PoolSettings
 from lb.config.reload import Reloader
+from lb.config.settings import Config
 from lb.config.source import Source
 from lb.control import Control
 from lb.core.backend import BackendSpec
@@ -250,7 +251,7 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
             "lb.toml with flags: 2 mistakes",
             ["#/timeouts/conect", "#/routes/0/pool"],
         ),
-        ('[pools.default]\npolicy = "lb.config.model:No"', "has no class No", ["#/pools/default/policy"]),
+        ('[pools.default]\npolicy = "lb.config.settings:No"', "has no class No", ["#/pools/default/policy"]),
         ('[admin]\nlisten = ":1"', "there is no token", []),
     ],
 )

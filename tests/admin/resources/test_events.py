@@ -16,8 +16,8 @@ import admin.server
 from admin.resources.event_stream import FAILURES_A_TICK, QUIET_SECONDS, Teller
 from admin.resources.events import PING_SECONDS, STALLED_SECONDS, TYPES, Stream
 from admin.server import SEND_SECONDS
-from lb.config.model import AdminConfig
 from lb.config.pool_settings import PoolSettings, Probe
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from lb.core.backend import BackendSpec
 from lb.core.drain import Then

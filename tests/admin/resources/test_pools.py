@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from admin.input.pool_input import typed
-from lb.config.model import AdminConfig, Config, PoolConfig
 from lb.config.pool_settings import Ejection, Hedge, PoolSettings, Probe, Retry, Sticky
+from lb.config.settings import AdminConfig, Config, PoolConfig
 from lb.control import Control
 from lb.errors import ConfigError
 from tests.admin.kit import Add, Api, Hold, MakeApi, Saves

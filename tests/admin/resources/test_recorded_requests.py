@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from admin.protocol.problems import KINDS
-from lb.config.model import AdminConfig, Config
+from lb.config.settings import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import STATES
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi, Serve

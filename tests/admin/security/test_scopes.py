@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from admin.application import operations
-from lb.config.model import AdminConfig
+from lb.config.settings import AdminConfig
 from lb.control import Control
 from lb.core.backend import BackendSpec
 from tests.admin.kit import Answer, Api, Saves, make_control
