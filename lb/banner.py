@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from lb.phrases import plural
+
 if TYPE_CHECKING:
     from lb.config.settings import Config
 
@@ -64,7 +66,3 @@ def curl(address: str, path: str = "/", options: str = "") -> str:
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     url = f"{host}:{port}{'' if path == '/' else path}"
     return f"curl {options}{quote(url)}"
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

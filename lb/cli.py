@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-from lb.banner import banner, plural
+from lb.banner import banner
 from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.settings import DEFAULT_POOL, DEMO_PORTS, Config
 from lb.config.source import Source
 from lb.errors import ConfigError
+from lb.phrases import plural
 
 if TYPE_CHECKING:
     import trio

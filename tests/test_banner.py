@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from lb.banner import banner, curl, plural
+from lb.banner import banner, curl
 from lb.config.loader import parse
 from lb.config.settings import Config
 
@@ -60,7 +60,3 @@ def test_without_backends_it_says_how_to_add_one() -> None:
 )
 def test_a_command_reaches_the_address_from_this_machine(address: str, words: list[str]) -> None:
     assert shlex.split(curl(address, "/a?b=c")) == words
-
-
-def test_a_plural_is_one_or_many() -> None:
-    assert [plural(n, "pool") for n in (0, 1, 2)] == ["0 pools", "1 pool", "2 pools"]

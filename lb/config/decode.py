@@ -6,7 +6,6 @@ in it: a function from what the file holds to the value, ValueError or msgspec's
 
 import json
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import NoneType
 from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -14,17 +13,11 @@ import msgspec
 
 from lb.config.pool_settings import Probe
 from lb.core.backend import ID, BackendSpec
+from lb.phrases import did_you_mean
 
 T = TypeVar("T")
 IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 IN_WORDS |= {list: "a list", dict: "a table"}
-
-
-def did_you_mean(word: str, known: Mapping[str, object]) -> str:
-    """The end of a sentence about a word that is not one of these."""
-    if close := get_close_matches(word, known, n=1):
-        return f", did you mean `{close[0]}`?"
-    return f"; there are: {', '.join(known)}" if known else ""
 
 
 class Reader:

@@ -14,10 +14,11 @@ from typing import Any, cast
 
 import msgspec
 
-from lb.config.decode import Reader, did_you_mean, join
+from lb.config.decode import Reader, join
 from lb.config.settings import DEFAULT_POOL, Config, PoolConfig, demo_backends
 from lb.core.backend import ID
 from lb.errors import ConfigError
+from lb.phrases import did_you_mean
 
 TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 

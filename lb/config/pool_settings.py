@@ -5,12 +5,12 @@ The defaults are what the trusted systems do, where they agree; a default of 0 o
 """
 
 import re
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 import msgspec
 
 from lb.config.values import TOKEN, Count, Number, Seconds, SecondsOrZero, Share, Size, Token, parse_size
+from lb.phrases import did_you_mean
 
 HASH_KEY = re.compile(rf"address|path|(field|cookie):{TOKEN.pattern}")
 STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
@@ -47,9 +47,7 @@ def codes(ranges: tuple[str, ...]) -> frozenset[int]:
 def _policy(value: object) -> str:
     name = msgspec.convert(value, str)
     if name not in POLICIES and not OWN_POLICY.fullmatch(name):
-        near = get_close_matches(name, POLICIES, n=1)
-        hint = f", did you mean `{near[0]}`?" if near else f"; there are: {', '.join(POLICIES)}"
-        raise ValueError(f"there is no policy {name!r}{hint}")
+        raise ValueError(f"there is no policy {name!r}{did_you_mean(name, POLICIES)}")
     return name
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lb.core.measures.histogram import Histogram
+from lb.errors import ClientGone
 
 if TYPE_CHECKING:
     from lb.core.exchange_record import Attempt, ExchangeRecord
@@ -20,8 +21,8 @@ METHODS = {
 }
 """RFC 9110 section 9.3 and PATCH (RFC 5789); any other is counted as OTHER, for a client can invent them."""
 
-NO_ANSWER = 499
-"""nginx's number for a client that left before there was an answer."""
+NO_ANSWER = ClientGone.status
+"""The status that is counted for a client that left before the response."""
 
 
 class ListenerCounts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lb.core.measures.rates import STEP, Point, Reading, Trend
 from lb.errors import Reason
+from lb.observe.counters import NO_ANSWER
 
 if TYPE_CHECKING:
     from lb.core.backend import Backend
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
 """What ended so says nothing about a backend."""
-LEFT = 499
-"""`lb.observe.counters.NO_ANSWER`: of a backend it says that nobody waited for the answer any more."""
 
 
 class Sampler:
@@ -124,7 +123,7 @@ def of_backend(backend: "Backend", now: float) -> Reading:
     classes, failed, ended = [0] * 10, 0, 0
     for code, count in backend.codes.items():
         ended += count
-        if code != LEFT:
+        if code != NO_ANSWER:
             classes[code // 100] += count
     for reason, count in backend.failures.items():
         ended += count

@@ -37,11 +37,10 @@ from lb.http1.fast_head import read_response
 from lb.http1.head import ResponseHead
 from lb.net.connect import OUT_OF_DESCRIPTORS, connect
 from lb.net.resolver import Address, Names, literal
+from lb.net.timers import LATE_SECONDS
 from lb.net.wire import Wire
 
 PULSE_SECONDS = 0.1
-LATE_SECONDS = 0.25
-"""From here on the event loop counts as late; far above a busy one's delays, far below usual timeouts."""
 HEAD_LIMIT = 64 * 1024
 MOST_FIELDS = 100
 MOST_INTERIM = 20

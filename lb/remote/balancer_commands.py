@@ -1,8 +1,9 @@
 """`lb drain`: take the balancer itself out of a row of them, or back."""
 
+from lb.phrases import plural
 from lb.remote.api import Answer, Remote
 from lb.remote.exits import Code, Failed
-from lb.remote.terminal_text import plural, printable, printable_json, say, seconds
+from lb.remote.terminal_text import printable, printable_json, say, seconds
 
 PATH = "/drain"
 

@@ -65,10 +65,6 @@ def seconds(value: float | None) -> str:
     return f"{value * 1000:.{0 if value >= 0.00995 else 1}f} ms"
 
 
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines with their cells under each other."""
     lines = [[printable(cell) for cell in row] for row in rows]
