@@ -48,6 +48,7 @@ from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
 from lb.observe.access_log import AccessLog
+from lb.observe.audit_trail import Act
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.probes.prober import Probes
@@ -329,7 +330,7 @@ async def serve(
         async for number in signals:
             name = signal.Signals(number).name
             if number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
-                nursery.start_soon(_reload, balancer.control)
+                nursery.start_soon(reload_on_signal, balancer.control)
             elif balancer.control.stopping:
                 log.info("stopping at once", signal=name)
                 killed_by = number
@@ -351,10 +352,22 @@ async def serve(
     return 1 if balancer.cut else 0
 
 
-async def _reload(control: Control) -> None:
+async def reload_on_signal(control: Control) -> None:
+    """Reload, write an audit entry and save the state file. Errors are logged, not raised."""
     if control.stopping:
         return
     if control.reload is None:
         log.warning("nothing to reload: this balancer was not started from a file")
-    else:
-        await control.reload.on_signal()
+        return
+    act = Act(who="signal", source="SIGHUP", operation="reload")
+    try:
+        with control.audit.act(act):
+            await control.reload()
+        control.audit.note(act)
+        await control.save()
+    except ConfigError as exc:
+        control.audit.note(act, why=str(exc))
+    except OSError as exc:
+        log.error("state not saved", path=control.config.state, why=str(exc))
+    except Exception:
+        log.exception("bug in a reload")
