@@ -51,7 +51,7 @@ from lb.observe.access_log import AccessLog
 from lb.observe.audit_trail import Act
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
-from lb.probes.prober import Probes
+from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
 from lb.proxy.backend.connections import Connections
 from lb.proxy.context import Context

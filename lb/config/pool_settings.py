@@ -111,7 +111,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Probe(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Active checks (`lb.probes.prober` sends them, `lb.core.health.probe_verdict` judges): every `interval`,
+    """Active checks (`lb.probes` sends them, `lb.core.health.probe_verdict` judges): every `interval`,
     give or take `jitter` of it, and every `changing_interval` while the verdict may be about to change.
 
     `rise` successes in a row make a backend up, `fall` failures down; so say HAProxy and nginx. A `kind` of
