@@ -7,16 +7,13 @@ first `body_bytes` of the body. The connection is not used again.
 from lb.config.pool_settings import codes
 from lb.errors import BadResponse
 from lb.http1.body import BadBody, reader_for
-from lb.http1.fast_head import read_response
 from lb.http1.head import ResponseHead
+from lb.http1.head_reader import ResponseHeadReader
 from lb.net.wire import Wire
 from lb.probes.probe_target import ProbeFailed, ProbeTarget, in_words
 
 HEAD_LIMIT = 64 * 1024
 MOST_FIELDS = 100
-MOST_INTERIM = 20
-SWITCHING_PROTOCOLS = 101
-RESPONSE_BEGINS = b"HTTP/1."
 
 
 class HttpProbe:
@@ -49,28 +46,18 @@ class HttpProbe:
         return f"ok {head.status}"
 
     async def _receive_final_head(self, wire: Wire) -> tuple[ResponseHead, bytes]:
+        """The first head that is not interim, and the bytes after it."""
+        method = self._probe.method.encode()
+        reader = ResponseHeadReader(method, head_limit=HEAD_LIMIT, field_limit=MOST_FIELDS)
         data = b""
-        for _ in range(MOST_INTERIM):
-            head, data = await self._receive_head(wire, data)
-            if not head.is_interim or head.status == SWITCHING_PROTOCOLS:
-                return head, data
-        raise BadResponse(f"more than {MOST_INTERIM} interim answers")
-
-    async def _receive_head(self, wire: Wire, data: bytes) -> tuple[ResponseHead, bytes]:
-        """The next head, and the bytes after it."""
-        searched = 0
-        while (end := data.find(b"\r\n\r\n", searched)) < 0 and len(data) <= HEAD_LIMIT:
-            if data and not data.startswith(RESPONSE_BEGINS[: len(data)]):
-                raise BadResponse("the answer does not begin with HTTP/1")
-            searched = max(0, len(data) - 3)
-            more = await wire.receive()
-            if not more:
-                where = "in the head of its" if data else "without an"
+        while True:
+            if (found := reader.feed(data)) is not None:
+                head, data = found
+                if head.is_final:
+                    return head, data
+            elif not (data := await wire.receive()):
+                where = "in the head of its" if reader.has_begun else "without an"
                 raise ProbeFailed(f"closed the connection {where} answer")
-            data += more
-        if not 0 <= end <= HEAD_LIMIT - 4:
-            raise BadResponse(f"the head of the answer is longer than {HEAD_LIMIT} bytes")
-        return read_response(data[: end + 4], self._probe.method.encode(), MOST_FIELDS), data[end + 4 :]
 
     async def _receive_body(self, wire: Wire, head: ResponseHead, data: bytes) -> bytes:
         """The first `body_bytes` of the body, or the whole body where it is shorter."""

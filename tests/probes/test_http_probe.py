@@ -5,7 +5,8 @@ import trio
 
 from lb.config.pool_settings import Probe
 from lb.core.health.probe_verdict import Check
-from lb.probes.http_probe import HEAD_LIMIT, MOST_INTERIM, request
+from lb.http1.head_reader import MOST_INTERIM
+from lb.probes.http_probe import HEAD_LIMIT, request
 from lb.probes.probe_target import ProbeTarget
 from tests.kit import OK, BlackHole, Peer, Refusing, answer, virtual_time
 from tests.kit.time import EXACTLY
@@ -73,8 +74,8 @@ CLOSING = b"HTTP/1.0 200 OK\r\n\r\n"
         (b"", "closed the connection without an answer"),
         (INTERIM, "closed the connection without an answer"),
         (b"HTTP/1.1 200 O", "closed the connection in the head of its answer"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP: the answer does not begin with HTTP/1"),
-        (b"HTTP/2 200 OK\r\n\r\n", "not HTTP: the answer does not begin with HTTP/1"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP: the answer is not HTTP/1"),
+        (b"HTTP/2 200 OK\r\n\r\n", "not HTTP: the answer is not HTTP/1"),
         (b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "not HTTP: "),
         (b"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "not HTTP: the head of the answer has an illegal byte"),
         (
