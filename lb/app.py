@@ -36,9 +36,7 @@ import trio
 from lb.config import state_file
 from lb.config.cookie_keys import Secrets
 from lb.config.decode import join
-from lb.config.listen_address import parse_address
 from lb.config.reload import Reloader
-from lb.config.settings import Config
 from lb.config.source import Source
 from lb.control import Control
 from lb.core.backend import Backend
@@ -55,6 +53,8 @@ from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
 from lb.proxy.backend.connections import Connections
 from lb.proxy.context import Context
+from lb.settings.balancer_settings import Config
+from lb.settings.listen_address import parse_address
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0

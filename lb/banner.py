@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lb.phrases import plural
 
 if TYPE_CHECKING:
-    from lb.config.settings import Config
+    from lb.settings.balancer_settings import Config
 
 
 def banner(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:

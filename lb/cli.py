@@ -23,10 +23,10 @@ from lb.banner import banner
 from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
-from lb.config.settings import DEFAULT_POOL, DEMO_PORTS, Config
 from lb.config.source import Source
 from lb.errors import ConfigError
 from lb.phrases import plural
+from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
 
 if TYPE_CHECKING:
     import trio

@@ -7,7 +7,6 @@ from typing import Literal
 
 from lb.config.diff import Difference
 from lb.config.reload import Reloader
-from lb.config.settings import Config
 from lb.core.backend import Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.health.probe_verdict import Check
@@ -17,6 +16,7 @@ from lb.observe.counters import Metrics
 from lb.observe.event_feed import Feed
 from lb.observe.recorder import Recorder
 from lb.observe.sampler import Sampler, in_flight
+from lb.settings.balancer_settings import Config
 
 
 def nothing(_is_draining: bool = False) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lb.banner import banner, curl
 from lb.config.loader import parse
-from lb.config.settings import Config
+from lb.settings.balancer_settings import Config
 
 DEMO = parse("demo = true")
 URLS = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from lb import cli
-from lb.config.settings import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 from lb.config.source import Source
-from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 
 ROOT = Path(__file__).parent.parent
 

@@ -24,10 +24,10 @@ from lb.config.diff import Difference, spoken
 from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
 from lb.config.reload_plan import plan
-from lb.config.settings import Config
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import Config
 
 TOML = "application/toml"
 MOST_DOTS = 500

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lb.config import tokens
-from lb.config.listen_address import is_loopback, parse_address
-from lb.config.settings import TOKEN_VARIABLE, AdminConfig
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
+from lb.settings.listen_address import is_loopback, parse_address
 
 
 def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> str | None:

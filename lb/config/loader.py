@@ -1,7 +1,7 @@
 """From `lb.toml` and flags to one `Config`: read TOML, lay tables over each other, check, fill in.
 
 A Config is never half right. `build` returns a whole one or raises one ConfigError that lists every mistake
-by its key. The rules of single values stand beside their types (`lb.config.values`); here are the rules
+by its key. The rules of single values stand beside their types (`lb.settings.values`); here are the rules
 between settings, such as a route to a pool that does not exist.
 """
 
@@ -15,10 +15,10 @@ from typing import Any, cast
 import msgspec
 
 from lb.config.decode import Reader, join
-from lb.config.settings import DEFAULT_POOL, Config, PoolConfig, demo_backends
-from lb.core.backend import ID
 from lb.errors import ConfigError
 from lb.phrases import did_you_mean
+from lb.settings.backend_spec import ID
+from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig, demo_backends
 
 TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 

@@ -14,10 +14,10 @@ import trio
 from lb.config.admin_token import admin_token
 from lb.config.diff import Difference
 from lb.config.reload_plan import apply, plan
-from lb.config.settings import Config
 from lb.config.source import Key, Origin, Source
 from lb.core.registry import Registry
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import Config
 
 LONGEST_DETAIL = 500
 Kind = Literal["reloaded", "not reloaded"]

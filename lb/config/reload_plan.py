@@ -30,13 +30,14 @@ from lb.config.diff import (
     summary,
 )
 from lb.config.loader import wrong
-from lb.config.pool_settings import PoolSettings
-from lb.config.settings import DEFAULT_POOL, Config, PoolConfig
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
 from lb.core.policies.catalogue import Policy
 from lb.core.registry import Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig
+from lb.settings.pool_settings import PoolSettings
 
 AT_START = ("listen", "state", "access_log", "demo")
 ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "metrics_open")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lb.config.loader import build, overlay, read_file
-from lb.config.settings import Config
+from lb.settings.balancer_settings import Config
 
 Tables = Mapping[str, Any]
 Key = tuple[str, ...]

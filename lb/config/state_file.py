@@ -18,13 +18,14 @@ import msgspec
 
 from lb.config.decode import Reader, told, without_none
 from lb.config.loader import overlay
-from lb.config.pool_settings import PoolSettings
-from lb.config.settings import PoolConfig
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import PoolConfig
+from lb.settings.pool_settings import PoolSettings
 
 FORMAT = "trio-lb state"
 VERSION = 1

@@ -22,10 +22,11 @@ from lb.config.diff import compared, flat
 from lb.core.backend import AdminState
 
 if TYPE_CHECKING:
-    from lb.config.pool_settings import PoolSettings
     from lb.config.source import Key
-    from lb.core.backend import Backend, BackendSpec
+    from lb.core.backend import Backend
     from lb.core.registry import Event, PoolEvent, Registry
+    from lb.settings.backend_spec import BackendSpec
+    from lb.settings.pool_settings import PoolSettings
 
 KEPT = 500
 REFUSALS_KEPT = 100

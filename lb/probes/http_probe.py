@@ -4,13 +4,13 @@ Reading stops as early as possible: at the final head where the settings name no
 first `body_bytes` of the body. The connection is not used again.
 """
 
-from lb.config.pool_settings import codes
 from lb.errors import BadResponse
 from lb.http1.body import BadBody, reader_for
 from lb.http1.head import ResponseHead
 from lb.http1.head_reader import ResponseHeadReader
 from lb.net.wire import Wire
 from lb.probes.probe_target import ProbeFailed, ProbeTarget, in_words
+from lb.settings.pool_settings import codes
 
 HEAD_LIMIT = 64 * 1024
 MOST_FIELDS = 100

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from lb.config.pool_settings import Probe
 from lb.errors import NameNotResolved, TooManyDescriptors
 from lb.net.connect import OUT_OF_DESCRIPTORS, connect
 from lb.net.resolver import Address, Names
 from lb.net.wire import Wire
+from lb.settings.pool_settings import Probe
 
 
 class ProbeFailed(Exception):

@@ -15,10 +15,8 @@ from urllib.parse import urlsplit
 from lb.config.tokens import is_sendable
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable
+from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
 
-DEFAULT = "127.0.0.1:9000"
-TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
-"""Both as in `lb.config.settings`, which would import the balancer's core; a test compares them."""
 ADDRESS_VARIABLE = "LB_ADMIN"
 FILE = "lb.toml"
 EXPECTED = "expected a URL such as http://127.0.0.1:9000, HOST:PORT or unix:PATH"
@@ -44,7 +42,8 @@ def find(
     """The balancer and the token to use; Failed (misused) where a value given cannot be used."""
     named = admin or environ.get(ADDRESS_VARIABLE)
     table = {} if named else _table()
-    url, socket = _parsed(named or str(table.get("listen", DEFAULT)), "--admin" if named else FILE)
+    text = named or str(table.get("listen", AdminConfig().listen))
+    url, socket = _parsed(text, "--admin" if named else FILE)
     return Where(url, socket, _token(token_file, environ, table))
 
 

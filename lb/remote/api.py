@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import httpx
 
-from lb.remote.address import ADDRESS_VARIABLE, TOKEN_VARIABLE, Where
+from lb.remote.address import ADDRESS_VARIABLE, Where
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable, warn
+from lb.settings.balancer_settings import TOKEN_VARIABLE
 
 SECONDS = 10.0
 SILENCE_SECONDS = 45.0

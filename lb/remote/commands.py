@@ -258,7 +258,7 @@ def _patience(wait: str | None, no_wait: bool) -> float | None:
 
 
 def _duration(text: str) -> float:
-    from lb.config.values import parse_duration
+    from lb.settings.values import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)

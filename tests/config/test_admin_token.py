@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lb.config.admin_token import admin_token
-from lb.config.settings import AdminConfig
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import AdminConfig
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9000", "127.9.9.9:1", "[::1]:0", "localhost:9", "unix:/a"])

@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lb.config.loader import build, load, overlay, parse
-from lb.config.settings import AdminConfig, Config, Limits, PoolConfig, Route, Timeouts, demo_backends
-from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import (
+    AdminConfig,
+    Config,
+    Limits,
+    PoolConfig,
+    Route,
+    Timeouts,
+    demo_backends,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

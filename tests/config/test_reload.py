@@ -8,14 +8,15 @@ import pytest
 from lb.config.cookie_keys import Secrets
 from lb.config.diff import Difference
 from lb.config.loader import build
-from lb.config.pool_settings import PoolSettings, Probe
 from lb.config.reload_plan import apply, plan
-from lb.config.settings import Config
 from lb.config.source import Source
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
 from lb.core.registry import PoolEvent
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import Config
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import Clock, Request, registry
 
 NOTHING = "nothing changed"
@@ -355,7 +356,7 @@ def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
     wanted = build(
         {
             "pools": {
-                "default": pool(table("b"), policy="lb.config.settings:Nothing", queue=5),
+                "default": pool(table("b"), policy="lb.config.source:Nothing", queue=5),
                 "new": pool(sticky={"secret_file": str(tmp_path / "none")}),
             }
         }

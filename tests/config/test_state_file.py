@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.pool_settings import PoolSettings, Probe
-from lb.config.settings import PoolConfig
 from lb.config.state_file import Changes, PoolChanges, apply, changes, load, save
-from lb.core.backend import AdminState, BackendSpec
+from lb.core.backend import AdminState
 from lb.core.drain import Then
 from lb.core.registry import Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import PoolConfig
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import registry as make_registry
 
 A, B, C, D = (BackendSpec(id=id, url=f"http://{id}.test:80") for id in "abcd")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lb.config.admin_token import admin_token
-from lb.config.settings import AdminConfig
 from lb.config.token_scope import Scope
 from lb.config.tokens import LONGEST_FILE, Token, digest, parse, read
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import AdminConfig
 
 HASHED = f"sha256:{digest('s3cret').hex()}"
 

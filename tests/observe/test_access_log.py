@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.access_log import (
@@ -28,6 +28,7 @@ from lb.observe.access_log import (
     safe,
     text_line,
 )
+from lb.settings.backend_spec import BackendSpec
 
 EPOCH = 1_800_000_000.0
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.counters import Metrics
+from lb.settings.backend_spec import BackendSpec
 
 
 @pytest.fixture

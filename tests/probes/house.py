@@ -9,13 +9,13 @@ import msgspec
 import trio
 import trio.testing
 
-from lb.config.pool_settings import PoolSettings, Probe
 from lb.core.backend import Backend as CoreBackend
-from lb.core.backend import BackendSpec
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
 from lb.net.resolver import Names
 from lb.probes.schedule import Probes
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.kit import Backend, Peer, answer
 from tests.kit.backend import Stand
 from tests.kit.balancer import IDS, open_sockets

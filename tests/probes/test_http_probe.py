@@ -3,11 +3,11 @@
 import pytest
 import trio
 
-from lb.config.pool_settings import Probe
 from lb.core.health.probe_verdict import Check
 from lb.http1.head_reader import MOST_INTERIM
 from lb.probes.http_probe import HEAD_LIMIT, request
 from lb.probes.probe_target import ProbeTarget
+from lb.settings.pool_settings import Probe
 from tests.kit import OK, BlackHole, Peer, Refusing, answer, virtual_time
 from tests.kit.time import EXACTLY
 from tests.probes.house import CHUNKS, INTERIM, UNAVAILABLE, check_against, house, stays

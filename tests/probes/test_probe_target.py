@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from lb.core.backend import BackendSpec
 from lb.core.health.probe_verdict import Check
+from lb.settings.backend_spec import BackendSpec
 from tests.kit import OK, Backend, Refusing, virtual_time
 from tests.kit.backend import Stand
 from tests.probes.house import house

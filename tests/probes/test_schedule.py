@@ -11,10 +11,10 @@ import structlog
 import trio
 import trio.testing
 
-from lb.config.pool_settings import Probe
-from lb.core.backend import BackendSpec
 from lb.core.health.probe_verdict import Check, Verdict
 from lb.probes.prober import ProbeRun
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import Probe
 from tests.kit import OK, Backend, BlackHole, Refusing, Steps, until_not_reached, virtual_time
 from tests.probes.house import CHUNKS, INTERIM, UNAVAILABLE, house, jump, probing, say_now
 

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from lb import cli
-from lb.config import settings
 from lb.remote import address
 from lb.remote.address import Where
 from lb.remote.exits import Failed
@@ -16,11 +15,6 @@ from lb.remote.terminal_text import printable, printable_json
 from tests.remote.kit import Terminal
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_defaults_are_those_of_the_balancer() -> None:
-    assert settings.AdminConfig().listen == address.DEFAULT
-    assert settings.TOKEN_VARIABLE == address.TOKEN_VARIABLE
 
 
 def test_nobody_is_there(lb: Terminal) -> None:

@@ -17,13 +17,13 @@ from admin.page.wording import entry
 from admin.resources.event_stream import Teller
 from lb.app import reload_on_signal
 from lb.config.loader import build
-from lb.config.pool_settings import PoolSettings
 from lb.config.reload import Reloader
-from lb.config.settings import Config
 from lb.config.source import Source
 from lb.control import Control
-from lb.core.backend import BackendSpec
 from lb.observe.audit_trail import LONGEST_TEXT
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import Config
+from lb.settings.pool_settings import PoolSettings
 from tests.admin.kit import EPOCH, Answer, Api, MakeApi, Saves
 
 FILE = """
@@ -252,7 +252,11 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
             "lb.toml with flags: 2 mistakes",
             ["#/timeouts/conect", "#/routes/0/pool"],
         ),
-        ('[pools.default]\npolicy = "lb.config.settings:No"', "has no class No", ["#/pools/default/policy"]),
+        (
+            '[pools.default]\npolicy = "lb.config.source:No"',
+            "has no class No",
+            ["#/pools/default/policy"],
+        ),
         ('[admin]\nlisten = ":1"', "there is no token", []),
     ],
 )

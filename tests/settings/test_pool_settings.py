@@ -3,8 +3,8 @@
 import pytest
 
 from lb.config.loader import build
-from lb.config.pool_settings import PoolSettings, codes
 from lb.errors import ConfigError
+from lb.settings.pool_settings import PoolSettings, codes
 
 
 def read(**pool: object) -> PoolSettings:

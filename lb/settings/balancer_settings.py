@@ -1,13 +1,7 @@
-"""What the operator may set, with every default: `lb.toml` and the flags become one frozen `Config`.
+"""The settings of the balancer itself, with their defaults: `lb.toml` and the flags become one `Config`.
 
-Where each group of defaults stands:
-
-    here                          listeners, timeouts, limits, routes, the admin side, the demo
-    lb/config/pool_settings.py    a pool: policy, queue, probe, ejection, retry, hedge, hash, sticky
-    lb/core/backend.py            a backend: BackendSpec
-
-This file has data and no reading: `lb.config.loader` makes a Config from a file, `lb.config.values` and
-`lb.config.listen_address` hold the rules that single values obey. Sizes are in bytes, durations in seconds.
+Here are listeners, timeouts, limits, routes, the admin side and the demo; `lb.settings` says where the other
+defaults stand.
 """
 
 import resource
@@ -16,10 +10,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lb.config.listen_address import Listen
-from lb.config.pool_settings import PoolSettings
-from lb.config.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
-from lb.core.backend import BackendSpec
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.listen_address import Listen
+from lb.settings.pool_settings import PoolSettings
+from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)

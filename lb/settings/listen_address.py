@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from lb.core.backend import HOST
+from lb.settings.backend_spec import HOST
 
 
 class TcpAddress(msgspec.Struct, frozen=True):

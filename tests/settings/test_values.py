@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from lb.config.values import parse_duration, parse_size
+from lb.settings.values import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lb.config.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
+from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
 
 
 @pytest.mark.parametrize(

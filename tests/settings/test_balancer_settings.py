@@ -5,7 +5,7 @@ import resource
 import msgspec
 import pytest
 
-from lb.config.settings import Limits, Timeouts, connection_limit
+from lb.settings.balancer_settings import Limits, Timeouts, connection_limit
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
