@@ -34,7 +34,7 @@ import structlog
 import trio
 
 from lb.config import state_file
-from lb.config.cookie_keys import Secrets
+from lb.config.cookie_keys import CookieKeys
 from lb.config.decode import join
 from lb.config.reload import Reloader
 from lb.config.source import Source
@@ -81,7 +81,7 @@ class Balancer:
     def __init__(
         self, config: Config, access_log: AccessLog | None = None, source: Source | None = None
     ) -> None:
-        self.registry = Registry(trio.current_time, random, Secrets().read)
+        self.registry = Registry(trio.current_time, random, CookieKeys().read)
         self.metrics = Metrics()
         self.cut = 0
         self._quiet_until = 0.0

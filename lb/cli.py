@@ -195,10 +195,10 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
 
 def _check_what_it_names(config: Config) -> None:
     """Policies of one's own and files with keys: ConfigError where the balancer would not start with them."""
-    from lb.config.cookie_keys import Secrets
+    from lb.config.cookie_keys import CookieKeys
     from lb.core.policies.custom import load as load_policy
 
-    secrets = Secrets()
+    keys = CookieKeys()
     sys.path.insert(0, os.getcwd())
     for name, pool in config.pools.items():
         try:
@@ -207,7 +207,7 @@ def _check_what_it_names(config: Config) -> None:
         except ValueError as exc:
             raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
         if pool.sticky is not None:
-            secrets.read(pool.sticky.secret_file)
+            keys.read(pool.sticky.secret_file)
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Control:
             drain.end(Outcome.CANCELLED, self.registry.now())
         return drain
 
-    def adopt(self, config: Config, difference: Difference) -> None:
+    def set_config(self, config: Config, difference: Difference) -> None:
         """Make this the current config. The audit hears of pools from the registry, of the rest here."""
         for each in difference.settings:
             if not each.key.startswith("pools."):

@@ -31,7 +31,7 @@ class Reloadable(Protocol):
     config: Config
     registry: Registry
 
-    def adopt(self, config: Config, difference: Difference) -> None:
+    def set_config(self, config: Config, difference: Difference) -> None:
         """Make this the current config, and tell the audit what is different."""
         ...
 
@@ -90,7 +90,7 @@ class Reloader:
     def _apply(self, wanted: Config) -> Difference:
         planned = plan(self._control.config, wanted, self._control.registry)
         apply(planned, self._control.registry)
-        self._control.adopt(planned.config, planned.difference)
+        self._control.set_config(planned.config, planned.difference)
         self._adopt(planned.config)
         self._control.count_reload("success")
         self._control.config_loaded()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lb.config.cookie_keys import Secrets
+from lb.config.cookie_keys import CookieKeys
 from lb.config.diff import Difference
 from lb.config.loader import build
 from lb.config.reload_plan import apply, plan
@@ -352,7 +352,7 @@ def test_the_demos_backends_come_and_go_with_the_program() -> None:
 
 def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
     house = House(pools=default(table("a"), queue=3))
-    house.registry._secret = Secrets().read
+    house.registry._secret = CookieKeys().read
     wanted = build(
         {
             "pools": {
