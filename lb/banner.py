@@ -1,4 +1,4 @@
-"""What a person reads first, on the terminal where they started the balancer."""
+"""The banner: what `lb run` prints on the terminal once everything listens."""
 
 from collections.abc import Sequence
 from shlex import quote
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def banner(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:
-    """The text to print once everything listens.
+    """The text of the banner.
 
-    `listening` and `admin` are the addresses really bound, as `HOST:PORT` or `unix:PATH`; `admin` is None
-    without an operator's side. `backends` are the URLs of those there are, the state file applied.
+    `listening` and `admin` are the addresses that were bound, as `HOST:PORT` or `unix:PATH`; `admin` is None
+    where it is switched off. `backends` are the URLs in the registry, after the state file was applied.
     """
     return _demo(listening, admin, backends) if config.demo else _plain(config, listening, admin, backends)
 
@@ -59,7 +59,7 @@ def _shown(address: str) -> str:
 
 
 def curl(address: str, path: str = "/", options: str = "") -> str:
-    """A command that reaches this address from the same machine, quoted for a shell where it must be."""
+    """A curl command that reaches this address from the same machine, quoted for a shell."""
     if address.startswith("unix:"):
         return f"curl {options}--unix-socket {quote(address[5:])} {quote('http://localhost' + path)}"
     host, _, port = address.rpartition(":")
