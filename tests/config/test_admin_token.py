@@ -10,20 +10,20 @@ from lb.settings.balancer_settings import AdminConfig
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9000", "127.9.9.9:1", "[::1]:0", "localhost:9", "unix:/a"])
-def test_loopback_needs_none(listen: str) -> None:
+def test_on_loopback_no_token_is_needed(listen: str) -> None:
     assert admin_token(AdminConfig(listen=listen), {}) is None
 
 
 @pytest.mark.parametrize(
     "listen", ["0.0.0.0:9000", ":9000", "[::]:9000", "10.0.0.1:9", "lb.test:9", "fd://3"]
 )
-def test_any_other_address_refuses_without_one(listen: str) -> None:
+def test_any_other_address_needs_a_token(listen: str) -> None:
     with pytest.raises(ConfigError, match=r"^admin\.listen: .* set admin\.token_file or LB_ADMIN_TOKEN"):
         admin_token(AdminConfig(listen=listen), {})
     assert admin_token(AdminConfig(listen=listen), {"LB_ADMIN_TOKEN": "s3cret"}) == "s3cret"
 
 
-def test_without_an_operators_side_there_is_nothing_to_guard() -> None:
+def test_without_admin_no_token_is_needed() -> None:
     assert admin_token(AdminConfig(listen=":9000", enabled=False), {}) is None
 
 
@@ -46,6 +46,6 @@ def test_a_token_that_no_client_could_send_is_refused_and_not_shown(tmp_path: Pa
         assert not token.strip() or token not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^admin\.token_file: /nowhere cannot be read"):
         admin_token(AdminConfig(token_file="/nowhere"), {})

@@ -1,4 +1,4 @@
-"""From the text of `lb.toml` to a Config, and what is said about each mistake."""
+"""From the text of `lb.toml` to a Config, with a message for each mistake."""
 
 from typing import TYPE_CHECKING
 
@@ -72,12 +72,12 @@ def mistakes_of(text: str) -> list[str]:
     return lines if len(lines) == 1 else [line.strip() for line in lines[1:]]
 
 
-def test_nothing_set_is_every_default() -> None:
+def test_an_empty_file_is_every_default() -> None:
     assert parse("") == Config()
     assert parse("").pools == {"default": PoolConfig()}
 
 
-def test_every_key_arrives_where_it_belongs() -> None:
+def test_every_key_of_a_file_is_in_the_config() -> None:
     assert parse(WHOLE_FILE) == Config(
         listen=("127.0.0.1:8080", "[::1]:8080", "fd://3", "unix:/run/lb.sock"),
         state="/var/lib/lb/state.json",
@@ -161,7 +161,7 @@ def test_a_mistake_names_its_key(text: str, mistake: str) -> None:
     assert mistake in message
 
 
-def test_a_mistake_in_a_list_keeps_the_place_of_the_others() -> None:
+def test_a_mistake_in_a_list_does_not_shift_the_other_items() -> None:
     text = """
     [[pools.web.backends]]
     url = "http://a"
@@ -177,7 +177,7 @@ def test_a_mistake_in_a_list_keeps_the_place_of_the_others() -> None:
     ]
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_listed_at_once() -> None:
     text = """
     acess_log = "off"
     [timeouts]
@@ -244,7 +244,7 @@ def test_the_demo_brings_its_backends() -> None:
     ]
 
 
-def test_the_demo_takes_nobody_elses_place() -> None:
+def test_the_demo_refuses_other_backends_in_its_pool() -> None:
     [message] = mistakes_of("demo = true\n[pools.default]\nbackends = [{url = 'http://a'}]")
     assert message.startswith("demo: the demo brings its own backends")
 
@@ -259,7 +259,7 @@ def test_the_demo_takes_nobody_elses_place() -> None:
         (b"a = " + b"1" * 5000, "Exceeds the limit"),
     ],
 )
-def test_a_slip_in_the_syntax_has_its_place(tmp_path: "Path", data: bytes, message: str) -> None:
+def test_a_syntax_error_has_its_line_and_column(tmp_path: "Path", data: bytes, message: str) -> None:
     path = tmp_path / "lb.toml"
     path.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
@@ -268,7 +268,7 @@ def test_a_slip_in_the_syntax_has_its_place(tmp_path: "Path", data: bytes, messa
     assert message in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^/nowhere/lb\.toml: cannot be read: No such file or directory$"):
         load("/nowhere/lb.toml")
 
@@ -278,7 +278,7 @@ def test_a_file_is_loaded(tmp_path: "Path") -> None:
     assert load(tmp_path / "lb.toml") == parse(WHOLE_FILE)
 
 
-def test_what_lies_above_wins_and_tables_grow_together() -> None:
+def test_the_upper_table_wins_and_tables_are_merged() -> None:
     below = {"listen": [":1", ":2"], "timeouts": {"send": 1, "queue": 2}, "admin": 3}
     above = {"listen": [":3"], "timeouts": {"send": 4}, "admin": {"listen": ":5"}}
     merged = {"listen": [":3"], "timeouts": {"send": 4, "queue": 2}, "admin": {"listen": ":5"}}
@@ -286,6 +286,6 @@ def test_what_lies_above_wins_and_tables_grow_together() -> None:
     assert below["timeouts"] == {"send": 1, "queue": 2}
 
 
-def test_the_source_stands_before_the_message() -> None:
+def test_the_source_is_put_before_the_message() -> None:
     with pytest.raises(ConfigError, match=r"^flags: demo: expected bool, got int$"):
         build({"demo": 1}, "flags")

@@ -24,11 +24,11 @@ UNAVAILABLE = answer(b"", status="503 Service Unavailable")
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 MIDDLE = 0.5
-"""The chance of most tests: there is no jitter, and a first probe comes after half an interval."""
+"""The chance of most tests: no jitter, and the first probe after half an interval."""
 
 
 class Noting(Registry):
-    """A registry that keeps what it was told."""
+    """A registry that keeps its checks and events."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         super().__init__(trio.current_time, chance, lambda _file: b"")
@@ -50,14 +50,14 @@ class House:
         self.pool = self.registry.add_pool("default", PoolSettings(probe=probe))
         self.names = Names(self.registry)
         self.probes = Probes(self.registry, self.names, chance)
-        for id, stand in zip(IDS, stands, strict=False):
-            self.add(id, stand)
+        for name, stand in zip(IDS, stands, strict=False):
+            self.add(name, stand)
 
-    def add(self, id: str, stand: Stand) -> CoreBackend:
-        return self.registry.add(BackendSpec(id=id, url=stand.url))[0]
+    def add(self, name: str, stand: Stand) -> CoreBackend:
+        return self.registry.add(BackendSpec(id=name, url=stand.url))[0]
 
-    def __getitem__(self, id: str) -> CoreBackend:
-        return self.registry.backend(id)
+    def __getitem__(self, name: str) -> CoreBackend:
+        return self.registry.backend(name)
 
     @property
     def stand(self) -> Backend:
@@ -74,14 +74,16 @@ class House:
 
     @property
     def times(self) -> list[float]:
-        """When each probe that counts had its result."""
+        """The time of each result that counted."""
         return [round(check.at, 6) for check in self.told]
 
     def flips(self) -> list[tuple[str, str, float]]:
-        return [(kind, id, round(at, 6)) for kind, id, at in self.registry.events if kind in ("up", "down")]
+        return [
+            (kind, name, round(at, 6)) for kind, name, at in self.registry.events if kind in ("up", "down")
+        ]
 
     def configure(self, **changes: Any) -> None:
-        """Change settings of the probe that there is."""
+        """Change settings of the pool's probe."""
         assert self.pool.settings.probe is not None
         self.set_probe(msgspec.structs.replace(self.pool.settings.probe, **changes))
 
@@ -94,7 +96,7 @@ class House:
 async def house(
     *kinds: Callable[[], Stand], chance: Callable[[], float] = lambda: MIDDLE, **probe: Any
 ) -> AsyncIterator[House]:
-    """One that asks only when it is told to. Behind the block no socket may be left."""
+    """A house that probes only on request. After the block no socket may be open."""
     before = open_sockets()
     stands = [kind() for kind in kinds or (Backend,)]
     try:
@@ -107,7 +109,7 @@ async def house(
 
 @asynccontextmanager
 async def probing(*kinds: Callable[[], Stand], **probe: Any) -> AsyncIterator[House]:
-    """One whose probes run for as long as the block lasts."""
+    """A house whose probes run for as long as the block lasts."""
     async with house(*kinds, **probe) as there, trio.open_nursery() as nursery:
         nursery.start_soon(there.probes.run)
         yield there
@@ -117,12 +119,12 @@ async def probing(*kinds: Callable[[], Stand], **probe: Any) -> AsyncIterator[Ho
 async def check_against(
     *says: bytes, then: Callable[[Peer], None] = lambda peer: peer.ends(), **probe: Any
 ) -> Check:
-    """The check of a backend that answers with these pieces, and then does that."""
+    """The check of a backend that answers with these pieces and then calls `then`."""
     async with house(**probe) as there, trio.open_nursery() as nursery:
 
         async def serve() -> None:
             peer = await there.stand.hears()
-            with suppress(OSError):  # it may have heard enough
+            with suppress(OSError):  # the probe may have closed the connection
                 await peer.says_bytewise(says[0], 7) if len(says) == 1 else await peer.says(*says)
                 then(peer)
 
@@ -132,16 +134,16 @@ async def check_against(
 
 
 def stays(_peer: Peer) -> None:
-    """Neither say more nor end."""
+    """Keep the connection open and send nothing."""
 
 
 def say_now(peer: Peer, data: bytes) -> None:
-    """Say it before anybody else can do anything."""
+    """Send without an await, so that no other task runs before."""
     os.write(peer.sock.fileno(), data)
 
 
 def jump(seconds: float) -> None:
-    """The process stands still for so long, with all that it waits for."""
+    """Stop the whole process for this long: the clock advances and no task runs."""
     clock = trio.lowlevel.current_clock()
     assert isinstance(clock, trio.testing.MockClock)
     clock.jump(seconds)

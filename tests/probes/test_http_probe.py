@@ -1,4 +1,4 @@
-"""What a probe of kind http sends, what passes, and what fails with which words."""
+"""The request of an HTTP probe, and which responses pass or fail with which words."""
 
 import pytest
 import trio
@@ -85,14 +85,14 @@ CLOSING = b"HTTP/1.0 200 OK\r\n\r\n"
         (INTERIM * (MOST_INTERIM + 1) + OK, "not HTTP: more than 20 interim answers"),
     ],
 )
-async def test_what_fails_says_why(says: bytes, why: str) -> None:
+async def test_a_failed_probe_says_why(says: bytes, why: str) -> None:
     check = await check_against(says)
     assert not check.ok
     assert check.why.startswith(why)
     assert check.seconds == 0.0
 
 
-async def test_a_head_without_an_end_is_not_read_for_ever() -> None:
+async def test_the_length_of_a_head_is_limited() -> None:
     check = await check_against(LONG, b"x" * HEAD_LIMIT, then=stays)
     assert check.why == f"not HTTP: the head of the answer is longer than {HEAD_LIMIT} bytes"
 
@@ -103,16 +103,16 @@ async def test_no_reason_is_longer_than_a_line() -> None:
     assert len(check.why) <= 200
 
 
-async def test_interim_answers_are_not_the_answer() -> None:
+async def test_interim_responses_are_skipped() -> None:
     assert (await check_against(INTERIM + INTERIM + OK)).why == "ok 200"
 
 
-async def test_whoever_refuses_says_so_at_once() -> None:
+async def test_a_refused_connection_fails_at_once() -> None:
     async with house(Refusing) as there:
         assert await there.check() == Check(False, "connection refused", 0.0, 0.0)
 
 
-async def test_a_reset_is_told_from_an_end() -> None:
+async def test_a_reset_and_an_end_have_different_words() -> None:
     assert (await check_against(b"HTTP/1.1 200 OK\r\n", then=Peer.resets)).why == "connection reset by peer"
 
 
@@ -140,7 +140,7 @@ async def test_an_answer_just_before_the_timeout_passes() -> None:
         assert abs(check.seconds - 1.999) < EXACTLY
 
 
-async def test_a_body_that_nobody_looks_at_is_not_waited_for() -> None:
+async def test_a_body_that_is_not_checked_is_not_waited_for() -> None:
     says = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
     assert await check_against(says, then=stays) == Check(True, "ok 200", 0.0, 0.0)
 

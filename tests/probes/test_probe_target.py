@@ -33,7 +33,7 @@ async def test_a_port_of_its_own_is_probed_at_the_address_of_the_backend() -> No
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """Knows one name."""
+    """A resolver that knows one name."""
 
     def __init__(self) -> None:
         self.asked: list[float] = []
@@ -55,7 +55,7 @@ async def resolver() -> Resolver:
     return resolver
 
 
-async def test_a_name_is_resolved_by_those_who_resolve_for_traffic(resolver: Resolver) -> None:
+async def test_a_name_is_resolved_as_for_traffic(resolver: Resolver) -> None:
     async with house() as there, trio.open_nursery() as nursery:
         port = int(there.stand.address.rpartition(":")[2])
         there.configure(port=port)

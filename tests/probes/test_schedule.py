@@ -21,25 +21,25 @@ from tests.probes.house import CHUNKS, INTERIM, UNAVAILABLE, house, jump, probin
 pytestmark = virtual_time
 
 
-# -- when they come ---------------------------------------------------------------------------------------
+# -- times of probes -------------------------------------------------------------------------------------
 
 
-async def test_the_first_comes_within_an_interval_and_then_one_each() -> None:
+async def test_the_first_probe_comes_within_an_interval_then_one_each_interval() -> None:
     async with probing(interval=10.0) as there, there.stand.answering(OK):
         await trio.sleep(36)
         assert there.times == [5.0, 15.0, 25.0, 35.0]
         assert all(check.ok for check in there.told)
 
 
-async def test_many_do_not_come_in_step() -> None:
+async def test_probes_of_many_backends_are_not_in_step() -> None:
     chances = (number / 10 % 1 for number in count())
     async with probing(Backend, Backend, Backend, kind="tcp", chance=lambda: next(chances)) as there:
         await trio.sleep(1.8)
-        first = dict(reversed([(id, check.at) for id, check in there.registry.told]))
+        first = dict(reversed([(name, check.at) for name, check in there.registry.told]))
         assert len(set(first.values())) == len(first) == 3
 
 
-async def test_streaks_turn_the_verdict_and_are_hurried() -> None:
+async def test_streaks_turn_the_verdict_and_are_probed_faster() -> None:
     async with probing(Refusing, kind="tcp") as there:
         await trio.sleep(3)
         assert there.times == [1.0, 1.5, 2.0]
@@ -58,7 +58,7 @@ async def test_a_streak_of_timeouts_is_as_long_as_they_are() -> None:
         assert there.flips() == [("down", "one", 1.0 + 3.0 + 0.5 + 3.0)]
 
 
-async def test_a_backend_that_has_to_be_seen_first_is_seen_soon() -> None:
+async def test_a_backend_without_a_verdict_is_probed_soon() -> None:
     async with probing(initial="probe") as there, there.stand.answering(OK):
         assert there["one"].why_not() == "checking: no probe has ended yet"
         await trio.sleep(0.3)
@@ -66,17 +66,17 @@ async def test_a_backend_that_has_to_be_seen_first_is_seen_soon() -> None:
         assert there["one"].why_not() is None
 
 
-# -- who is probed ----------------------------------------------------------------------------------------
+# -- which backends --------------------------------------------------------------------------------------
 
 
-async def test_a_backend_that_comes_is_probed_and_one_that_goes_is_not() -> None:
+async def test_an_added_backend_is_probed_and_a_removed_one_is_not() -> None:
     async with probing(Refusing, kind="tcp") as there:
         await trio.sleep(0.5)
         with_it = there.add("two", there.stands[0])
         await trio.sleep(0.6)
         there.registry.remove(there["one"])
         await trio.sleep(1.1)
-        assert [(id, round(check.at, 6)) for id, check in there.registry.told] == [
+        assert [(name, round(check.at, 6)) for name, check in there.registry.told] == [
             ("one", 1.0),
             ("two", 1.5),
             ("two", 2.0),
@@ -86,7 +86,7 @@ async def test_a_backend_that_comes_is_probed_and_one_that_goes_is_not() -> None
         assert len(there.told) == 3
 
 
-async def test_a_probe_under_way_is_broken_off_when_its_backend_goes() -> None:
+async def test_a_running_probe_is_cancelled_when_its_backend_is_removed() -> None:
     async with probing() as there:
         peer = await there.stand.hears()
         there.registry.remove(there["one"])
@@ -103,7 +103,7 @@ async def test_the_same_id_anew_is_another_backend() -> None:
         assert there.times == [1.0, 2.5]
 
 
-async def test_in_maintenance_nobody_asks_and_on_ready_somebody_does_at_once() -> None:
+async def test_in_maintenance_there_are_no_probes_and_ready_probes_at_once() -> None:
     async with probing(kind="tcp") as there:
         await trio.sleep(1.5)
         there.registry.maintenance(there["one"])
@@ -124,7 +124,7 @@ async def test_a_draining_backend_is_probed_on() -> None:
         assert there.times == [1.0, 3.0, 5.0]
 
 
-async def test_a_new_address_is_probed_at_once_and_the_old_one_no_more() -> None:
+async def test_a_new_address_is_probed_at_once_and_the_old_one_is_not() -> None:
     async with probing(Backend) as there:
         peer = await there.stand.hears()
         other = Backend()
@@ -137,7 +137,7 @@ async def test_a_new_address_is_probed_at_once_and_the_old_one_no_more() -> None
         other.close()
 
 
-async def test_a_new_weight_changes_nothing_here() -> None:
+async def test_a_new_weight_does_not_disturb_the_probes() -> None:
     async with probing(kind="tcp") as there:
         await trio.sleep(1.5)
         there.registry.change(there["one"], BackendSpec(id="one", url=there.stand.url, weight=7))
@@ -145,7 +145,7 @@ async def test_a_new_weight_changes_nothing_here() -> None:
         assert there.times == [1.0, 3.0]
 
 
-async def test_other_settings_hold_from_the_next_probe_on() -> None:
+async def test_changed_settings_apply_from_the_next_probe_on() -> None:
     async with probing(interval=1000.0) as there, there.stand.answering(OK) as heard:
         await trio.sleep(501)
         there.configure(path="/new", interval=4.0)
@@ -185,10 +185,10 @@ async def test_an_answer_that_comes_as_the_settings_change_is_not_judged() -> No
         assert not there.told
 
 
-# -- when they do not count -------------------------------------------------------------------------------
+# -- results that do not count ---------------------------------------------------------------------------
 
 
-async def test_a_probe_through_which_we_were_stopped_does_not_count_and_is_sent_again() -> None:
+async def test_a_probe_that_failed_while_the_process_was_stopped_is_repeated() -> None:
     async with probing(BlackHole, fall=1) as there:
         await trio.sleep(1.5)
         jump(60)
@@ -199,7 +199,7 @@ async def test_a_probe_through_which_we_were_stopped_does_not_count_and_is_sent_
         assert there.flips() == [("down", "one", 63.5)]
 
 
-async def test_nor_does_one_through_which_we_were_stopped_and_that_ended_in_time() -> None:
+async def test_a_probe_that_was_stopped_and_ended_within_its_timeout_is_repeated() -> None:
     async with probing(BlackHole) as there:
         await trio.sleep(2)
         jump(0.5)
@@ -209,7 +209,7 @@ async def test_nor_does_one_through_which_we_were_stopped_and_that_ended_in_time
         assert there.times == [5.0]
 
 
-async def test_nor_an_end_of_the_connection_that_came_meanwhile() -> None:
+async def test_a_connection_that_ended_while_the_process_was_stopped_does_not_count() -> None:
     async with probing(fall=1) as there:
         peer = await there.stand.hears()
         jump(60)
@@ -220,7 +220,7 @@ async def test_nor_an_end_of_the_connection_that_came_meanwhile() -> None:
         assert not there.flips()
 
 
-async def test_an_answer_that_came_meanwhile_counts() -> None:
+async def test_a_response_that_came_while_the_process_was_stopped_counts() -> None:
     async with probing() as there:
         peer = await there.stand.hears()
         say_now(peer, OK)
@@ -229,7 +229,7 @@ async def test_an_answer_that_came_meanwhile_counts() -> None:
         assert there.told == [Check(True, "ok 200", 60.0, 61.0)]
 
 
-async def test_a_delay_that_any_loop_may_have_excuses_nobody() -> None:
+async def test_a_short_delay_of_the_loop_is_no_excuse() -> None:
     async with probing(BlackHole) as there:
         await trio.sleep(2)
         jump(0.2)
@@ -237,7 +237,7 @@ async def test_a_delay_that_any_loop_may_have_excuses_nobody() -> None:
         assert there.times == [3.0]
 
 
-async def test_all_who_overslept_together_are_spread_anew() -> None:
+async def test_probes_that_overslept_together_are_spread_again() -> None:
     async with probing(Backend, Backend, kind="tcp") as there:
         await trio.sleep(1.5)
         jump(60)
@@ -247,7 +247,7 @@ async def test_all_who_overslept_together_are_spread_anew() -> None:
         assert there.times == [1.0, 1.0, 62.5, 62.5]
 
 
-async def test_who_comes_back_finds_nobody_down() -> None:
+async def test_after_a_stop_no_backend_is_down() -> None:
     chances = (number * 0.37 % 1 for number in count())
     async with probing(*[Backend] * 4, fall=1, chance=lambda: next(chances)) as there:
         async with trio.open_nursery() as nursery:
@@ -264,7 +264,7 @@ async def test_who_comes_back_finds_nobody_down() -> None:
 
 
 async def serve_slowly(stand: Backend) -> None:
-    """Everything in a second, half of the timeout."""
+    """Answer each request after a second, half of the timeout."""
     while True:
         peer = await stand.hears()
         await trio.sleep(1.0)
@@ -274,7 +274,7 @@ async def serve_slowly(stand: Backend) -> None:
             peer.closes()
 
 
-async def test_a_loop_that_is_always_late_still_hears_a_refusal() -> None:
+async def test_with_a_loop_that_is_always_late_a_refusal_counts() -> None:
     async def be_late() -> None:
         while True:
             await trio.sleep(0.05)
@@ -284,11 +284,11 @@ async def test_a_loop_that_is_always_late_still_hears_a_refusal() -> None:
         nursery.start_soon(be_late)
         await trio.sleep(60)
         assert there.flips()[0][:2] == ("down", "two")
-        assert not [id for id, _ in there.registry.told if id == "one"]
+        assert not [name for name, _ in there.registry.told if name == "one"]
         nursery.cancel_scope.cancel()
 
 
-async def test_out_of_descriptors_it_is_our_own_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_descriptors_a_probe_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(family: int, kind: int) -> socket.socket:
         raise OSError(errno.EMFILE, "too many")
 
@@ -304,7 +304,7 @@ async def test_out_of_descriptors_it_is_our_own_fault(monkeypatch: pytest.Monkey
     assert [(line["event"], line["log_level"]) for line in logged] == [("probes do not count", "warning")]
 
 
-async def test_a_bug_in_one_probe_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_in_one_probe_ends_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
     run = ProbeRun.run
 
     async def stumble(self: ProbeRun) -> str:
@@ -319,11 +319,11 @@ async def test_a_bug_in_one_probe_ends_nobody(monkeypatch: pytest.MonkeyPatch) -
             monkeypatch.setattr(ProbeRun, "run", run)
             await trio.sleep(2)
     assert [(line["event"], line["backend"]) for line in logged] == [("bug in a probe", "one")] * 2
-    assert [id for id, _ in there.registry.told].count("two") == 3
-    assert [id for id, _ in there.registry.told].count("one") == 1
+    assert [name for name, _ in there.registry.told].count("two") == 3
+    assert [name for name, _ in there.registry.told].count("one") == 1
 
 
-# -- on request -------------------------------------------------------------------------------------------
+# -- on request ------------------------------------------------------------------------------------------
 
 
 async def test_a_check_on_request_is_judged_as_any_other() -> None:
@@ -340,7 +340,7 @@ async def test_a_check_on_request_goes_to_maintenance_too() -> None:
         assert (await there.check()).ok
 
 
-async def test_where_there_is_no_probe_there_is_no_check() -> None:
+async def test_a_pool_without_a_probe_has_no_check() -> None:
     async with house() as there:
         there.set_probe(None)
         with pytest.raises(LookupError, match=re.escape("pool 'default' has no probe")):
@@ -361,7 +361,7 @@ async def test_a_check_that_does_not_count_says_so() -> None:
         jump(60)
 
 
-# -- nothing stays open -----------------------------------------------------------------------------------
+# -- nothing stays open ----------------------------------------------------------------------------------
 
 
 async def test_cancelled_at_any_step_a_prober_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:

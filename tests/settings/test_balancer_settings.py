@@ -1,4 +1,4 @@
-"""The defaults, and what the limit of connections is where it is not set."""
+"""The defaults, and the limit of connections where it is not set."""
 
 import resource
 
@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(("soft", "limit"), [(1024, 460), (1, 1), (resource.RLIM_INFINITY, 1_000_000)])
-def test_connections_leave_room_for_the_other_side(
+def test_the_limit_of_connections_leaves_descriptors_for_backends(
     monkeypatch: pytest.MonkeyPatch, soft: int, limit: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (soft, resource.RLIM_INFINITY))

@@ -29,6 +29,6 @@ def test_addresses(text: str, address: object) -> None:
         *("*:80", "a:٣", "fd://", "fd://x", "fd://²", "unix:", "http://a:80"),
     ],
 )
-def test_what_is_no_address(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         parse_address(text)

@@ -1,4 +1,4 @@
-"""Durations and sizes, and what is none."""
+"""Durations and sizes."""
 
 from math import inf
 
@@ -18,7 +18,7 @@ def test_durations(value: object, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value", ["", "30", "30x", "-1s", "1e3s", "٣s", None, True, [], -1, inf, "9" * 400 + "s"]
 )
-def test_what_is_no_duration(value: object) -> None:
+def test_invalid_durations(value: object) -> None:
     with pytest.raises(ValueError, match=r"duration|between"):
         parse_duration(value)
 
@@ -40,6 +40,6 @@ def test_sizes(value: object, size: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "64", "64kib", "-1B", 1.0, True, None, -1, "9" * 400 + "B"])
-def test_what_is_no_size(value: object) -> None:
+def test_invalid_sizes(value: object) -> None:
     with pytest.raises(ValueError, match=r"size|less"):
         parse_size(value)
