@@ -37,12 +37,13 @@ fuzz-api minutes="10": _dev
 peers-http: _dev
     @exec .venv/bin/python -m tests.peers.http
 
-# Check format, lint, types and the direction of imports
+# Check format, lint, types, the direction of imports and the rules of the house
 check: _dev
     .venv/bin/ruff format --check
     .venv/bin/ruff check
     .venv/bin/mypy
     .venv/bin/lint-imports
+    .venv/bin/python -m pytest -q tests/test_house.py
 
 # Measure beside the peers: CPU for each request, medians; --write puts the table into the README
 bench *args: (_setup ".[dev,bench]" "bench")

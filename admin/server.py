@@ -41,9 +41,9 @@ from quart.wrappers import base as quart_base
 
 from admin.application import create_app
 from admin.resources.event_stream import Teller
-from lb.config.model import FdAddress, TcpAddress, UnixAddress, parse_address
 from lb.control import Control
 from lb.observe.event_feed import MOST_READERS
+from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
 
 GRACE_SECONDS = 2.0
 SEND_SECONDS = 3.0

@@ -1,18 +1,21 @@
 """An HTTP/1.1 load balancer on Trio.
 
-The rooms, from the street to the cellar; imports point only downwards:
+The folders, from the top down; imports point only downwards:
 
-    cli       commands and flags; the only file that knows both `lb` and `admin`
-    app       the nursery tree, signals, the order of the end
-    probes    active health checks of backends
-    proxy     client connections, exchanges, connections to backends
-    net       sockets without HTTP: listen, connect, resolve, send, receive, splice
-    http1     bytes to messages and back, without I/O; h11 is the judge
-    core      the decisions, pure: who takes the next request, may it be tried again, is a drain over
-    errors    how an exchange can fail: whose fault, which status, which reason
+    cli         commands and flags; the only module that knows both `lb` and `admin`
+    app         the nursery tree, signals, the order in which it ends
+    control     what the admin side is handed of a running balancer
+    probes      active health checks of backends
+    proxy       client connections, exchanges, connections to backends
+    observe     counters, logs, records, events, the audit trail
+    config      lb.toml and flags, reloads, the state file, tokens
+    net         sockets without HTTP: listen, connect, resolve, send, receive, splice
+    http1       bytes to messages and back, without I/O; h11 decides what is valid
+    core        the decisions, without I/O: which backend, whether to retry, whether a drain is over
+    settings    every setting with its default and its rule
+    errors      how an exchange can fail: at whose fault, with which status and reason
 
-Beside them: `config` (lb.toml, flags, reloads, the state file), `observe` (counters, logs, records, events)
-and `remote`, a client of the operator's API that knows none of them.
+Beside them is `remote`, the commands that talk to a running balancer: a client of the admin API.
 
     async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
         balancer.registry.add(lb.BackendSpec(url="http://127.0.0.1:3000"))
@@ -23,17 +26,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lb.app import Balancer, open_balancer
-    from lb.config.model import Config, build
-    from lb.core.backend import BackendSpec
+    from lb.config.loader import build
     from lb.errors import ConfigError, LBError
+    from lb.settings.backend_spec import BackendSpec
+    from lb.settings.balancer_settings import Config
 
-_ROOMS = {
+_MODULES = {
     "Balancer": "lb.app",
-    "BackendSpec": "lb.core.backend",
-    "Config": "lb.config.model",
+    "BackendSpec": "lb.settings.backend_spec",
+    "Config": "lb.settings.balancer_settings",
     "ConfigError": "lb.errors",
     "LBError": "lb.errors",
-    "build": "lb.config.model",
+    "build": "lb.config.loader",
     "open_balancer": "lb.app",
 }
 
@@ -41,7 +45,7 @@ __all__ = ["BackendSpec", "Balancer", "Config", "ConfigError", "LBError", "build
 
 
 def __getattr__(name: str) -> object:
-    """The public names, each imported when it is first asked for: `lb --version` needs none of them."""
-    if name not in _ROOMS:
+    """Import a public name when it is first used, so that `lb --version` imports none of them."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_ROOMS[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

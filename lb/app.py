@@ -1,23 +1,24 @@
 """The nursery tree of one balancer, and the order in which it ends.
 
     serve ───┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once. SIGHUP: reload
-             └─ balancer ─┬─ proxy ─┬─ accepting     one per listener; ends first
+             └─ balancer ─┬─ proxy ─┬─ accepting     one task per listener; they end first
                           │         └─ connections   one task per client connection
-                          │               └─ (upload)   only while a request body travels beside its answer
-                          ├─ readiness      watches all sockets; wakes who waits, or serves what is plain
-                          ├─ deadlines      ends a connection's wait at its instant
+                          │               └─ (upload)   only while a request body is sent during its response
+                          ├─ readiness      watches all sockets; wakes their tasks, or runs the fast path
+                          ├─ deadlines      cancels the wait of a connection at its deadline
                           ├─ names          resolves the names of backends
                           ├─ probes         one task for each backend with active checks
-                          ├─ janitor        closes what clients and time have left behind
+                          ├─ janitor        notices clients that left, closes idle connections that are old
                           ├─ time           ends drains and ejections at their deadline, lets weights grow
-                          ├─ state          saves what a drain ended in
-                          ├─ pulse          how late the event loop is
-                          ├─ access log     writes what exchanges have left in its buffer
-                          └─ services       demo backends, admin: what was handed in; they end last
+                          ├─ state          writes the state file when a drain has ended
+                          ├─ pulse          measures how late the event loop is
+                          ├─ access log     writes the lines of exchanges that have ended
+                          └─ services       demo backends and admin, as handed to `run`; they end last
                                 └─ (ticking)   reads the counters once a second for /stats and /events
 
-Stopping is a sequence: readiness is lost, listeners close, idle client connections end, live ones say
-`Connection: close` and get the grace, what is left is cut, idle backend connections close, services end.
+Stopping is a sequence: /readyz becomes 503, listeners close, idle client connections close, busy ones send
+`Connection: close` and have the grace to finish, the rest is cut, idle backend connections close, services
+end.
 """
 
 import os
@@ -34,9 +35,8 @@ import structlog
 import trio
 
 from lb.config import state_file
-from lb.config.cookie_keys import Secrets
+from lb.config.cookie_keys import CookieKeys
 from lb.config.decode import join
-from lb.config.model import Config, parse_address
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
@@ -47,18 +47,21 @@ from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
 from lb.observe.access_log import AccessLog
+from lb.observe.audit_trail import Act
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
-from lb.probes.prober import Probes
+from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
 from lb.proxy.backend.connections import Connections
 from lb.proxy.context import Context
+from lb.settings.balancer_settings import Config
+from lb.settings.listen_address import parse_address
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
 STDERR = 2
 QUIET_SECONDS = 10.0
-"""After a line about a policy of somebody's own that failed; what follows is only counted."""
+"""The pause between two log lines about custom policies that failed; failures in it are only counted."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
 """Events that are logged as warnings."""
 
@@ -66,7 +69,7 @@ log = structlog.get_logger()
 
 
 class Service(Protocol):
-    """Something that lives in the balancer's nursery: it reports that it has started, and ends on `stop`."""
+    """A task of the balancer's nursery. It calls `task_status.started`, and ends when `stop` is set."""
 
     async def __call__(
         self, control: Control, stop: trio.Event, *, task_status: trio.TaskStatus[object]
@@ -79,7 +82,7 @@ class Balancer:
     def __init__(
         self, config: Config, access_log: AccessLog | None = None, source: Source | None = None
     ) -> None:
-        self.registry = Registry(trio.current_time, random, Secrets().read)
+        self.registry = Registry(trio.current_time, random, CookieKeys().read)
         self.metrics = Metrics()
         self.cut = 0
         self._quiet_until = 0.0
@@ -94,7 +97,7 @@ class Balancer:
         self._probes = Probes(self.registry, names)
         observers = [] if access_log is None else [access_log.finished]
         recorder = Recorder()
-        if config.admin.enabled:  # else nobody can look
+        if config.admin.enabled:  # only the admin side reads it
             observers.append(recorder.finished)
         self._connections = Connections(self.registry, names, readiness, config.timeouts, config.limits)
         self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
@@ -115,11 +118,11 @@ class Balancer:
 
     @property
     def config(self) -> Config:
-        """What we go by now; a reload puts another one in its place."""
+        """The current Config; a reload replaces it."""
         return self.control.config
 
     def _fill_registry(self, config: Config) -> None:
-        """The configured pools and backends, then what operators had changed at runtime."""
+        """Add the configured pools and backends, then apply the changes in the state file."""
         with self.registry.together():
             for name, pool in config.pools.items():
                 try:
@@ -143,7 +146,7 @@ class Balancer:
     def _on_pool_event(self, event: PoolEvent) -> None:
         self._times_changed.set()
         if event.kind == "policy failed":
-            if trio.current_time() < self._quiet_until:  # it may fail for each request
+            if trio.current_time() < self._quiet_until:  # a policy may fail for every request
                 return
             self._quiet_until = trio.current_time() + QUIET_SECONDS
         tell = log.warning if event.kind in TROUBLE else log.info
@@ -154,7 +157,10 @@ class Balancer:
         self._context.draining = is_draining
 
     async def save(self) -> bool:
-        """Write what operators changed to the state file; False where none is configured."""
+        """Write the runtime changes to the state file; False where none is configured.
+
+        OSError where the file cannot be written. Calls are made one at a time.
+        """
         path = self.config.state
         if not path:
             return False
@@ -175,9 +181,10 @@ class Balancer:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `stop`. Services in `before` are up when the first request is taken.
+        """Serve until `stop` is called.
 
-        Raises OSError, naming the address, where one cannot be listened on; nothing stays open then.
+        Services in `before` start before the first request is accepted, those in `beside` right after.
+        OSError that names the address where an address cannot be bound; no listener stays open then.
         """
         listeners = await self._open_listeners()
         self.control.listening[:] = [listener.name for listener in listeners]
@@ -220,12 +227,12 @@ class Balancer:
         background: trio.Nursery,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        """The proxy, and around it the services, which outlive it so that people can watch a drain."""
+        """Run the proxy within the services, which end after it so that an operator can watch the drain."""
         over = trio.Event()
         async with trio.open_nursery() as services:
             for service in before:
                 await services.start(service, self.control, over)
-            background.start_soon(self._look_who_is_there)
+            background.start_soon(self._warn_of_unreachable)
             async with trio.open_nursery() as proxy:
                 await proxy.start(server.serve)
                 for service in beside:
@@ -237,7 +244,7 @@ class Balancer:
             services.cancel_scope.deadline = trio.current_time() + SERVICES_END_SECONDS
 
     async def _keep_time(self) -> None:
-        """Do what is due in the registry when its time has come."""
+        """Call `Registry.expire` at each deadline: of drains, ejections and growing weights."""
         while True:
             self._times_changed = trio.Event()
             deadline = self.registry.expire(trio.current_time())
@@ -245,7 +252,7 @@ class Balancer:
                 await self._times_changed.wait()
 
     async def _keep_state(self) -> None:
-        """Save what changed without a request that would: a drain that ended, and what it ended in."""
+        """Write the state file when a drain has ended by itself; other changes are saved by their request."""
         while True:
             await self._ended_by_itself.wait()
             self._ended_by_itself = trio.Event()
@@ -255,11 +262,11 @@ class Balancer:
             except OSError as exc:
                 log.error("state not saved", path=self.config.state, why=str(exc))
 
-    async def _look_who_is_there(self) -> None:
-        """Connect once to each configured backend, so that a wrong address shows at once and not at night."""
+    async def _warn_of_unreachable(self) -> None:
+        """Connect once to each backend at the start, so that a wrong address shows in the log at once."""
         missing: list[str] = []
 
-        async def look(backend: Backend) -> None:
+        async def connect(backend: Backend) -> None:
             try:
                 self._connections.give(backend, await self._connections.open(backend), keep=False)
             except LBError as exc:
@@ -268,12 +275,12 @@ class Balancer:
 
         async with trio.open_nursery() as nursery:
             for backend in list(self.registry.backends.values()):
-                nursery.start_soon(look, backend)
+                nursery.start_soon(connect, backend)
         if missing and len(missing) == len(self.registry.backends):
             log.warning("no backend is reachable; requests get 502 until one is")
 
     async def _pulse(self) -> None:
-        """Measure how late the event loop is: the one early warning that only a Python program needs."""
+        """Measure how late the event loop wakes a task. Growing delays are the first sign of overload."""
         while True:
             due = trio.current_time() + PULSE_SECONDS
             await trio.sleep_until(due)
@@ -281,17 +288,17 @@ class Balancer:
 
 
 def wall_clock() -> Callable[[float], float]:
-    """Turns a time of Trio's clock into seconds since 1970, as of now: it follows the wall clock's steps."""
+    """A function from a time of Trio's clock to seconds since 1970. It follows steps of the wall clock."""
     return lambda moment: time.time() - (trio.current_time() - moment)
 
 
 @asynccontextmanager
 async def open_balancer(config: Config, source: Source | None = None) -> AsyncIterator[Balancer]:
-    """A running balancer for as long as the block lasts, in the caller's task tree: no admin, no signals.
+    """Run a balancer for as long as the block lasts, in the caller's task tree, without admin and signals.
 
-    `balancer.control.listening` has the addresses, `balancer.registry` the backends. Leaving the block stops
-    it gracefully; an error or a cancellation inside ends it at once, and the error comes out as it was.
-    With a `source`, `balancer.control.reload()` reads it again.
+    `balancer.control.listening` has the bound addresses, `balancer.registry` the backends. Leaving the block
+    stops the balancer gracefully. An exception or a cancellation inside the block stops it at once; the
+    exception is raised unchanged. With a `source`, `balancer.control.reload()` reads the Config again.
     """
     balancer = Balancer(config, source=source)
     error: Exception | None = None
@@ -313,22 +320,23 @@ async def serve(
     beside: Sequence[Service] = (),
     announce: Callable[[Control], None] = lambda _control: None,
 ) -> int:
-    """Run a balancer as a program: until a signal, gracefully. The exit code.
+    """Run a balancer as a program until SIGTERM or SIGINT, and return the exit code.
 
-    0: every request that was accepted has ended by itself. 1: some were cut when the grace was over.
-    128 + n: a second signal, number n, asked to end at once. SIGHUP reads the configuration again, unless it
-    says that our terminal was closed.
+    0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
+    second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
+    that the program was started on has been closed: then it stops the program too. `announce` is called
+    once everything listens.
     """
     killed_by = 0
     had_terminal = os.isatty(STDERR)
 
-    async def heed(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
+    async def handle_signals(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
         nonlocal killed_by
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
             if number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
-                nursery.start_soon(_reload, balancer.control)
+                nursery.start_soon(reload_on_signal, balancer.control)
             elif balancer.control.stopping:
                 log.info("stopping at once", signal=name)
                 killed_by = number
@@ -339,7 +347,7 @@ async def serve(
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            await nursery.start(heed, signals)
+            await nursery.start(handle_signals, signals)
             async with trio.open_nursery() as inner:
                 await inner.start(partial(balancer.run, before, beside))
                 announce(balancer.control)
@@ -350,10 +358,22 @@ async def serve(
     return 1 if balancer.cut else 0
 
 
-async def _reload(control: Control) -> None:
+async def reload_on_signal(control: Control) -> None:
+    """Reload, write an audit entry and save the state file. Errors are logged, not raised."""
     if control.stopping:
         return
     if control.reload is None:
         log.warning("nothing to reload: this balancer was not started from a file")
-    else:
-        await control.reload.on_signal()
+        return
+    act = Act(who="signal", source="SIGHUP", operation="reload")
+    try:
+        with control.audit.act(act):
+            await control.reload()
+        control.audit.note(act)
+        await control.save()
+    except ConfigError as exc:
+        control.audit.note(act, why=str(exc))
+    except OSError as exc:
+        log.error("state not saved", path=control.config.state, why=str(exc))
+    except Exception:
+        log.exception("bug in a reload")

@@ -1,18 +1,20 @@
-"""What a person reads first, on the terminal where they started the balancer."""
+"""The banner: what `lb run` prints on the terminal once everything listens."""
 
 from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from lb.phrases import plural
+
 if TYPE_CHECKING:
-    from lb.config.model import Config
+    from lb.settings.balancer_settings import Config
 
 
 def banner(config: "Config", listening: Sequence[str], admin: str | None, backends: Sequence[str]) -> str:
-    """The text to print once everything listens.
+    """The text of the banner.
 
-    `listening` and `admin` are the addresses really bound, as `HOST:PORT` or `unix:PATH`; `admin` is None
-    without an operator's side. `backends` are the URLs of those there are, the state file applied.
+    `listening` and `admin` are the addresses that were bound, as `HOST:PORT` or `unix:PATH`; `admin` is None
+    where it is switched off. `backends` are the URLs in the registry, after the state file was applied.
     """
     return _demo(listening, admin, backends) if config.demo else _plain(config, listening, admin, backends)
 
@@ -57,14 +59,10 @@ def _shown(address: str) -> str:
 
 
 def curl(address: str, path: str = "/", options: str = "") -> str:
-    """A command that reaches this address from the same machine, quoted for a shell where it must be."""
+    """A curl command that reaches this address from the same machine, quoted for a shell."""
     if address.startswith("unix:"):
         return f"curl {options}--unix-socket {quote(address[5:])} {quote('http://localhost' + path)}"
     host, _, port = address.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     url = f"{host}:{port}{'' if path == '/' else path}"
     return f"curl {options}{quote(url)}"
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,8 +1,9 @@
 """The command `lb`: flags and a file become a `Config`, and the balancer runs on it.
 
-Only here do the balancer and its operator's side meet, and neither is imported before it is needed:
-`lb --version` and a mistake in the file answer at once. Exit codes: 0, 1 for an address that cannot be
-had or another failure of the system, 2 for a mistake in what we were told.
+This is the only module that knows both the balancer and admin. It imports each of them only when it is
+needed, so that `lb --version` and a mistake in the file answer at once. Exit codes: 0; 1 for an address that
+cannot be bound or another system error; 2 for a mistake in flags or file. Others are those of `lb.app.serve`
+and `lb.remote.exits`.
 """
 
 import gc
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-from lb.banner import banner, plural
+from lb.banner import banner
+from lb.config.admin_token import admin_token
 from lb.config.decode import join
-from lb.config.model import DEFAULT_POOL, DEMO_PORTS, Config, admin_token, load, overlay
+from lb.config.loader import load, overlay
 from lb.config.source import Source
 from lb.errors import ConfigError
+from lb.phrases import plural
+from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
 
 if TYPE_CHECKING:
     import trio
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 IMPLICIT_FILE = "lb.toml"
 OK, FAILED, MISUSED = 0, 1, 2
 COLLECT_AFTER = (10_000, 20, 20)
-"""Objects, young collections and middle ones; CPython's own are 700, 10 and 10."""
+"""Thresholds of the garbage collector's three generations; CPython's defaults are 700, 10 and 10."""
 
 
 def _version() -> str:
@@ -60,14 +64,14 @@ for _name, _what, _help in (
     ("why", "why", "Explain a request: what happened, where its time went, who was tried."),
     ("tap", "tap", "Show requests as they end."),
     ("drain", "drain_balancer", "Take the balancer itself out, or back."),
-):  # by name, so that `lb run` need not import them
+):  # by name, so that `lb run` does not import them
     app.command(f"lb.remote.commands:{_what}", name=_name, help=_help)
 app.register_install_completion_command(help="Install completion for your shell.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Mistakes are one message on stderr, never a traceback."""
-    _open_what_is_closed()
+    _replace_missing_streams()
     try:
         return app(arguments) or OK
     except CycloptsError as exc:
@@ -80,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _misuse(error: CycloptsError) -> str:
-    """What is wrong with what was typed; an option before its command is not taken for a command."""
+    """The message for a wrong command line. An option before the command gets a message of its own."""
     word = (error.unused_tokens or [""])[0] if isinstance(error, UnknownCommandError) else ""
     if not word.startswith("-"):
         return str(error)
@@ -88,21 +92,21 @@ def _misuse(error: CycloptsError) -> str:
     return f"{option} goes behind the command: lb COMMAND {option} ..."
 
 
-def _open_what_is_closed() -> None:
-    """A daemon may be started without stdout or stderr; what is said there is lost, and nothing else is."""
+def _replace_missing_streams() -> None:
+    """Open /dev/null as stdout and stderr where a daemon was started without them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process lives
 
 
 def _say(text: str) -> None:
-    """Tell a person, if there is one: nobody to read it is no reason not to run."""
+    """Write a message to stderr. A closed stderr is replaced, so that the program runs on."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
     except OSError:
-        sys.stderr = None  # or its next flush would fail at exit
-        _open_what_is_closed()
+        sys.stderr = None  # otherwise its flush at exit would fail
+        _replace_missing_streams()
 
 
 def _complain(message: str, code: int) -> int:
@@ -172,7 +176,7 @@ def check(file: Path) -> int:
     """
     config = load(file)
     admin_token(config.admin)
-    _check_what_it_names(config)
+    _check_imports_and_keys(config)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
     if DEFAULT_POOL in config.pools and not config.pools[DEFAULT_POOL].backends:
@@ -181,7 +185,7 @@ def check(file: Path) -> int:
 
 
 def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> Source:
-    """The file, or ./lb.toml if there is one, under the flags."""
+    """The file, by default ./lb.toml if it exists, with the flags laid over it."""
     if file is None and Path(IMPLICIT_FILE).exists():
         file = Path(IMPLICIT_FILE)
         sys.stderr.write(f"lb: reading ./{IMPLICIT_FILE}\n")
@@ -190,12 +194,12 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
     return Source(file, flags)
 
 
-def _check_what_it_names(config: Config) -> None:
-    """Policies of one's own and files with keys: ConfigError where the balancer would not start with them."""
-    from lb.config.cookie_keys import Secrets
+def _check_imports_and_keys(config: Config) -> None:
+    """Import custom policies and read key files, as the start would; ConfigError where one fails."""
+    from lb.config.cookie_keys import CookieKeys
     from lb.core.policies.custom import load as load_policy
 
-    secrets = Secrets()
+    keys = CookieKeys()
     sys.path.insert(0, os.getcwd())
     for name, pool in config.pools.items():
         try:
@@ -204,7 +208,7 @@ def _check_what_it_names(config: Config) -> None:
         except ValueError as exc:
             raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
         if pool.sticky is not None:
-            secrets.read(pool.sticky.secret_file)
+            keys.read(pool.sticky.secret_file)
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def _present(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _setting(text: str) -> dict[str, Any]:
-    """The table that `KEY=VALUE` stands for: a dotted key, and a TOML value or else a bare word."""
+    """The table that `KEY=VALUE` stands for: a dotted key, and a TOML value or a bare word."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: expected KEY=VALUE, such as timeouts.connect=2s")
@@ -225,20 +229,20 @@ def _setting(text: str) -> dict[str, Any]:
 
 
 def _backend(text: str) -> dict[str, Any]:
-    """The table that `[ID=]URL[,weight=N]` stands for; what is in it is judged with everything else."""
+    """The table that `[ID=]URL[,weight=N]` stands for; its values are checked with all others."""
     address, *options = text.split(",")
-    id, equals, url = address.partition("=")
-    table: dict[str, Any] = {"id": id, "url": url} if equals else {"url": address}
+    name, equals, url = address.partition("=")
+    table: dict[str, Any] = {"id": name, "url": url} if equals else {"url": address}
     for option in options:
-        name, _, number = option.partition("=")
-        if name != "weight" or not (number.isascii() and number.isdecimal()):
+        key, _, number = option.partition("=")
+        if key != "weight" or not (number.isascii() and number.isdecimal()):
             raise ConfigError(f"--backend {text}: expected [ID=]URL[,weight=N], not {option!r}")
         table["weight"] = int(number)
     return table
 
 
 def _start(config: Config, source: Source) -> int:
-    """Run the balancer, with its operator's side where there is to be one; the exit code."""
+    """Run the balancer, and admin unless it is switched off; returns the exit code."""
     import trio
 
     from lb.observe.program_log import configure
@@ -251,7 +255,7 @@ def _start(config: Config, source: Source) -> int:
 
 
 def _only_error_in(error: BaseException) -> BaseException:
-    """What a nursery wrapped, where it is one error, so that an address in use is said in one line."""
+    """The error in a group of one, however deep, so that an address in use is one line on stderr."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         [error] = error.exceptions
     return error
@@ -262,12 +266,13 @@ async def _serve(config: Config, source: Source) -> int:
     from lb.observe.access_log import AccessLog, format_of
 
     token = admin_token(config.admin)
-    format = format_of(config.access_log, sys.stdout.isatty())
-    balancer = Balancer(config, AccessLog(format, wall=wall_clock()) if format else None, source)
+    line_format = format_of(config.access_log, sys.stdout.isatty())
+    access_log = AccessLog(line_format, wall=wall_clock()) if line_format else None
+    balancer = Balancer(config, access_log, source)
     admin_at: list[str] = []
 
     def announce(control: "Control") -> None:
-        _settle()
+        _collect_less()
         urls = [backend.spec.url for backend in control.registry.backends.values()]
         _say(banner(config, control.listening, admin_at[0] if admin_at else None, urls))
 
@@ -276,11 +281,12 @@ async def _serve(config: Config, source: Source) -> int:
     return await serve(balancer, before, beside, announce)
 
 
-def _settle() -> None:
-    """What is there when everything has started stays, so the collector need not look at it again and again.
+def _collect_less() -> None:
+    """Let the garbage collector run less often and look at fewer objects.
 
-    And it need not look so often: an exchange makes a dozen objects and no cycles. Both together are 4 % of
-    the CPU of a small request, and the full collections that go are pauses of 30 ms.
+    Objects that exist when everything has started stay for the life of the process, so they are frozen. An
+    exchange makes few objects and no reference cycles, so collections may be rarer. Both save CPU time for
+    each request and the pauses of full collections. `just bench` measures it.
     """
     gc.collect()
     gc.freeze()
@@ -311,7 +317,7 @@ async def _serve_admin(
 ) -> None:
     import trio
 
-    # In a thread, for it takes longest of all to import, and clients are served already.
+    # In a thread: this import takes longest, and clients are already being served.
     serve = await trio.to_thread.run_sync(import_module, "admin.server")
     async with trio.open_nursery() as nursery:
         bound.append(await nursery.start(partial(serve.supervised, control, token, stop=stop)))

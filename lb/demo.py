@@ -1,7 +1,7 @@
-"""The demo's own backends: small servers on loopback, so that the balancer has somebody to balance.
+"""The backends of the demo: small HTTP servers on loopback.
 
-Each is an h11 connection on a Trio stream, written for reading and not for speed. `/slow?seconds=2` takes
-its time before it answers, so that a drain has something to wait for.
+Each connection is an h11 connection on a Trio stream, written to be read, not to be fast. A response to
+`/slow?seconds=2` takes that long, so that a drain has a request to wait for.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 import trio
 
-IDLE_SECONDS = 120.0  # longer than the balancer keeps an idle connection, so that it never meets a stale one
+IDLE_SECONDS = 120.0  # longer than the balancer keeps an idle connection, so it never gets a closed one
 SLOWEST_SECONDS = 60.0
 RECEIVE_BYTES = 16 * 1024
 
@@ -19,9 +19,9 @@ RECEIVE_BYTES = 16 * 1024
 async def serve_demo(
     ports: Sequence[int], *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until cancelled; reports the bound addresses, in the order of `ports` (0 is any free one).
+    """Serve until cancelled. Reports the bound addresses in the order of `ports`; 0 is any free port.
 
-    OSError, its `filename` the address, where one cannot be bound; those before it are closed again.
+    OSError, with the address as its `filename`, where an address cannot be bound; the others are closed.
     """
     listeners: list[trio.SocketListener] = []
     try:
@@ -45,7 +45,7 @@ async def _listen(port: int) -> trio.SocketListener:
 
 
 async def _converse(number: int, stream: trio.SocketStream) -> None:
-    """Answer request after request; whatever the peer does wrong ends this connection and nothing else."""
+    """Answer requests until the connection ends. An error of the peer ends only this connection."""
     connection = h11.Connection(h11.SERVER)
     async with stream:
         try:
@@ -86,12 +86,12 @@ def _answer(number: int, request: h11.Request, connection: h11.Connection) -> by
 
 
 def _pause(target: bytes) -> float:
-    """How many seconds `/slow?seconds=2` asks for, 60 at most; none for any other path."""
+    """The seconds that `/slow?seconds=2` asks for, 60 at most; 0 for any other path."""
     parts = urlsplit(target.decode("latin-1"))
     if parts.path != "/slow":
         return 0.0
     try:
-        # In this order: max() and min() keep their first argument beside a NaN.
+        # The order matters: max() and min() return their first argument when the second is NaN.
         return min(SLOWEST_SECONDS, max(0.0, float(parse_qs(parts.query)["seconds"][0])))
     except (KeyError, ValueError):
         return 2.0

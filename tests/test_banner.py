@@ -1,11 +1,12 @@
-"""What the banner tells a person to type must work when it is pasted into a shell."""
+"""The banner. Its commands must work when they are pasted into a shell."""
 
 import shlex
 
 import pytest
 
-from lb.banner import banner, curl, plural
-from lb.config.model import Config, parse
+from lb.banner import banner, curl
+from lb.config.loader import parse
+from lb.settings.balancer_settings import Config
 
 DEMO = parse("demo = true")
 URLS = ["http://127.0.0.1:8081", "http://127.0.0.1:8082", "http://127.0.0.1:8083"]
@@ -25,13 +26,13 @@ def test_the_demo_says_what_it_is_and_what_to_type() -> None:
     ]
 
 
-def test_the_demo_promises_no_operators_side_that_is_not_there() -> None:
+def test_without_admin_the_demo_shows_no_admin_commands() -> None:
     text = banner(DEMO, ["127.0.0.1:8080"], None, URLS)
     assert text.count("curl") == 1
     assert "9000" not in text
 
 
-def test_otherwise_each_listener_has_its_line() -> None:
+def test_each_listener_has_its_line() -> None:
     listening = ["127.0.0.1:8080", "[::1]:8080", "unix:/run/lb.sock"]
     assert banner(Config(), listening, "127.0.0.1:9000", URLS[:1]).splitlines() == [
         "  listening   http://127.0.0.1:8080",
@@ -42,7 +43,7 @@ def test_otherwise_each_listener_has_its_line() -> None:
     ]
 
 
-def test_without_backends_it_says_how_to_add_one() -> None:
+def test_without_backends_the_banner_says_how_to_add_one() -> None:
     text = banner(Config(), ["127.0.0.1:8080"], "127.0.0.1:9000", [])
     assert "0 backends in 1 pool; add one: curl 127.0.0.1:9000/backends -d url=" in text
     assert "add one" not in banner(Config(), ["127.0.0.1:8080"], None, [])
@@ -59,7 +60,3 @@ def test_without_backends_it_says_how_to_add_one() -> None:
 )
 def test_a_command_reaches_the_address_from_this_machine(address: str, words: list[str]) -> None:
     assert shlex.split(curl(address, "/a?b=c")) == words
-
-
-def test_a_plural_is_one_or_many() -> None:
-    assert [plural(n, "pool") for n in (0, 1, 2)] == ["0 pools", "1 pool", "2 pools"]

@@ -1,4 +1,4 @@
-"""From what a person types to a Config, or to one clear message; no server is started here."""
+"""From the command line to a Config, or to one clear message. No server is started here."""
 
 import errno
 import subprocess
@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from lb import cli
-from lb.config.model import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 from lb.config.source import Source
-from lb.core.backend import BackendSpec
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
-    """The configurations that a balancer was started with; the current folder is empty."""
+    """The Configs that a balancer was started with; the current folder is empty."""
     configs: list[Config] = []
 
     def start(config: Config, _source: Source) -> int:
@@ -39,7 +39,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2
     return captured.err.removeprefix("lb: ").rstrip("\n")
 
 
-def test_with_neither_a_file_nor_a_backend_it_is_the_demo(started: list[Config]) -> None:
+def test_without_a_file_and_a_backend_it_is_the_demo(started: list[Config]) -> None:
     assert cli.main(["run"]) == 0
     assert cli.main(["run", "--demo"]) == 0
     demo = Config(demo=True, pools={"default": PoolConfig(backends=demo_backends())})
@@ -78,7 +78,7 @@ def test_every_flag_has_its_key(started: list[Config]) -> None:
     assert config.limits.fields == 7
 
 
-def test_no_admin_switches_the_operators_side_off(started: list[Config]) -> None:
+def test_no_admin_switches_admin_off(started: list[Config]) -> None:
     assert cli.main(["run", "--no-admin"]) == 0
     assert started[0].admin == AdminConfig(enabled=False)
 
@@ -129,7 +129,7 @@ def test_flags_win_over_the_file(started: list[Config], tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_in_the_current_folder_is_read_and_it_says_so(
+def test_lb_toml_in_the_current_folder_is_read_with_a_message(
     started: list[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "lb.toml").write_text("via = 'implicit'")
@@ -192,7 +192,7 @@ def test_mistakes_in_the_file_and_in_flags_are_told_together(
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["vai", "listen[0]"]
 
 
-def test_a_file_that_is_right_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_counts_what_is_in_a_right_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "lb.toml"
     file.write_text("[pools.web]\nbackends = [{url = 'http://a'}, {url = 'http://b'}]")
     assert cli.main(["config", "check", str(file)]) == 0
@@ -200,7 +200,7 @@ def test_a_file_that_is_right_is_counted(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == f"{file}: ok, 2 pools, 2 backends\n{note}"
 
 
-def test_a_file_that_is_wrong_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_lists_the_mistakes_of_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "lb.toml"
     file.write_text("a = 1\nb = 2")
     assert complaint(capsys, "config", "check", str(file)).startswith(f"{file}: 2 mistakes\n  a: unknown key")
@@ -245,9 +245,7 @@ def test_an_error_is_found_in_the_groups_that_nurseries_made_of_it(
     assert complaint(capsys, "run", code=1) == ":80: Address already in use"
 
 
-def test_several_errors_at_once_are_none_that_one_line_could_tell(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_several_errors_at_once_are_shown_as_a_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def fail(_config: Config, _source: Source) -> int:
         raise ExceptionGroup("both", [OSError("one"), OSError("two")])
 

@@ -25,7 +25,7 @@ async def connect(address: str) -> trio.SocketStream:
 
 
 async def answer(stream: trio.SocketStream, request: bytes, ending: bytes = b"\n") -> bytes:
-    """What comes until the end of its body, which is a line."""
+    """Everything received until the end of the body, which is one line."""
     await stream.send_all(request)
     received = b""
     while not (b"\r\n\r\n" in received and received.endswith(ending)):
@@ -35,7 +35,7 @@ async def answer(stream: trio.SocketStream, request: bytes, ending: bytes = b"\n
     return received
 
 
-async def test_each_says_its_number_and_keeps_the_connection() -> None:
+async def test_each_backend_says_its_number_and_keeps_the_connection() -> None:
     async with demo(3) as addresses:
         for number, address in enumerate(addresses, 1):
             async with await connect(address) as stream:
@@ -82,14 +82,14 @@ async def test_a_slow_answer_takes_as_long_as_asked(
         assert trio.current_time() - started == pytest.approx(seconds)
 
 
-async def test_what_is_no_http_ends_its_own_connection_only() -> None:
+async def test_a_protocol_error_ends_only_its_connection() -> None:
     async with demo() as [address], await connect(address) as good, await connect(address) as bad:
         await bad.send_all(b"\x16\x03\x01 nonsense\r\n\r\n")
         assert await bad.receive_some() == b""
         assert (await answer(good, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_that_leaves_in_the_middle_hurts_nobody() -> None:
+async def test_a_client_that_leaves_ends_only_its_connection() -> None:
     async with demo() as [address]:
         async with await connect(address) as stream:
             await stream.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
@@ -103,7 +103,7 @@ async def test_close_is_honoured() -> None:
         assert await stream.receive_some() == b""
 
 
-async def test_a_silent_client_is_let_go(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_silent_client_is_disconnected(autojump_clock: trio.testing.MockClock) -> None:
     async with demo() as [address], await connect(address) as stream:
         started = trio.current_time()
         assert await stream.receive_some() == b""

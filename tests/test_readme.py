@@ -1,4 +1,4 @@
-"""What the README shows is what there is."""
+"""The README shows the real defaults, and its policy works."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import lb
-from lb.config.model import build
+from lb.config.loader import build
 from tests.kit.backend import OK, Backend
 from tests.kit.balancer import running
 from tests.kit.client import GET
@@ -19,7 +19,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def block(language: str, word: str) -> str:
-    """The code block in that language that has this word in it."""
+    """The code block in this language that contains this word."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     return str(next(text for text in blocks if word in text))
 
@@ -51,7 +51,7 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("ours")
 async def test_a_policy_of_ones_own_chooses() -> None:
     async with running(Backend, Backend, pools={"default": {"policy": "ours:Cheapest"}}) as balancer:
-        dear, cheap = (balancer[id] for id in ("one", "two"))
+        dear, cheap = (balancer[name] for name in ("one", "two"))
         for backend, price in ((dear, "3"), (cheap, "2")):
             balancer.registry.change(
                 backend, lb.BackendSpec(id=backend.id, url=backend.spec.url, labels={"price": price})

@@ -11,7 +11,8 @@ import msgspec
 
 from admin.protocol.operation import Hints, did_you_mean, unknown_fields
 from admin.protocol.problems import Mistake, invalid
-from lb.core.backend import ID, MAX_WEIGHT, AdminState, BackendSpec
+from lb.core.backend import AdminState
+from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec
 
 LABEL = "labels."
 CAPS = frozenset({"max_in_flight", "max_connections"})

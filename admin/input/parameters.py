@@ -7,9 +7,9 @@ from math import inf
 from typing import TypeVar
 
 from admin.protocol.operation import Parameter, did_you_mean
-from lb.config.values import parse_duration
 from lb.core.backend import STATES
 from lb.core.drain import Then
+from lb.settings.values import parse_duration
 
 E = TypeVar("E", bound=StrEnum)
 

@@ -1,8 +1,8 @@
 """From a merge patch (RFC 7396), in JSON or in a form, to the settings of a pool.
 
 What is not named stays, null is the default again, and where that is nothing the feature is off. Names and
-types are those of the structs in `lb.config.pool_settings`, read by the reader of the configuration file; so
-both take the same notations and know the same rules.
+types are those of the structs in `lb.settings.pool_settings`, read by the reader of the configuration
+file; so both take the same notations and know the same rules.
 """
 
 import json
@@ -16,8 +16,8 @@ import msgspec
 from admin.protocol.operation import Body, Hints, escaped, unknown_fields
 from admin.protocol.problems import Mistake, invalid
 from lb.config.decode import Reader, told
-from lb.config.pool_settings import PoolSettings
-from lb.config.values import parse_duration, parse_size, positive_duration, positive_size
+from lb.settings.pool_settings import PoolSettings
+from lb.settings.values import parse_duration, parse_size, positive_duration, positive_size
 
 DEPTH = 3
 """No setting lies deeper: `probe.fields.X-Name`."""

@@ -20,13 +20,13 @@ from admin.protocol.persistence import save
 from admin.protocol.problems import Mistake, Problem, invalid
 from admin.security import url_guard
 from admin.views import backend_json
-from lb.banner import plural
-from lb.config.model import DEFAULT_POOL
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.registry import NotThere
+from lb.phrases import plural
+from lb.settings.balancer_settings import DEFAULT_POOL
 
 WAIT_SECONDS = 30.0
 COLUMNS = ("ID", "POOL", "URL", "STATE", "WEIGHT", "IN_FLIGHT", "REQUESTS", "FAILURES", "WHY")

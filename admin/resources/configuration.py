@@ -21,12 +21,13 @@ from admin.protocol.problems import Problem, invalid
 from admin.views import backend_json
 from admin.views.effective_config import as_toml, rows, safe
 from lb.config.diff import Difference, spoken
-from lb.config.model import Config, build, read_toml
+from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
 from lb.config.reload_plan import plan
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import Config
 
 TOML = "application/toml"
 MOST_DOTS = 500

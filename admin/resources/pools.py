@@ -18,11 +18,11 @@ from admin.protocol.persistence import save
 from admin.protocol.problems import Mistake, Problem, invalid
 from admin.views import backend_json
 from admin.views.backend_series import own_policy
-from lb.config.pool_settings import POLICIES, PoolSettings
 from lb.control import Control
 from lb.core.pool import Pool
 from lb.core.registry import NotThere
 from lb.errors import ConfigError
+from lb.settings.pool_settings import POLICIES, PoolSettings
 
 COLUMNS = ("POOL", "POLICY", "BACKENDS", "AVAILABLE", "IN_FLIGHT", "WAITING", "PANIC")
 

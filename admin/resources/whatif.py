@@ -14,14 +14,15 @@ from admin.input import backend_input
 from admin.protocol import responses
 from admin.protocol.operation import Ask, Hints, Operation, escaped, unknown_fields
 from admin.protocol.problems import Mistake, invalid
-from lb.config.model import DEFAULT_POOL
 from lb.config.token_scope import Scope
 from lb.control import Control
-from lb.core.backend import AdminState, BackendSpec
+from lb.core.backend import AdminState
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
 from lb.core.simulation.replay import Arrival, Forecast, simulate
 from lb.observe.recorder import RECORDS
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import DEFAULT_POOL
 
 WINDOW_SECONDS = 60.0
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from admin.security.access import is_loopback
-from lb.config.model import TcpAddress, parse_address
-from lb.core.backend import parse_url
+from lb.settings.backend_spec import parse_url
+from lb.settings.listen_address import TcpAddress, parse_address
 
 METADATA = frozenset({IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254")})
 

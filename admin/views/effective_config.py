@@ -15,11 +15,11 @@ import msgspec
 from admin.input.pool_input import HIDDEN, SECRET
 from lb.config.decode import told
 from lb.config.diff import Change, flat, spoken
-from lb.config.model import TOKEN_VARIABLE, PoolConfig
 from lb.config.source import Key
 from lb.control import Control
-from lb.core.backend import BackendSpec
 from lb.core.pool import Pool
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import TOKEN_VARIABLE, PoolConfig
 
 Origin = Literal["default", "file", "flag", "environment", "runtime"]
 BACKENDS = "backends"

@@ -1,1 +1,4 @@
-"""What the operator may set: structs with their defaults, files, flags, reloads, the state file, tokens."""
+"""Where settings come from: `lb.toml` and flags, reloads, the state file, tokens and cookie keys.
+
+The settings themselves, with their defaults, are in `lb.settings`.
+"""

@@ -1,6 +1,6 @@
-"""The keys with which cookies are signed: from the file that a pool's settings name, or made up.
+"""The keys that sign sticky cookies: read from the file that a pool names, or random.
 
-A key that was made up is as old as the process, so its cookies mean nothing to the next one.
+A random key lives as long as the process, so after a restart its cookies are void.
 """
 
 import os
@@ -12,14 +12,14 @@ KEY_BYTES = 32
 SHORTEST_KEY = 16
 
 
-class Secrets:
-    """The keys of one balancer, each read once."""
+class CookieKeys:
+    """The keys of one balancer. Each file is read once."""
 
     def __init__(self) -> None:
         self._known: dict[str | None, bytes] = {None: secrets.token_bytes(KEY_BYTES)}
 
     def read(self, path: str | None) -> bytes:
-        """The key in that file, or for None ours; ConfigError where it cannot be read or is short."""
+        """The key in this file, or the random key for None; ConfigError if it is unreadable or short."""
         if path not in self._known:
             self._known[path] = _read(path or "")
         return self._known[path]

@@ -1,44 +1,38 @@
-"""Reading tables beside types: every mistake noted, by the path of its key, and none of them the last word.
+"""Decoding: from the tables of a TOML file to structs, with every mistake noted by the path of its key.
 
-A field's type says how its value is read: plain types by msgspec, an `Annotated` one by the rule that stands
-in it: a function from what the file holds to the value, ValueError or msgspec's own error where it is wrong.
+The type of a field says how its value is decoded: msgspec converts plain types, and an `Annotated` type
+carries a rule, which is a function from the raw value to the decoded one (`lb.settings.values`). A rule
+raises ValueError or msgspec's ValidationError where the raw value is wrong.
 """
 
 import json
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import NoneType
 from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from lb.config.pool_settings import Probe
-from lb.core.backend import ID, BackendSpec
+from lb.phrases import did_you_mean
+from lb.settings.backend_spec import ID, BackendSpec
+from lb.settings.pool_settings import Probe
 
 T = TypeVar("T")
 IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 IN_WORDS |= {list: "a list", dict: "a table"}
 
 
-def did_you_mean(word: str, known: Mapping[str, object]) -> str:
-    """The end of a sentence about a word that is not one of these."""
-    if close := get_close_matches(word, known, n=1):
-        return f", did you mean `{close[0]}`?"
-    return f"; there are: {', '.join(known)}" if known else ""
-
-
 class Reader:
-    """Walks the tables beside the types, and notes every mistake instead of stopping at the first.
+    """Decodes tables and notes every mistake instead of stopping at the first.
 
-    Where a value is wrong its field keeps its default, and an item its place as None, so that the rest can
-    still be looked at. What comes out is a Config only while `mistakes` is empty.
+    A field whose value is wrong keeps its default, a wrong item of a list becomes None, and decoding goes
+    on. The result is of its declared type only while `mistakes` is empty.
     """
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []
 
     def value(self, hint: object, value: object, path: str) -> object:
-        """The value as its type wants it, or None with a mistake noted."""
+        """The decoded value, or None with a mistake noted."""
         try:
             return self._read(hint, value, path)
         except msgspec.ValidationError as exc:
@@ -66,7 +60,7 @@ class Reader:
     def struct(
         self, cls: type[msgspec.Struct], table: Mapping[str, object], path: str
     ) -> msgspec.Struct | None:
-        """An instance of the struct, or None where the table lacks what it cannot do without."""
+        """An instance of the struct; None where the table lacks a required key or breaks a rule."""
         hints = get_type_hints(cls, include_extras=True)
         for key in table:
             if key not in hints:
@@ -91,13 +85,13 @@ class Reader:
 
 
 def told(struct: msgspec.Struct) -> dict[str, object]:
-    """The tables that this struct would be read from; what is None is not said."""
+    """The tables that this struct would be decoded from, without the keys whose value is None."""
     tables = cast("dict[str, object]", msgspec.to_builtins(struct))
     return without_none(tables)
 
 
 def without_none(table: Mapping[str, object]) -> dict[str, object]:
-    """The table and those within it, without the keys that say nothing."""
+    """The table and the tables within it, without the keys whose value is None."""
     return {
         key: without_none(value) if isinstance(value, dict) else value
         for key, value in table.items()
@@ -112,14 +106,14 @@ def _expected(kind: type[T], value: object) -> T:
 
 
 def _in_words(value: object) -> str:
-    """A value as it may be shown in a message: itself if it is short, otherwise what it is."""
+    """A raw value for a message: the value itself, cut to 60 characters, or the name of its kind."""
     if isinstance(value, str | int | float):
         return repr(value)[:60]
     return IN_WORDS.get(type(value), type(value).__name__)
 
 
 def _rule(hint: object) -> Callable[[object], object]:
-    """What reads a value of this type: the rule that an `Annotated` carries, otherwise msgspec."""
+    """The function that decodes a value of this type: the rule of an `Annotated`, otherwise msgspec."""
     if get_origin(hint) is not Annotated:
         return lambda value: msgspec.convert(value, hint)
     _kind, rule = get_args(hint)
@@ -127,5 +121,6 @@ def _rule(hint: object) -> Callable[[object], object]:
 
 
 def join(path: str, key: str) -> str:
+    """The path of a key in a table; a key with a dot or another odd character is quoted."""
     key = key if ID.fullmatch(key) and "." not in key else json.dumps(key)
     return f"{path}.{key}" if path else key

@@ -1,7 +1,7 @@
-"""What differs between two configurations, in words for people and as data for machines.
+"""The difference between two Configs, as data and as one line of words.
 
-Settings are compared by their keys: `timeouts.connect`, `pools.web.retry.attempts`. A list is one value, and
-a backend is known by its id wherever it stands in its list.
+Settings are compared by their keys: `timeouts.connect`, `pools.web.retry.attempts`. A list counts as one
+value. Backends are compared by id, so their order does not matter.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from lb.config.source import Key
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One key with its values before and after; null is unset."""
+    """One key with its values before and after; null means unset."""
 
     key: str
     before: Any
@@ -23,7 +23,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One backend: the pool that it is in, or leaves, and what changes of it."""
+    """One backend: the pool that it is in (or leaves), and which of its keys change."""
 
     id: str
     pool: str
@@ -31,14 +31,14 @@ class BackendChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What was changed at runtime and stays so, although the file says something else; in words."""
+    """A key that keeps the value set at runtime although the file has another; `why` says it in words."""
 
     key: str
     why: str
 
 
 class PoolNames(msgspec.Struct, frozen=True, kw_only=True):
-    """Pools by name. Emptied are those that the file has no more: they end with their last backend."""
+    """Pools by name. `emptied` are no longer in the file; each is removed with its last backend."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class PoolNames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backends(msgspec.Struct, frozen=True, kw_only=True):
-    """Those that are removed drain first; one that moves to another pool is a change of its key `pool`."""
+    """Backends. Removed ones drain first. A move to another pool is a change of the key `pool`."""
 
     added: tuple[BackendChange, ...] = ()
     changed: tuple[BackendChange, ...] = ()
@@ -54,10 +54,11 @@ class Backends(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reload makes different, or would; `summary` says it in a line.
+    """What a reload changes, or would change; `summary` says it on one line.
 
-    `settings` holds every other key that changes, `needs_restart` those that stay as they are until then.
-    `unchecked` are keys whose value names code or a secret that only a file may have us load.
+    `settings` are the changed keys of everything but backends. `needs_restart` are keys that keep their old
+    value until the next start. `unchecked` are keys whose value names code or a secret file, which is loaded
+    only for a real reload.
     """
 
     changed: bool
@@ -71,12 +72,12 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spoken(key: Key) -> str:
-    """The key as the file would write it."""
+    """The key as text, as the file would write it."""
     return reduce(join, key, "")
 
 
 def flat(value: msgspec.Struct, above: Key = ()) -> dict[Key, Any]:
-    """Every key below, with its value as plain data."""
+    """Every key of the struct and of the structs within it, with its value as plain data."""
     return dict(_flat(msgspec.to_builtins(value), above))
 
 
@@ -89,18 +90,18 @@ def _flat(value: object, above: Key) -> Iterator[tuple[Key, object]]:
 
 
 def compared(before: Mapping[Key, Any], after: Mapping[Key, Any]) -> tuple[Change, ...]:
-    """The keys whose values differ; what is missing is unset, and so is an empty table."""
-    pairs = ((key, _said(before, key), _said(after, key)) for key in dict.fromkeys((*before, *after)))
+    """The keys whose values differ. A missing key counts as unset, and so does an empty table."""
+    pairs = ((key, _value(before, key), _value(after, key)) for key in dict.fromkeys((*before, *after)))
     return tuple(Change(key=spoken(key), before=old, after=new) for key, old, new in pairs if old != new)
 
 
-def _said(values: Mapping[Key, Any], key: Key) -> object:
+def _value(values: Mapping[Key, Any], key: Key) -> object:
     value = values.get(key)
     return None if value == {} else value
 
 
 def summary(pools: PoolNames, backends: Backends, settings: int, kept: int, needs_restart: int) -> str:
-    """How many of each, in words."""
+    """The summary of a Difference: how many of each kind, on one line."""
     counts = {
         "pools added": len(pools.added),
         "pools emptied": len(pools.emptied),
@@ -109,9 +110,9 @@ def summary(pools: PoolNames, backends: Backends, settings: int, kept: int, need
         "backends removed": len(backends.removed),
         "settings changed": settings,
     }
-    said = [f"{what}: {count}" for what, count in counts.items() if count] or ["nothing changed"]
+    parts = [f"{what}: {count}" for what, count in counts.items() if count] or ["nothing changed"]
     if kept:
-        said.append(f"kept as changed at runtime: {kept}")
+        parts.append(f"kept as changed at runtime: {kept}")
     if needs_restart:
-        said.append(f"needs a restart: {needs_restart}")
-    return ", ".join(said)
+        parts.append(f"needs a restart: {needs_restart}")
+    return ", ".join(parts)

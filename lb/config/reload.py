@@ -1,85 +1,100 @@
-"""Reading the configuration again while the balancer runs: for SIGHUP, and for whoever asks the API.
+"""Reloading `lb.toml` while the balancer runs, for SIGHUP (`lb.app`) and for the API.
 
-Everything that waits comes first (the file is read and judged in a thread). What follows, from the plan to
-the last change, is plain code that nothing interleaves. A reload that fails has changed nothing; either way
-it is logged and counted, and whoever asked for it hears of it.
+First the file is read and checked in a thread; this is the only wait. Then the plan is made and applied
+(`lb.config.reload_plan`) without an await in between, so no task sees half of it. A reload that fails has
+changed nothing. Either way it is logged, counted and told to subscribers.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import structlog
 import trio
 
-from lb.config.model import Config, admin_token
+from lb.config.admin_token import admin_token
+from lb.config.diff import Difference
 from lb.config.reload_plan import apply, plan
+from lb.config.source import Key, Origin, Source
+from lb.core.registry import Registry
 from lb.errors import ConfigError
-from lb.observe.audit_trail import LONGEST_TEXT, Act
+from lb.settings.balancer_settings import Config
 
-if TYPE_CHECKING:
-    from lb.config.diff import Difference
-    from lb.config.source import Key, Origin, Source
-    from lb.control import Control
-
+LONGEST_DETAIL = 500
 Kind = Literal["reloaded", "not reloaded"]
 
 log = structlog.get_logger()
 
 
-class Reloader:
-    """One balancer's way to another configuration; called, it reloads.
+class Reloadable(Protocol):
+    """The running balancer, as far as a reload needs it; `lb.control.Control` is one."""
 
-    `adopt` makes the traffic go by what is in the configuration beside pools and backends. `origins` says
-    which keys of the one that we go by stand in the file, and which among the flags.
+    config: Config
+    registry: Registry
+
+    def set_config(self, config: Config, difference: Difference) -> None:
+        """Make this the current config, and tell the audit what is different."""
+        ...
+
+    def count_reload(self, result: Literal["success", "failure"]) -> None: ...
+
+    def config_loaded(self) -> None:
+        """Note that a config was read without a mistake just now."""
+        ...
+
+
+class Reloader:
+    """Reads the configuration of one balancer again and applies it: call the object to reload.
+
+    `adopt` is called with the new config after pools and backends have changed, so that the traffic uses its
+    other settings too. `origins` says which keys of the current config come from the file and which from the
+    flags.
     """
 
-    def __init__(self, source: "Source", control: "Control", adopt: Callable[[Config], None]) -> None:
+    def __init__(self, source: Source, control: Reloadable, adopt: Callable[[Config], None]) -> None:
         self.source = source
         self.origins = source.origins(source.tables())
         self._control = control
         self._adopt = adopt
         self._subscribers: list[Callable[[Kind, str], None]] = []
-        self._one_at_a_time = trio.Lock()  # or an old file, read slowly, could win over a new one
-        control.metrics.config_loaded_at = control.wall(trio.current_time())
+        self._one_at_a_time = trio.Lock()  # otherwise an old file, read slowly, could be applied last
+        control.config_loaded()
 
     def subscribe(self, tell: Callable[[Kind, str], None]) -> None:
-        """Call `tell` after each reload, with what has changed or the first mistake; it never raises."""
+        """Call `tell` after each reload, with a summary or the first mistake. `tell` must not raise."""
         self._subscribers.append(tell)
 
     async def read(self) -> Config:
-        """The configuration as it stands in the file now; ConfigError with what is wrong in it."""
+        """The config as the file has it now, not applied; ConfigError with what is wrong in it."""
         config, _ = await trio.to_thread.run_sync(self._read)
         return config
 
-    def _read(self) -> "tuple[Config, Mapping[Key, Origin]]":
+    def _read(self) -> tuple[Config, Mapping[Key, Origin]]:
         config, origins = self.source.read_with_origins()
-        admin_token(config.admin)  # only a restart takes it on, but that should not fail then
+        admin_token(config.admin)  # used only at the next start; a mistake in it should show now
         return config, origins
 
-    async def __call__(self) -> "Difference":
-        """Go by the file as it is now, and say what that has changed; ConfigError, and nothing has."""
+    async def __call__(self) -> Difference:
+        """Read the file, apply it and say what has changed. After a ConfigError nothing has changed."""
         async with self._one_at_a_time:
             try:
                 config, origins = await trio.to_thread.run_sync(self._read)
-                difference = self._go_by(config)
+                difference = self._apply(config)
             except ConfigError as exc:
-                self._control.metrics.config_reloads["failure"] += 1
+                self._control.count_reload("failure")
                 log.error("configuration not reloaded", source=str(self.source), why=str(exc))
                 self._tell("not reloaded", _first(exc))
                 raise
             self.origins = origins
             return difference
 
-    def _go_by(self, wanted: Config) -> "Difference":
-        control = self._control
-        planned = plan(control.config, wanted, control.registry)
-        apply(planned, control.registry)
-        self._tell_audit(planned.difference)
-        control.config = planned.config
+    def _apply(self, wanted: Config) -> Difference:
+        planned = plan(self._control.config, wanted, self._control.registry)
+        apply(planned, self._control.registry)
+        self._control.set_config(planned.config, planned.difference)
         self._adopt(planned.config)
-        control.metrics.config_reloads["success"] += 1
-        control.metrics.config_loaded_at = control.wall(trio.current_time())
-        log.info("configuration reloaded", source=str(self.source), **_told(planned.difference))
+        self._control.count_reload("success")
+        self._control.config_loaded()
+        log.info("configuration reloaded", source=str(self.source), **_logged(planned.difference))
         self._tell("reloaded", planned.difference.summary)
         return planned.difference
 
@@ -87,39 +102,18 @@ class Reloader:
         for tell in self._subscribers:
             tell(kind, detail)
 
-    def _tell_audit(self, difference: "Difference") -> None:
-        """Of pools it hears from the registry."""
-        for each in difference.settings:
-            if not each.key.startswith("pools."):
-                self._control.audit.changed(each.key, each.before, each.after)
-
-    async def on_signal(self) -> None:
-        """Reload, and keep what follows from it in the state file; whatever fails is logged and no more."""
-        act = Act(who="signal", source="SIGHUP", operation="reload")
-        try:
-            with self._control.audit.act(act):
-                await self()
-            self._control.audit.note(act)
-            await self._control.save()
-        except ConfigError as exc:
-            self._control.audit.note(act, why=str(exc))
-        except OSError as exc:
-            log.error("state not saved", path=self._control.config.state, why=str(exc))
-        except Exception:
-            log.exception("bug in a reload")
-
 
 def _first(error: ConfigError) -> str:
-    """The first mistake, in a line."""
+    """The first mistake, on one line."""
     text, *_ = (*error.mistakes, str(error))
-    return text.partition("\n")[0][:LONGEST_TEXT]
+    return text.partition("\n")[0][:LONGEST_DETAIL]
 
 
-def _told(difference: "Difference") -> dict[str, object]:
-    """For the log: keys without their values, which may be secrets."""
-    told: dict[str, object] = {"summary": difference.summary}
+def _logged(difference: Difference) -> dict[str, object]:
+    """The keys without their values, because a value may be a secret."""
+    fields: dict[str, object] = {"summary": difference.summary}
     if difference.kept:
-        told["kept"] = [f"{each.key}: {each.why}" for each in difference.kept]
+        fields["kept"] = [f"{each.key}: {each.why}" for each in difference.kept]
     if difference.needs_restart:
-        told["needs_restart"] = [each.key for each in difference.needs_restart]
-    return told
+        fields["needs_restart"] = [each.key for each in difference.needs_restart]
+    return fields

@@ -1,12 +1,12 @@
-"""A reload: what has to be done so that a running balancer goes by another configuration.
+"""The plan of a reload: the calls that bring a running balancer to another Config.
 
-It is a merge of three: what the file said before, what it says now, and what is there. A backend, or one
-setting of a pool, is as the file said before unless an operator has changed it at runtime; then their word
-holds and is told as *kept*, otherwise the file's new one is followed. What the file does not say any more
-drains and leaves.
+A reload is a merge of three: the file before, the file now, and the registry. If a backend, or one setting of
+a pool, differs from the file before, an operator has changed it at runtime: it keeps that value, and the
+difference lists it as *kept*. Otherwise it follows the file now. Backends that are no longer in the file are
+drained and removed.
 
-Planning looks and changes nothing, and whatever can fail fails there; `apply` is then a row of plain calls.
-Nothing may be awaited between the two, for a plan is about the moment in which it was made.
+`plan` changes nothing, and everything that can fail fails there. `apply` is a row of plain calls that do not
+fail. There must be no await between the two, because a plan holds only for the registry as it was read.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,22 +29,24 @@ from lb.config.diff import (
     spoken,
     summary,
 )
-from lb.config.model import DEFAULT_POOL, Config, PoolConfig, wrong
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.config.loader import wrong
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
 from lb.core.policies.catalogue import Policy
 from lb.core.registry import Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig
+from lb.settings.pool_settings import PoolSettings
 
 AT_START = ("listen", "state", "access_log", "demo")
 ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "metrics_open")
-"""What is only looked at when the program starts."""
+"""Keys that are used only when the program starts, so a reload keeps their old value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What will hold, what is different about it, and the calls that bring it about."""
+    """The Config after the reload, how it differs, and the calls that `apply` makes in this order."""
 
     config: Config
     difference: Difference
@@ -52,17 +54,17 @@ class Plan:
 
 
 class Place(NamedTuple):
-    """A backend as somebody wants it: in which pool, and how."""
+    """The pool and the spec of one backend: in a Config, or in the registry."""
 
     pool: str
     spec: BackendSpec
 
 
 def plan(before: Config, wanted: Config, registry: Registry, *, may_load: bool = True) -> Plan:
-    """How to get from `before`, and what operators have made of it, to `wanted`.
+    """The plan that leads from `before`, and the runtime changes in the registry, to `wanted`.
 
-    ConfigError where that cannot be. Without `may_load` no code is imported and no file opened for it; such
-    a plan is for looking at.
+    ConfigError where a policy cannot be made. Without `may_load` no code is imported and no file is opened;
+    such a plan shows the difference and must not be applied.
     """
     config = in_effect(before, wanted)
     planner = _Planner(before, config, registry, may_load)
@@ -72,7 +74,7 @@ def plan(before: Config, wanted: Config, registry: Registry, *, may_load: bool =
 
 
 def apply(plan: Plan, registry: Registry) -> None:
-    """Do it. Traffic sees nothing of it before it is done."""
+    """Make the calls of the plan. Each pool recomputes its candidates once, at the end."""
     with registry.together():
         for step in plan.steps:
             step()
@@ -80,7 +82,7 @@ def apply(plan: Plan, registry: Registry) -> None:
 
 
 def in_effect(before: Config, wanted: Config) -> Config:
-    """The wanted configuration, with what only a restart can change as it was before."""
+    """The wanted Config, with the old value of every key that only a restart can change."""
     replace = msgspec.structs.replace
     admin = replace(wanted.admin, **{name: getattr(before.admin, name) for name in ADMIN_AT_START})
     same = {name: getattr(before, name) for name in AT_START}
@@ -88,7 +90,7 @@ def in_effect(before: Config, wanted: Config) -> Config:
 
 
 def _pools_in_effect(before: Config, wanted: Config) -> dict[str, PoolConfig]:
-    """The backends of the demo come and go with the program, for its servers do."""
+    """The pools, with the demo's backends as before: its servers start and end with the program."""
     if wanted.demo is before.demo:
         return wanted.pools
     old = before.pools.get(DEFAULT_POOL, PoolConfig())
@@ -97,7 +99,7 @@ def _pools_in_effect(before: Config, wanted: Config) -> dict[str, PoolConfig]:
 
 
 class _Planner:
-    """Gathers the steps, and what will be told of them."""
+    """Collects the calls of a plan, and its difference."""
 
     def __init__(self, before: Config, config: Config, registry: Registry, may_load: bool) -> None:
         self._before = before
@@ -120,7 +122,7 @@ class _Planner:
     def result(self, wanted: Config) -> Plan:
         if self._mistakes:
             raise wrong(self._mistakes, "")
-        # Whoever waits in a queue finds those who come before those who go have gone.
+        # Add backends before removing others, so queued requests always see a candidate.
         steps = (*self._pool_steps, *self._entering, *self._leaving)
         return Plan(config=self._config, difference=self._difference(wanted), steps=steps)
 
@@ -167,7 +169,7 @@ class _Planner:
         self._pool_steps.append(partial(self._registry.configure, pool, settings, policy))
 
     def _merged(self, name: str, old: PoolSettings, now: PoolSettings, new: PoolSettings) -> PoolSettings:
-        """Key by key: what was changed at runtime stays, anything else is as the file says."""
+        """The settings key by key: a value changed at runtime stays, any other is that of the file."""
         values = {}
         for key in new.__struct_fields__:
             was, there, wanted = getattr(old, key), getattr(now, key), getattr(new, key)
@@ -179,7 +181,7 @@ class _Planner:
         return PoolSettings(**values)
 
     def _prepared(self, name: str, settings: PoolSettings) -> Policy | None:
-        """The policy, which is somebody's own code or needs a key from a file, so it may be impossible."""
+        """The policy for these settings. It may need an import or a key file; a failure is a mistake."""
         if not self._may_load and (loaded := [*_loaded(settings)]):
             self._unchecked += [f"{join('pools', name)}.{key}" for key in loaded]
             return None
@@ -195,29 +197,32 @@ class _Planner:
 
     def look_at_backends(self) -> None:
         old, new = _places(self._before), _places(self._config)
-        for id in dict.fromkeys((*new, *old, *self._registry.backends)):
-            there = self._registry.backends.get(id)
+        for backend_id in dict.fromkeys((*new, *old, *self._registry.backends)):
+            there = self._registry.backends.get(backend_id)
             now = None if there is None or _is_leaving(there) else Place(there.pool, there.spec)
-            self._look_at_backend(id, old.get(id), new.get(id), now)
+            self._look_at_backend(backend_id, old.get(backend_id), new.get(backend_id), now)
 
-    def _look_at_backend(self, id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
+    def _look_at_backend(
+        self, backend_id: str, old: Place | None, new: Place | None, now: Place | None
+    ) -> None:
+        """`old` is its place in the Config before, `new` in the wanted one, `now` in the registry."""
         if now == new:
             return
         if now != old:
-            self._keep(id, old, new, now)
+            self._keep(backend_id, old, new, now)
         elif new is None:
             assert now is not None
-            self._remove(id, now)
+            self._remove(backend_id, now)
         elif now is None:
-            self._added.append(BackendChange(id=id, pool=new.pool))
+            self._added.append(BackendChange(id=backend_id, pool=new.pool))
             self._entering.append(partial(_enter, self._registry, new))
         else:
-            self._change(id, now, new)
+            self._change(backend_id, now, new)
 
-    def _keep(self, id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
+    def _keep(self, backend_id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
         if now is None:
             why = "removed at runtime"
-        elif old is None and self._registry.backends[id].source != "config":
+        elif old is None and self._registry.backends[backend_id].source != "config":
             why = "added at runtime"
         else:
             why = "changed at runtime"
@@ -227,23 +232,23 @@ class _Planner:
             why += ", and something else in the file"
         place = now or new
         assert place is not None
-        self._kept.append(Kept(key=spoken(("pools", place.pool, "backends", id)), why=why))
+        self._kept.append(Kept(key=spoken(("pools", place.pool, "backends", backend_id)), why=why))
 
-    def _remove(self, id: str, now: Place) -> None:
-        backend = self._registry.backends[id]
-        self._removed.append(BackendChange(id=id, pool=now.pool))
+    def _remove(self, backend_id: str, now: Place) -> None:
+        backend = self._registry.backends[backend_id]
+        self._removed.append(BackendChange(id=backend_id, pool=now.pool))
         self._leaving.append(partial(self._registry.drain, backend, self._config.timeouts.drain, Then.REMOVE))
 
-    def _change(self, id: str, now: Place, new: Place) -> None:
+    def _change(self, backend_id: str, now: Place, new: Place) -> None:
         changes = compared(flat(now.spec), flat(new.spec))
         if now.pool != new.pool:
             changes = (Change(key="pool", before=now.pool, after=new.pool), *changes)
-        self._changed.append(BackendChange(id=id, pool=now.pool, changes=changes))
-        self._entering.append(partial(_change, self._registry, self._registry.backends[id], new))
+        self._changed.append(BackendChange(id=backend_id, pool=now.pool, changes=changes))
+        self._entering.append(partial(_change, self._registry, self._registry.backends[backend_id], new))
 
 
 def _general(before: Config, after: Config) -> tuple[Change, ...]:
-    """Everything but the pools."""
+    """The changed keys outside the pools."""
     without = [flat(msgspec.structs.replace(each, pools={})) for each in (before, after)]
     return compared(*without)
 
@@ -253,13 +258,13 @@ def _places(config: Config) -> dict[str, Place]:
 
 
 def _is_leaving(backend: Backend) -> bool:
-    """It is on its way out; a drain that was taken back is no such way."""
+    """Whether a drain is about to remove this backend, and has not been taken back."""
     drain = backend.drain
     return drain is not None and drain.then is Then.REMOVE and drain.outcome is not Outcome.CANCELLED
 
 
 def _loaded(settings: PoolSettings) -> Iterator[str]:
-    """The keys that name code or a file."""
+    """The keys of these settings whose value names code or a file."""
     if ":" in settings.policy:
         yield "policy"
     if settings.sticky is not None and settings.sticky.secret_file is not None:
@@ -275,7 +280,7 @@ def _add_pool(registry: Registry, name: str, settings: PoolSettings, policy: Pol
 
 
 def _enter(registry: Registry, place: Place) -> None:
-    """A new one, whose share grows as that of any newcomer; or one that was about to leave, and stays."""
+    """Add a backend, which starts slowly like any new one; or keep one that was about to be removed."""
     there = registry.backends.get(place.spec.id)
     if there is None:
         backend, _ = registry.add(place.spec, place.pool, "config")
@@ -288,7 +293,7 @@ def _enter(registry: Registry, place: Place) -> None:
 
 
 def _change(registry: Registry, backend: Backend, place: Place) -> None:
-    """The wish of an operator, such as maintenance, goes along into another pool."""
+    """Change a backend. If it moves to another pool, the operator's wish (maintenance, drain) moves too."""
     if backend.pool == place.pool:
         registry.change(backend, place.spec)
         return

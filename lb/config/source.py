@@ -1,7 +1,7 @@
-"""Where a configuration comes from, so that it can be read again: a file, and the flags that win over it.
+"""Where a Config comes from, so that it can be read again: a file, and the flags that win over it.
 
-What was said on the command line is kept as the tables that it stands for, so a file that has changed meets
-the same flags as at the start. A `Source` holds nothing that it has read.
+Flags are kept as the tables that they stand for. A reload lays the same flags over the changed file. A
+`Source` keeps nothing of what it has read.
 """
 
 import os
@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lb.config.model import Config, build, overlay, read_file
+from lb.config.loader import build, overlay, read_file
+from lb.settings.balancer_settings import Config
 
 Tables = Mapping[str, Any]
 Key = tuple[str, ...]
-"""A key by its steps: ("timeouts", "connect")."""
+"""The path of a key: ("timeouts", "connect")."""
 Origin = Literal["file", "flag"]
-"""Who names a key; those that nobody names have their default."""
+"""Where a key is set. A key that is set in neither has its default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The file, None where there is none, and the tables of the flags."""
+    """The file, None without one, and the tables of the flags."""
 
     file: Path | None
     flags: Tables
@@ -33,35 +34,35 @@ class Source:
         return f"{self.file} with flags" if self.flags else str(self.file)
 
     def read(self) -> Config:
-        """The configuration as it is now; ConfigError with every mistake in it. It blocks."""
+        """The Config as file and flags have it now; ConfigError with every mistake. It blocks."""
         return self.read_with_origins()[0]
 
     def read_with_origins(self) -> tuple[Config, Mapping[Key, Origin]]:
-        """The same, and which of its keys the file and the flags name."""
+        """The Config, and for each key that is set whether the file or a flag sets it. It blocks."""
         tables = self.tables()
         config = self.build(tables)
         if any(":" in pool.policy for pool in config.pools.values()):
-            _look_here_first()
+            _import_from_here()
         return config, self.origins(tables)
 
     def build(self, tables: Tables) -> Config:
-        """The configuration of these tables under our flags; ConfigError with every mistake in them."""
+        """The Config of these tables with the flags laid over them; ConfigError with every mistake."""
         return build(overlay(tables, self.flags), str(self))
 
     def tables(self) -> Tables:
-        """What the file says now; without a file and without backends it is the demo."""
+        """The tables of the file as it is now; without a file and without a backend, those of the demo."""
         if self.file is not None:
             return read_file(self.file)
         return {} if _has_backends(self.flags) else {"demo": True}
 
     def origins(self, tables: Tables) -> Mapping[Key, Origin]:
-        """Which keys the flags name, and which the file that has these tables; a list is one value."""
+        """Where each key is set, given the tables of the file. A list counts as one value."""
         from_file: dict[Key, Origin] = {} if self.file is None else dict.fromkeys(keys(tables), "file")
         return from_file | dict.fromkeys(keys(self.flags), "flag")
 
 
 def keys(tables: Tables, above: Key = ()) -> Iterator[Key]:
-    """The key of each value; a table within a table only makes them longer."""
+    """The key of each value in the tables, down to values that are no table."""
     for name, value in tables.items():
         if isinstance(value, Mapping) and value:
             yield from keys(value, (*above, name))
@@ -74,7 +75,7 @@ def _has_backends(tables: Tables) -> bool:
     return isinstance(pools, dict) and any(isinstance(p, dict) and "backends" in p for p in pools.values())
 
 
-def _look_here_first() -> None:
-    """A policy of one's own is looked for in the folder that we were started in."""
+def _import_from_here() -> None:
+    """Let `package.module:Class` policies be imported from the working directory."""
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)

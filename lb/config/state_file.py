@@ -1,10 +1,11 @@
-"""The state file: what an operator changed while we ran, so that it outlives a restart.
+"""The state file: runtime changes that survive a restart.
 
-Only the differences from the configuration are kept. A backend that somebody writes into the file later
-comes into effect, and one that they take out goes, whatever was changed beside it; where both speak of the
-same backend, the operator's later word at runtime holds.
+It holds only the difference from the Config. So a backend that is added to lb.toml later gets requests, and
+one that is taken out of it is gone, whatever was changed at runtime. Where both the state file and lb.toml
+have changed the same backend, the state file wins.
 
-A file that is not ours, not whole or newer than we are is never written over: whoever starts us is told.
+A file that is not a state file, is torn, or was written by a newer version is never overwritten: loading it
+is a ConfigError, and the program does not start.
 """
 
 import os
@@ -17,22 +18,24 @@ from typing import Any, Literal, cast
 import msgspec
 
 from lb.config.decode import Reader, told, without_none
-from lb.config.model import PoolConfig, overlay
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.config.loader import overlay
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import PoolConfig
+from lb.settings.pool_settings import PoolSettings
 
 FORMAT = "trio-lb state"
 VERSION = 1
 
 
 class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How one pool differs from its configuration; `admin_state` holds those that are not ready, by id.
+    """How one pool differs from its Config. `admin_state` has the backends that are not ready, by id.
 
-    `settings` is a merge patch (RFC 7396): the keys that were changed, null where one was taken back.
+    `settings` is a merge patch (RFC 7396): the changed keys, with null where a value was unset.
     """
 
     added: tuple[BackendSpec, ...] = ()
@@ -43,11 +46,11 @@ class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 Changes = dict[str, PoolChanges]
-"""The changes by the name of their pool; a pool without any is not in it."""
+"""The changes of each pool by its name; a pool without changes is missing."""
 
 
 class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The file, as JSON."""
+    """The content of the file, in JSON."""
 
     format: Literal["trio-lb state"] = "trio-lb state"
     version: Literal[1] = 1
@@ -55,9 +58,9 @@ class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def changes(configured: Mapping[str, PoolConfig], registry: Registry) -> Changes:
-    """What differs between these pools (each spec `checked`) and what the registry holds now.
+    """What differs between the configured pools (each spec `checked`) and the registry now.
 
-    A backend that a drain is about to remove counts as removed, for after a restart nothing runs on it.
+    A backend that a drain is about to remove counts as removed, because after a restart it has no requests.
     """
     found = {
         name: _pool_changes(configured.get(name, PoolConfig()), pool) for name, pool in registry.pools.items()
@@ -72,14 +75,18 @@ def _pool_changes(config: PoolConfig, pool: Pool) -> PoolChanges:
     return PoolChanges(
         added=tuple(spec for spec in specs if spec.id not in configured),
         changed=tuple(spec for spec in specs if spec.id in configured and spec != configured[spec.id]),
-        removed=tuple(id for id in configured if id not in staying),
-        admin_state={id: wish for id, backend in staying.items() if (wish := _wish(backend)) is not None},
+        removed=tuple(backend_id for backend_id in configured if backend_id not in staying),
+        admin_state={
+            backend_id: wish
+            for backend_id, backend in staying.items()
+            if (wish := _wish(backend)) is not None
+        },
         settings=patch_between(told(config.settings), told(pool.settings)),
     )
 
 
 def _wish(backend: Backend) -> Literal["draining", "maintenance"] | None:
-    """What becomes of a backend that is not ready, or None for one that is."""
+    """The admin state to restore, or None for a backend that is ready."""
     if backend.admin_state is AdminState.READY:
         return None
     if backend.admin_state is AdminState.MAINTENANCE or _drained_to(backend) is Then.MAINTENANCE:
@@ -88,15 +95,15 @@ def _wish(backend: Backend) -> Literal["draining", "maintenance"] | None:
 
 
 def _drained_to(backend: Backend) -> Then | None:
-    """What a drain makes of the backend; None without one, or where it was taken back."""
+    """What follows the drain of this backend; None without a drain, or where it was taken back."""
     drain = backend.drain
     return None if drain is None or drain.outcome is Outcome.CANCELLED else drain.then
 
 
 def apply(changes: Changes, registry: Registry) -> list[str]:
-    """Make these changes to a registry that holds the configuration and has no traffic yet.
+    """Make these changes to a registry that was filled from the Config and has no traffic yet.
 
-    Returns a sentence for each that the configuration has overtaken since it was saved; those are left out.
+    A change that no longer fits the Config is skipped; the result has one sentence for each.
     """
     known = {name: change for name, change in changes.items() if name in registry.pools}
     overtaken = [f"there is no pool {name!r} any more" for name in changes if name not in known]
@@ -111,8 +118,8 @@ def apply(changes: Changes, registry: Registry) -> list[str]:
 
 
 def _remove(name: str, change: PoolChanges, registry: Registry) -> None:
-    for id in change.removed:
-        backend = registry.backends.get(id)
+    for backend_id in change.removed:
+        backend = registry.backends.get(backend_id)
         if backend is not None and backend.pool == name:
             registry.remove(backend)
 
@@ -144,8 +151,8 @@ def _put(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
 
 
 def _set_wishes(name: str, change: PoolChanges, registry: Registry) -> None:
-    for id, wish in change.admin_state.items():
-        backend = registry.backends.get(id)
+    for backend_id, wish in change.admin_state.items():
+        backend = registry.backends.get(backend_id)
         if backend is None or backend.pool != name:
             continue
         if wish == "maintenance":
@@ -155,10 +162,10 @@ def _set_wishes(name: str, change: PoolChanges, registry: Registry) -> None:
 
 
 def save(path: str | os.PathLike[str], changes: Changes) -> None:
-    """Replace the file at one stroke; whoever reads it sees the old one or the new one, whole.
+    """Replace the file atomically: a reader sees the whole old file or the whole new one.
 
-    After an OSError the old file is as it was (or, where only the folder could not be synchronised, the new
-    one is in its place), and nothing is left beside it. It blocks: call it in a thread, and one at a time.
+    After an OSError the old file is unchanged, or the new one is in place and only the folder could not be
+    synchronised; no temporary file is left. It blocks: call it in a thread, and one call at a time.
     """
     target = Path(os.path.realpath(path))
     data = msgspec.json.format(msgspec.json.encode(StateFile(pools=changes)), indent=2) + b"\n"
@@ -177,7 +184,7 @@ def save(path: str | os.PathLike[str], changes: Changes) -> None:
 
 
 def _synchronise(folder: Path) -> None:
-    """Without this the new name may be lost with the power, though the file itself is safe."""
+    """Write the folder to disk; otherwise a power cut may lose the new name, though not the data."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -186,10 +193,10 @@ def _synchronise(folder: Path) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Changes | None:
-    """The changes that were saved, or None if there is no file yet.
+    """The saved changes, or None if there is no file yet. It blocks and changes nothing.
 
-    ConfigError, saying which, if the file is empty, torn, not ours, newer, or wrong in itself, or if there
-    is no folder to keep it in. It only reads.
+    ConfigError if the file is empty, torn, not a state file, of a newer version or invalid, or if its folder
+    does not exist.
     """
     try:
         data = Path(path).read_bytes()
@@ -221,7 +228,7 @@ def _changes_in(data: bytes) -> Changes:
 
 
 def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The merge patch that makes `after` of `before`."""
+    """The merge patch (RFC 7396) that turns `before` into `after`."""
     patch: dict[str, Any] = {key: None for key in before if key not in after}
     for key, value in after.items():
         there = before.get(key)
@@ -234,7 +241,7 @@ def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
 
 
 def _patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
-    """ValueError with every mistake where a setting breaks a rule that the configuration obeys."""
+    """The table with the patch applied; ValueError with every mistake where a setting breaks its rule."""
     reader = Reader()
     settings = reader.struct(PoolSettings, without_none(overlay(table, patch)), "settings")
     if reader.mistakes:

@@ -1,10 +1,10 @@
-"""How far an operator may reach: each scope includes those before it."""
+"""The scope of an admin token: what its holder may do. Each scope includes the ones before it."""
 
 from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """`read` looks; `drain` also takes what there is out and back in; `admin` may do everything."""
+    """`read` may look, `drain` may also drain backends and take them back, `admin` may do everything."""
 
     READ = "read"
     DRAIN = "drain"

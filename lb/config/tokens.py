@@ -1,7 +1,7 @@
-"""The operators' tokens: who bears one, and how far it reaches.
+"""The tokens file: the operators' tokens, each with a name and a scope.
 
-One token a line: a name, a scope, and the token itself or its SHA-256, so that the file gives nothing away
-(`printf %s TOKEN | sha256sum` makes one):
+Each line has a name, a scope, and the token or its SHA-256, with which the file holds no secret
+(`printf %s TOKEN | sha256sum` prints it):
 
     # name     scope   token
     grafana    read    sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
@@ -24,11 +24,11 @@ DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-fA-F]{64})")
 BY_OTHERS = stat.S_IWGRP | stat.S_IRWXO
 LONGEST_FILE = 1 << 20
 TAKEN_NAMES = frozenset({"anonymous", "signal"})
-"""Those by which the audit calls who has no token, and who sent a SIGHUP."""
+"""Names that the audit trail uses itself: for a caller without a token, and for a SIGHUP."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """One token. What is kept of it is its SHA-256, from which nobody gets it back."""
+    """One token, kept as its SHA-256 only, so that memory and messages never show it."""
 
     name: str
     scope: Scope
@@ -40,12 +40,15 @@ def digest(token: str) -> bytes:
 
 
 def is_sendable(token: str) -> bool:
-    """A client can send it in a field: one word of visible ASCII characters."""
+    """Whether a client can send this token in a field: one word of visible ASCII characters."""
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
 def read(path: str) -> tuple[Token, ...]:
-    """The tokens in a file; ConfigError where others could read or change it, or with what is wrong in it."""
+    """The tokens in a file. It blocks.
+
+    ConfigError where the file has a mistake, or where other users could read or change it.
+    """
     where = f"admin.tokens_file: {path}"
     try:
         text = _text(path, where)
@@ -57,20 +60,20 @@ def read(path: str) -> tuple[Token, ...]:
 
 
 def _text(path: str, where: str) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would keep us waiting
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # else opening a pipe blocks
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             raise ConfigError(f"{where} is not a regular file")
         if mode & BY_OTHERS:
             raise ConfigError(f"{where} can be read or changed by others: chmod 600 {path}")
         data = file.read(LONGEST_FILE + 1)
-    if len(data) > LONGEST_FILE:  # the rest would be lost in silence, and the last token cut
+    if len(data) > LONGEST_FILE:  # ignoring the rest would lose tokens silently
         raise ConfigError(f"{where} is larger than {LONGEST_FILE} bytes")
     return data.decode()
 
 
 def parse(text: str, where: str = "tokens") -> tuple[Token, ...]:
-    """The tokens in such a text; ConfigError with the line of a mistake, which shows no token."""
+    """The tokens in the text of such a file; ConfigError that names the line and shows no token."""
     tokens = tuple(_lines(text, where))
     if not tokens:
         raise ConfigError(f"{where}: there is no token in it")

@@ -6,30 +6,26 @@ own. What follows from them is derived when one of them changes: *open* is all b
 at for each request.
 """
 
-import re
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
-from lb.config.pool_settings import PoolSettings
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Health, Verdict
 from lb.core.measures.histogram import Histogram, Recent
+from lb.settings.backend_spec import BackendSpec, parse_url
+from lb.settings.pool_settings import PoolSettings
 
 if TYPE_CHECKING:
     from lb.core.drain import Drain
     from lb.errors import Reason
 
-ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
-MAX_WEIGHT = 1_000_000
 FULL_SHARE = 100
 """The share of a backend is its weight times this; in slow start less of it."""
 FIRST_SHARE = 0.1
 RAMP_STEPS = 50
-HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 
 
 class AdminState(StrEnum):
@@ -38,64 +34,6 @@ class AdminState(StrEnum):
     READY = "ready"
     DRAINING = "draining"
     MAINTENANCE = "maintenance"
-
-
-class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the operator says of a backend: the same in the file, in the API and in the state file.
-
-    `url` is `http://host[:port]`, `weight` a share of the requests (0 takes none), `max_in_flight` a hard
-    cap or None, and so `max_connections` (one that is lent carries one request, so it caps both). `backup`
-    takes requests only when no other can; `labels` is free text for people and tools. `checked` makes one
-    with every rule applied.
-    """
-
-    id: str = ""
-    url: str
-    weight: int = 1
-    max_in_flight: int | None = None
-    max_connections: int | None = None
-    backup: bool = False
-    labels: dict[str, str] = {}
-
-    def checked(self) -> "BackendSpec":
-        """This spec with its id filled in; ValueError, naming the field, where a rule is broken."""
-        host, port = parse_url(self.url)
-        spec = self if self.id else msgspec.structs.replace(self, id=default_id(host, port))
-        if not ID.fullmatch(spec.id):
-            raise ValueError(f"id: {spec.id!r} may hold letters, digits and . _ ~ - only, 128 at most")
-        if not 0 <= spec.weight <= MAX_WEIGHT:
-            raise ValueError(f"weight: {spec.weight} is not between 0 and {MAX_WEIGHT}")
-        for name in ("max_in_flight", "max_connections"):
-            cap: int | None = getattr(spec, name)
-            if cap is not None and cap < 1:
-                raise ValueError(f"{name}: {cap} is not 1 or more")
-        return spec
-
-
-def default_id(host: str, port: int) -> str:
-    return f"{host.replace(':', '_')}-{port}"
-
-
-def parse_url(url: str) -> tuple[str, int]:
-    """The host (IPv6 without brackets) and port of `http://host[:port]`; ValueError says what is wrong."""
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"url: {url!r} has characters that an address cannot have")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ValueError(f"url: {url!r}: {exc}") from None
-    if parts.scheme == "https":
-        raise ValueError(f"url: {url!r}: TLS to backends is not supported; expected http://host:port")
-    if parts.scheme != "http":
-        raise ValueError(f"url: {url!r}: expected http://host:port")
-    if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"url: {url!r}: expected http://host:port and nothing more")
-    if not host or not HOST.fullmatch(host):
-        raise ValueError(f"url: {url!r} names no host")
-    if port == 0:
-        raise ValueError(f"url: {url!r}: port 0 is not an address to connect to")
-    return host, port or 80
 
 
 class Running(Protocol):
@@ -250,7 +188,7 @@ class Backend:
 
     @property
     def keeps_its_clients(self) -> bool:
-        """It drains, and clients that were on it before may still come (`lb.config.pool_settings.Sticky`)."""
+        """It drains, and clients that were on it before may still come (`pool_settings.Sticky`)."""
         drain = self.drain
         is_kept = drain is not None and drain.outcome is None and drain.keeps_clients
         return is_kept and self.is_fit and not self.is_full

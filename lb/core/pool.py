@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
-from lb.config.pool_settings import PoolSettings, codes
 from lb.core.backend import Backend, Running
 from lb.core.exchange_record import PassedOver
 from lb.core.health.ejection import Cause, Standing, may_eject
@@ -20,6 +19,7 @@ from lb.core.policies.catalogue import Asking, Policy
 from lb.core.policies.sticky import Sticky
 from lb.core.retry_budget import RetryBudget
 from lb.errors import QueueFull, Unavailable
+from lb.settings.pool_settings import PoolSettings, codes
 
 NOBODY: PassedOver = ()
 URGENCIES = 8

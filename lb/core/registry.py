@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.health.ejection import Standing
 from lb.core.health.probe_verdict import Check, Verdict
@@ -20,6 +19,8 @@ from lb.core.policies.catalogue import Policy, make
 from lb.core.policies.custom import in_words
 from lb.core.policies.round_robin import hand_over
 from lb.core.pool import Pool
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings
 
 DRAIN_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
 

@@ -5,8 +5,8 @@ nothing, so any method may go elsewhere. An attempt that ended without an answer
 none, may have been processed: only an idempotent request whose body is still in our hands goes again.
 """
 
-from lb.config.pool_settings import Retry
 from lb.errors import LBError, Retryable
+from lb.settings.pool_settings import Retry
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 LONGEST_PAUSE = 1.0

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import trio
 
-from lb.config.model import Address, FdAddress, TcpAddress, UnixAddress
 from lb.net.wire import no_delay
+from lb.settings.listen_address import Address, FdAddress, TcpAddress, UnixAddress
 
 BACKLOG = 4096
 UNSENT_BYTES = 128 * 1024

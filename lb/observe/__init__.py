@@ -1,1 +1,1 @@
-"""What is told of traffic and balancer: counters, logs, the recorder, the event feed, the audit trail."""
+"""Watching traffic and balancer: counters, logs, the recorder, the event feed, the audit trail."""

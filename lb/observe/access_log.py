@@ -1,9 +1,9 @@
-"""The access log: one line for each exchange, written beside the traffic and never in its way.
+"""The access log: one line for each exchange, written without holding up the traffic.
 
-The hot path appends a reference to a bounded queue. One task renders what has gathered, a handful at a
-time, and a thread writes it, because a pipe that nobody reads blocks whoever writes to it. While it is
-blocked the queue fills up and further records are dropped and counted; the count is logged when writing
-works again. Nothing a client sends can break a line: see `safe`.
+The hot path only appends a reference to a bounded queue. One task renders the queued records in batches, and
+a thread writes them, because writing to a pipe that is not read blocks. While the thread is blocked the
+queue fills; further records are dropped and counted, and the count is logged when writing works again.
+`safe` makes sure that nothing a client sends can break a line.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lb.core.exchange_record import Attempt, ExchangeRecord
 
 QUEUE_RECORDS = 8192
-BATCH_RECORDS = 128  # about a millisecond of rendering, after which the traffic has its turn
+BATCH_RECORDS = 128  # rendered without an await; more would hold up the traffic
 LINGER_SECONDS = 0.1
 FLUSH_SECONDS = 1.0
 LONGEST_TEXT = 512
@@ -33,7 +33,10 @@ log = structlog.get_logger()
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One try on one backend; the phases are as in `Record`. `passed_over` says who was left out and why."""
+    """One attempt on one backend, with the phases of `Record`.
+
+    `passed_over` has every backend that was no candidate, with the reason.
+    """
 
     backend: str
     reused: bool
@@ -46,9 +49,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange as it is logged.
 
-    `time` is when it ended. The phases follow one another in the last attempt, in milliseconds, None where
-    one was not reached: waiting for a backend, connecting, from there to the first byte of the answer;
-    `total_ms` is the whole exchange.
+    `time` is when it ended. `queue_ms` is the wait for a backend. The other phases are those of the deciding
+    attempt, None where it did not get so far: `connect_ms` until connected, `first_byte_ms` from there to the
+    first byte of the response. `total_ms` is the whole exchange.
     """
 
     time: str
@@ -73,7 +76,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def format_of(setting: str, is_terminal: bool) -> Format | None:
-    """What `access_log` in the configuration comes to; None is no access log."""
+    """The format that the setting `access_log` means here; None for no access log."""
     match setting:
         case "off":
             return None
@@ -84,15 +87,15 @@ def format_of(setting: str, is_terminal: bool) -> Format | None:
 
 
 class AccessLog:
-    """Writes a line for each exchange to a file descriptor, which stays its owner's.
+    """Writes a line for each exchange to a file descriptor, stdout by default. It never closes it.
 
-    `wall` turns a time of the exchanges' clock into seconds since 1970. `dropped` counts the records that
-    were never written, since the start.
+    `wall` turns a time of the exchanges' clock into seconds since 1970. `dropped` counts the records since
+    the start that were not written.
     """
 
-    def __init__(self, format: Format, *, wall: Callable[[float], float], fd: int | None = None) -> None:
+    def __init__(self, line_format: Format, *, wall: Callable[[float], float], fd: int | None = None) -> None:
         self.dropped = 0
-        self._render = {"text": text_line, "json": json_line}[format]
+        self._render = {"text": text_line, "json": json_line}[line_format]
         self._wall = wall
         self._fd = sys.stdout.fileno() if fd is None else fd
         self._waiting: deque[ExchangeRecord] = deque()
@@ -103,7 +106,7 @@ class AccessLog:
         self._lost = 0
 
     def finished(self, exchange: "ExchangeRecord") -> None:
-        """Take note of an exchange that has ended and will not change any more."""
+        """Queue an exchange that has ended. Its record must not change any more."""
         if len(self._waiting) >= QUEUE_RECORDS:
             self.dropped += 1
             self._lost += 1
@@ -112,8 +115,8 @@ class AccessLog:
         self._woken.set()
 
     async def run(self) -> None:
-        """Write until cancelled, and then for one second more at most what is still there."""
-        # The shield keeps a cancel from tearing a line; its deadline is set by whichever way we leave.
+        """Write until cancelled; then write what is queued, for FLUSH_SECONDS at most."""
+        # The shield keeps a cancellation from cutting a line in two. Its deadline is set below.
         shielded = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_all, shielded)
@@ -151,7 +154,7 @@ class AccessLog:
             self._failed(len(batch), exc)
         else:
             self._worked()
-        for _ in batch:  # only now, so that a write that is given up leaves them to be counted
+        for _ in batch:  # pop after writing: a cancelled write must still count these as lost
             self._waiting.popleft()
 
     def _failed(self, count: int, why: OSError) -> None:
@@ -168,17 +171,17 @@ class AccessLog:
 
 
 def write(fd: int, data: bytes) -> None:
-    """Write all of it, waiting as long as it takes; OSError where the reader is gone."""
+    """Write all the data. It blocks, without a limit; OSError where the reader has closed its end."""
     view = memoryview(data)
     while view:
         try:
             view = view[os.write(fd, view) :]
-        except BlockingIOError:  # somebody who shares it with us made it non-blocking
+        except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([], [fd], [])
 
 
 def record(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> Record:
-    """What is logged of an exchange; every text in it is `safe`."""
+    """The record of an exchange; every text in it is `safe`."""
     last = exchange.deciding
     ended = exchange.started if exchange.ended is None else exchange.ended
     return Record(
@@ -236,7 +239,7 @@ def json_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> byt
 
 
 def text_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> bytes:
-    """Columns that line up for what every exchange has, then words for what only some have."""
+    """One line: columns with the values that every exchange has, then the rest in words."""
     r = record(exchange, wall)
     phases = f"queue {r.queue_ms:.1f} connect {_short(r.connect_ms)} first byte {_short(r.first_byte_ms)}"
     columns = (
@@ -261,9 +264,9 @@ def rfc3339(seconds: float) -> str:
 
 
 def safe(raw: bytes) -> str:
-    r"""Bytes from outside as visible ASCII, 512 characters at most; all others, and \, become \xNN.
+    r"""Bytes from outside as at most 512 characters of visible ASCII; other bytes, and \, become \xNN.
 
-    So nobody can end a line, forge another or move a terminal's cursor.
+    So a client cannot end a line, forge another one or move a terminal's cursor.
     """
     text = raw[: LONGEST_TEXT + 1].decode("latin-1")
     if not (text.isascii() and text.isprintable()) or "\\" in text:

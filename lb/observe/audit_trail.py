@@ -1,8 +1,9 @@
-"""Who changed what: one line of the log for each act of an operator, and the last of them for whoever asks.
+"""The audit trail: who changed what. Each act of an operator is logged, and the last ones are kept.
 
-No view has to say what it changes. The audit knows what each backend and each pool was, hears of every change
-from the registry, and counts the difference to whoever acts at that moment: that is a context variable, so it
-follows a request through its waits. What happens by itself, such as the end of a drain, is nobody's act.
+The handlers of the API do not report their changes. The audit remembers every backend and pool as it was,
+hears of each change from the registry, and adds the difference to the current act. The current act is a
+context variable, so it follows a request's task through its awaits. Changes without a current act, such as
+the end of a drain, are not in the trail.
 """
 
 from collections import Counter, deque
@@ -22,16 +23,17 @@ from lb.config.diff import compared, flat
 from lb.core.backend import AdminState
 
 if TYPE_CHECKING:
-    from lb.config.pool_settings import PoolSettings
     from lb.config.source import Key
-    from lb.core.backend import Backend, BackendSpec
+    from lb.core.backend import Backend
     from lb.core.registry import Event, PoolEvent, Registry
+    from lb.settings.backend_spec import BackendSpec
+    from lb.settings.pool_settings import PoolSettings
 
 KEPT = 500
 REFUSALS_KEPT = 100
 REFUSAL_SECONDS = 1.0
 MOST_CHANGES = 100
-"""Of one entry: a set of 2,000 backends would be a megabyte, and as much again in the log."""
+"""In one entry. A change of 2,000 backends would otherwise be a megabyte here and in the log."""
 LONGEST_TEXT = 500
 HIDDEN = "(hidden)"
 SECRETS = ".probe.fields."
@@ -40,12 +42,13 @@ log = structlog.get_logger("audit")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One act, `at` the time when it began. `changes` has old and new of each key that differs, null where
-    there was or is nothing; of so many that nobody would read them all, `untold` counts those left out.
+    """One act as it is kept and logged.
 
-    `status` is what was answered, null where the client had left or there was none; `why` is what a refusal
-    says, or the mistake for which an act changed nothing; `and_more` counts refusals of this name
-    since the last one here, which have no entry of their own.
+    `at` is the time when it began. `changes` has the old and the new value of each key that differs, null
+    where there was or is none; `untold` counts the changes beyond MOST_CHANGES. `status` is that of the
+    response, null where the client had left or there was no request. `why` says why the act was refused, or
+    which mistake kept it from changing anything. `and_more` counts the refusals of the same name since its
+    last entry; they have no entries of their own.
     """
 
     at: float
@@ -63,7 +66,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Act:
-    """Something that somebody does: who, from where, what, and as it goes on, what that has changed."""
+    """An act that is going on: the operator's name, the source, the operation, and the changes so far."""
 
     who: str
     source: str
@@ -76,7 +79,7 @@ class Act:
     more: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     def changed(self, before: "dict[Key, Any]", after: "dict[Key, Any]") -> None:
-        """Of each key the first value counts, and the last."""
+        """Add changes. Of several changes to a key, the first old and the last new value count."""
         for key in dict.fromkeys((*before, *after)):
             self.before.setdefault(key, before.get(key))
             self.after[key] = after.get(key)
@@ -88,7 +91,7 @@ class Act:
 
 
 class Seen(NamedTuple):
-    """A backend as it was last."""
+    """The state of a backend after its last event."""
 
     spec: "BackendSpec"
     pool: str
@@ -106,7 +109,7 @@ _acting: ContextVar[Act | None] = ContextVar("acting", default=None)
 
 
 class Audit:
-    """The acts of one balancer; `wall` makes seconds since 1970 of a time of the registry's clock."""
+    """The acts of one balancer. `wall` turns a time of the registry's clock into seconds since 1970."""
 
     def __init__(self, registry: "Registry", wall: Callable[[float], float]) -> None:
         self._now, self._wall = registry.now, wall
@@ -115,12 +118,12 @@ class Audit:
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
         self._pools = {name: pool.settings for name, pool in registry.pools.items()}
-        self._backends = {id: _seen(backend) for id, backend in registry.backends.items()}
+        self._backends = {name: _seen(backend) for name, backend in registry.backends.items()}
         registry.subscribe(self._on_backend, self._on_pool)
 
     @contextmanager
     def act(self, act: Act | None) -> Iterator[None]:
-        """What changes within the block is this act's (None: nobody's)."""
+        """Changes within the block belong to this act; None: to no act."""
         if act is not None:
             act.began = self._now()
         token = _acting.set(act)
@@ -130,23 +133,23 @@ class Audit:
             _acting.reset(token)
 
     def changed(self, key: str, before: object, after: object) -> None:
-        """Something changes that is in no registry; the first `before` counts, as with what is in one."""
+        """Add a change of something outside the registry to the current act, if there is one."""
         if (act := _acting.get()) is not None:
             first, _ = act.more.get(key, (before, after))
             act.more[key] = first, after
 
     def failed(self, status: int, why: str) -> None:
-        """What somebody is doing fails and changes nothing, and should be told nevertheless."""
+        """Note the current act although it failed and changed nothing."""
         if (act := _acting.get()) is not None:
             self.note(act, status, why)
 
     def note(self, act: Act, status: int | None = None, why: str = "") -> None:
-        """The act is over: log it, and keep it for whoever asks."""
+        """Log an act that is over, and keep it."""
         self._entries.append(entry := self._entry(act, status, why))
         log.info("audit", **_logged(entry))
 
     def refused(self, act: Act, status: int, why: str) -> None:
-        """Somebody may not do this. Within REFUSAL_SECONDS one of the same name is logged."""
+        """Log and keep a refused act: at most one of each name within REFUSAL_SECONDS."""
         if self._now() < self._quiet_until.get(act.who, -inf):
             self._unsaid[act.who] += 1
             return
@@ -178,12 +181,12 @@ class Audit:
         )
 
     def _on_backend(self, event: "Event") -> None:
-        backend, id = event.backend, event.backend.id
-        before = self._backends.pop(id, None)
+        backend = event.backend
+        before = self._backends.pop(backend.id, None)
         if not backend.removed:
-            self._backends[id] = _seen(backend, is_drained=event.kind == "drained")
+            self._backends[backend.id] = _seen(backend, is_drained=event.kind == "drained")
         if (act := _acting.get()) is not None:
-            act.changed(*(each.state() if each else {} for each in (before, self._backends.get(id))))
+            act.changed(*(each.state() if each else {} for each in (before, self._backends.get(backend.id))))
 
     def _on_pool(self, event: "PoolEvent") -> None:
         name = event.pool.name
@@ -195,7 +198,10 @@ class Audit:
 
 
 def _seen(backend: "Backend", is_drained: bool = False) -> Seen:
-    """`then` is of a drain that goes on; the news that one is over comes before its outcome."""
+    """The state of a backend. `then` is kept only while a drain goes on.
+
+    `is_drained` is needed because the event of a drain's end comes before its outcome is set.
+    """
     drain, wish = backend.drain, backend.admin_state
     is_over = is_drained or wish is not AdminState.DRAINING or drain is None or drain.outcome is not None
     then = None if is_over or drain is None else drain.then.value
@@ -207,19 +213,19 @@ def _settings(name: str, settings: "PoolSettings | None") -> "dict[Key, Any]":
 
 
 def _hidden(key: str, before: object, after: object) -> tuple[object, object]:
-    """The fields of a probe may be passwords: that they have changed is all that is said of them."""
+    """Hide the values of probe fields, which may be passwords; the trail shows only that they changed."""
     if SECRETS not in key:
         return before, after
     return before and HIDDEN, after and HIDDEN
 
 
 def _short(value: object) -> object:
-    """Labels may be as long as a body."""
+    """Cut a long value; a label may be as long as a request body."""
     text = value if isinstance(value, str) else str(value)
     return value if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 
 def _logged(entry: Entry) -> dict[str, object]:
-    """What there is to say; the line has a time of its own."""
+    """The entry without empty values, and without `at` because the log line has a time."""
     values = msgspec.structs.asdict(entry)
     return {name: value for name, value in values.items() if name != "at" and (value or name == "status")}

@@ -1,10 +1,10 @@
-"""What happens, for whoever listens: server-sent events, each rendered once, however many read them.
+"""The event feed: server-sent events for any number of readers, each event rendered once.
 
-A publisher never waits and never learns who reads. Each reader has a queue of so many events; who lets it
-fill up is dropped, and told so. Of what is only worth its newest state (the numbers of each second, how far
-a drain is) a reader has one place for each kind, where the newer replaces the older. The last events are
-kept for readers that come back and say which one they saw last. Ids grow, also over a restart, for the first
-one is the time; so an id of the process before is simply too old.
+A publisher never waits. Each reader has a bounded queue; a reader whose queue is full is dropped and told so.
+Events that only matter in their newest state (the numbers of each second, the progress of a drain) are not
+queued: each reader has one place for each key, where a newer event replaces the older one. The last events
+are kept for readers that reconnect and name the last id that they have seen. Ids grow over a restart too,
+because the first one is the time; an id of an earlier process is simply too old.
 """
 
 from collections import deque
@@ -17,15 +17,16 @@ import trio
 
 KEPT = 1000
 QUEUE = KEPT
-"""A reload may tell of hundreds of backends at one moment, and who has to read that is not slow; frames are
-shared, so a place costs 8 bytes. Who is further behind could not be told the rest by a replay either."""
+"""Events that a reader may be behind. A reload may publish hundreds of events at once, which is no reason to
+drop a reader. Frames are shared, so a place costs 8 bytes. A longer queue would not help: a reader that is
+further behind cannot be sent the rest by a replay either."""
 MOST_READERS = 200
 PACE_SECONDS = 0.004
-"""Between one reader and the next: so many are through before the next second's numbers are there."""
+"""The pause between two readers, so that MOST_READERS are woken within one second."""
 
 
 class Frame(NamedTuple):
-    """One event as it goes out."""
+    """One event as it is sent."""
 
     id: int
     type: str
@@ -33,18 +34,18 @@ class Frame(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """The JSON in it."""
+        """The JSON of the event."""
         return self.data.partition(b"\ndata: ")[2]
 
 
-def rendered(type: str, data: object, id: int | None = None) -> bytes:
-    """One event in the format of the HTML standard, section 9.2; JSON has no line ends to take care of."""
-    identity = b"" if id is None else b"id: %d\n" % id
-    return b"%bevent: %b\ndata: %b\n\n" % (identity, type.encode(), msgspec.json.encode(data))
+def rendered(kind: str, data: object, number: int | None = None) -> bytes:
+    """One event in the format of the HTML standard, section 9.2. The JSON of `data` has no line ends."""
+    identity = b"" if number is None else b"id: %d\n" % number
+    return b"%bevent: %b\ndata: %b\n\n" % (identity, kind.encode(), msgspec.json.encode(data))
 
 
 class Reader:
-    """One who listens. `wait`, then `take`, until `is_over`."""
+    """One connection that reads the feed. Its task calls `wait`, then `take`, until `is_over`."""
 
     __slots__ = ("_latest", "_queue", "_replayed", "_wake", "_why", "is_over", "types")
 
@@ -60,7 +61,7 @@ class Reader:
             self._wake.set()
 
     def offer(self, frame: Frame) -> bool:
-        """Queue an event; False, and nothing is, if it has no room."""
+        """Queue an event; False, without queueing it, where the queue is full."""
         if len(self._queue) >= QUEUE:
             return False
         self._queue.append(frame)
@@ -68,26 +69,26 @@ class Reader:
         return True
 
     def offer_latest(self, key: str, frame: Frame) -> None:
-        """An event in place of the one before under this key, if that is still there; nobody is woken."""
+        """Replace the event under this key. It does not wake the reader; `wake_for_latest` does."""
         self._latest[key] = frame
 
     def wake_for_latest(self) -> bool:
-        """Wake whoever waits if there is something of that kind to take; whether there is."""
+        """Wake the reader if there is an event from `offer_latest` to take; whether there is one."""
         if self._latest:
             self._wake.set()
         return bool(self._latest)
 
     def end(self, why: str) -> None:
-        """The next `take` is the last, and says so behind what is in the queue."""
+        """Let the next `take` be the last one; its last event says why."""
         self._why = self._why or why
         self._wake.set()
 
     async def wait(self) -> None:
-        """Until there is something to take."""
+        """Wait until there is something to take."""
         await self._wake.wait()
 
     def take(self) -> bytes:
-        """All that has gathered, in the order of its ids; nothing with a smaller id can follow."""
+        """Every event that is waiting, in the order of ids. No event with a smaller id can follow."""
         self._wake = trio.Event()
         replayed, self._replayed = self._replayed, b""
         frames = sorted([*self._queue, *self._latest.values()])
@@ -99,7 +100,7 @@ class Reader:
 
 
 class Feed:
-    """All events of one balancer. `first` is the id before the first event."""
+    """The events of one balancer and their readers. `first` is the id before the first event."""
 
     def __init__(self, first: int) -> None:
         self._last = self._forgotten = first
@@ -110,11 +111,11 @@ class Feed:
         self.dropped = 0
 
     def open(self, most_readers: int = MOST_READERS) -> None:
-        """From now on readers may come."""
+        """Accept readers from now on."""
         self._is_open, self._most = True, most_readers
 
     def close(self, why: str) -> None:
-        """End every reader, and each that comes from now on."""
+        """End every reader, and each one that joins from now on."""
         self._is_open = False
         for reader in self._readers:
             reader.end(why)
@@ -127,50 +128,53 @@ class Feed:
     def is_full(self) -> bool:
         return len(self._readers) >= self._most
 
-    def wants(self, type: str) -> bool:
-        """Somebody would read it: what is not kept need not be rendered otherwise."""
-        return any(type in reader.types for reader in self._readers)
+    def wants(self, kind: str) -> bool:
+        """Whether any reader reads events of this kind. If not, the caller need not collect their data."""
+        return any(kind in reader.types for reader in self._readers)
 
-    def publish(self, type: str, data: object) -> None:
-        """Tell everybody, and remember it; it neither raises nor waits. `data` is what msgspec can encode."""
-        frame = self._frame(type, data)
+    def publish(self, kind: str, data: object) -> None:
+        """Queue an event for its readers, and keep it. `data` must be something that msgspec can encode."""
+        frame = self._frame(kind, data)
         self._kept.append(frame)
         if len(self._kept) > KEPT:
             self._forgotten = self._kept.popleft().id
-        for reader in self._who_reads(type):
+        for reader in self._readers_of(kind):
             if not reader.offer(frame):
                 self.drop(reader)
 
     def newest(self, types: frozenset[str], count: int) -> list[Frame]:
-        """So many of those that are kept, the newest first."""
+        """The newest `count` of the kept events of these types, the newest first."""
         return [*islice((frame for frame in reversed(self._kept) if frame.type in types), count)]
 
-    def publish_latest(self, type: str, key: str, data: object) -> None:
-        """Lay down for everybody what replaces all that was said under `key`; `hand_round` tells them."""
-        readers = self._who_reads(type)
+    def publish_latest(self, kind: str, key: str, data: object) -> None:
+        """Replace the event under `key` for every reader of this kind; `hand_round` wakes them."""
+        readers = self._readers_of(kind)
         if readers:
-            frame = self._frame(type, data)
+            frame = self._frame(kind, data)
             for reader in readers:
-                reader.offer_latest(f"{type} {key}", frame)  # a backend may be called `stats`
+                reader.offer_latest(f"{kind} {key}", frame)  # the kind too: a backend may be called `stats`
 
     async def hand_round(self) -> None:
-        """Tell everybody what was laid down for them, one after another and with pauses.
+        """Wake the readers that `publish_latest` has something for, one by one with pauses.
 
-        What it costs to send is 0.1 ms for each reader, and all at once would be felt by the traffic.
+        Each wakeup sends on a connection. Many at once would delay the traffic.
         """
         for reader in [*self._readers]:
             if reader.wake_for_latest():
                 await trio.sleep(PACE_SECONDS)
 
     def drop(self, reader: Reader) -> None:
-        """It is too slow; if it ever comes to read again, that is what it reads."""
+        """Remove a reader that is too slow. If its task takes once more, the last event says so."""
         if reader in self._readers:
             self._readers.remove(reader)
             self.dropped += 1
             reader.end("too slow")
 
     def join(self, types: frozenset[str], after: str | None = None) -> Reader:
-        """A reader of these types, from now on or from behind the event `after`; it has to `leave`."""
+        """A new reader of these types, from now on, or from the event after id `after`.
+
+        The caller must hand it to `leave` in the end.
+        """
         reader = Reader(types, b"" if after is None else b"".join(self._since(after, types)))
         if self._is_open:
             self._readers.add(reader)
@@ -181,15 +185,15 @@ class Feed:
     def leave(self, reader: Reader) -> None:
         self._readers.discard(reader)
 
-    def _frame(self, type: str, data: object) -> Frame:
+    def _frame(self, kind: str, data: object) -> Frame:
         self._last += 1
-        return Frame(self._last, type, rendered(type, data, self._last))
+        return Frame(self._last, kind, rendered(kind, data, self._last))
 
-    def _who_reads(self, type: str) -> list[Reader]:
-        return [reader for reader in self._readers if type in reader.types]
+    def _readers_of(self, kind: str) -> list[Reader]:
+        return [reader for reader in self._readers if kind in reader.types]
 
     def _since(self, after: str, types: frozenset[str]) -> Iterator[bytes]:
-        """What was missed, as far as it is known, behind a word about what is not."""
+        """The kept events after id `after`; before them an event `missed` where some are no longer kept."""
         seen = int(after) if after.isascii() and after.isdecimal() and len(after) < 20 else None
         if seen is None or seen > self._last:
             yield rendered("missed", {"after": after}, self._last)

@@ -1,7 +1,7 @@
-"""The program's log: what happened to the balancer itself, for people and for machines.
+"""The program's log: what happens to the balancer itself, as opposed to single requests.
 
-Lines go to stderr, from structlog and from the standard library's logging alike (hypercorn, quart). A line
-that cannot be written is lost: a reader who stopped reading must not stop the traffic.
+Lines of structlog and of the standard library's logging (hypercorn, quart) go to stderr. A line that cannot
+be written at once is lost, because a pipe that is no longer read must not stop the traffic.
 """
 
 import logging
@@ -13,14 +13,14 @@ import structlog
 from structlog.typing import Processor
 
 PIECE = select.PIPE_BUF // 10
-"""Characters, each of which may become ten bytes: `\\U0010ffff`, where the stream is ASCII."""
+"""In characters. One may become ten bytes (`\\U0010ffff`) where the stream is ASCII."""
 
 
 class LossyHandler(logging.StreamHandler[TextIO]):
-    """Writes what there is room for now, and drops the rest of the line.
+    """Writes as much of a line as the stream takes without blocking, and drops the rest.
 
-    A pipe that is ready has room for 4 KiB at least (PIPE_BUF), so a piece of a line that is no longer never
-    blocks.
+    Lines are written in pieces of at most PIPE_BUF bytes (4 KiB). A pipe that select calls writable takes
+    that many, so no write blocks.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -52,15 +52,15 @@ class LossyHandler(logging.StreamHandler[TextIO]):
             return not self.stream.closed
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Where nobody reads, nobody is left to tell; anything else is a mistake of ours and is shown."""
+        """Ignore a stream that cannot be written. Any other exception is a bug and is shown."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
 
 def configure(json: bool) -> None:
-    """Send the program's log to stderr: JSON, one object a line, or else coloured lines for a terminal.
+    """Send the program's log to stderr: one JSON object a line, or coloured lines for a terminal.
 
-    Replaces what an earlier call, or anybody else, set up on the root logger.
+    It replaces every handler of the root logger.
     """
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,

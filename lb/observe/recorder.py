@@ -1,13 +1,12 @@
-"""The flight recorder: the last exchanges, and apart from them the last that failed, for whoever asks why.
+"""The recorder keeps the last exchanges, and separately the last failed ones, to explain what happened.
 
-It keeps references to the records that metrics and the log have too, so that an exchange costs an append or
-two (about 0.1 us) and is rendered only when somebody looks. A flood of good requests cannot push out the
-failures, which have a queue of their own. What it holds is bounded: so many records, and of each no longer
-texts than anybody is ever shown. A backend that was removed is kept alive by its records, as long as they
-last. There are no bodies and no fields in a record, so there are no secrets in it either.
+It keeps references to the records that the counters and the log use too; they are rendered only when the API
+is asked. Failures have a queue of their own, so that many successful requests do not push them out. Memory
+is bounded by the number of records and by the length of the texts in each. A record keeps its removed
+backends alive until the record is dropped. Records hold no bodies and no fields, so they hold no secrets.
 
-In a storm of one failure the few others say why it began. So failures are counted by kind as well, with the
-newest of each, and no kind pushes out another before there are too many of them.
+Many failures of one kind would hide the few of another kind that explain them. So failures are also counted
+by kind, with the newest of each kind, and a kind is dropped only when there are more than KINDS.
 """
 
 from collections import OrderedDict, deque
@@ -24,18 +23,18 @@ RECORDS = 1000
 FAILED_RECORDS = 200
 KINDS = 50
 LONGEST_KEPT = LONGEST_TEXT + 1
-"""`lb.observe.access_log.safe` looks at no more, and the one byte more tells that there was more."""
+"""One byte more than `access_log.safe` shows, so that it still sees that the text was longer."""
 
 Tell = Callable[["ExchangeRecord"], None]
 
 
 def has_failed(exchange: "ExchangeRecord") -> bool:
-    """It ended badly here, or the backend itself says that it failed."""
+    """Whether the exchange failed: with a reason of ours, or with a status of 500 or more."""
     return exchange.reason is not None or exchange.status >= 500
 
 
 class Kind:
-    """Failures that are alike: how many there were, when the first of them ended, and the newest."""
+    """Failures of one kind: how many there were, when the first one ended, and the newest one."""
 
     __slots__ = ("count", "first_ended", "newest")
 
@@ -46,13 +45,13 @@ class Kind:
 
 
 def kind_of(exchange: "ExchangeRecord") -> Hashable:
-    """What is equal for failures that are alike: the pool, the backend that was tried last, and the end."""
+    """The key of a failure's kind: pool, last backend, status and reason."""
     backend = exchange.attempts[-1].backend.id if exchange.attempts else None
     return exchange.pool, backend, exchange.status, exchange.reason
 
 
 class Recorder:
-    """The last exchanges of one process; `finished` is an observer like that of the metrics."""
+    """The last exchanges of one process. `finished` is called for each exchange that has ended."""
 
     __slots__ = ("_all", "_failed", "_kinds", "_tell")
 
@@ -63,11 +62,11 @@ class Recorder:
         self._tell: list[Tell] = []
 
     def finished(self, exchange: "ExchangeRecord") -> None:
-        """Remember an exchange that has ended and will not change any more."""
+        """Keep an exchange that has ended. Its record must not change any more."""
         self._all.append(exchange)
-        if len(exchange.target) > LONGEST_KEPT:  # 8 KiB each would be 8 MB, and nobody would see them
+        if len(exchange.target) > LONGEST_KEPT:  # 1000 targets of 8 KiB would be 8 MB
             exchange.target = exchange.target[:LONGEST_KEPT]
-        if exchange.reason is not None or exchange.status >= 500:  # `has_failed`, without the call
+        if exchange.reason is not None or exchange.status >= 500:  # `has_failed`, inlined
             self._remember_failed(exchange)
 
     def _remember_failed(self, exchange: "ExchangeRecord") -> None:
@@ -87,18 +86,18 @@ class Recorder:
             self._kinds.popitem(last=False)
 
     def when_failed(self, tell: Tell) -> None:
-        """Call `tell` with every exchange that fails from now on; it neither raises nor waits."""
+        """Call `tell` with every exchange that fails from now on. `tell` must not raise."""
         self._tell.append(tell)
 
     def newest(self, only_failed: bool = False) -> Iterator["ExchangeRecord"]:
-        """From the newest to the oldest. Nothing may end while one iterates: take what you need at once."""
+        """The exchanges from the newest to the oldest. Do not await while iterating: the queue may change."""
         return reversed(self._failed if only_failed else self._all)
 
     def kinds(self) -> Iterator[Kind]:
-        """The kinds of failures, that of the newest first; not to be waited in either."""
+        """The kinds of failures, the one with the newest failure first. Do not await while iterating."""
         return reversed(self._kinds.values())
 
-    def find(self, id: bytes) -> "ExchangeRecord | None":
-        """The newest of this id, for clients that we trust name their requests as they like."""
+    def find(self, request_id: bytes) -> "ExchangeRecord | None":
+        """The newest exchange with this id; trusted clients may use an id more than once."""
         kept = chain(reversed(self._all), reversed(self._failed), (kind.newest for kind in self.kinds()))
-        return next((exchange for exchange in kept if exchange.id == id), None)
+        return next((exchange for exchange in kept if exchange.id == request_id), None)

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import trio
 
-from lb.config.model import Config, connection_limit
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes
@@ -24,6 +23,7 @@ from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
 from lb.proxy.backend.connections import Connections
+from lb.settings.balancer_settings import Config, connection_limit
 
 IDENTITIES = 1024
 

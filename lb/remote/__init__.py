@@ -1,11 +1,15 @@
-"""The operator's API from a terminal: `lb backends`, `top`, `why`, `tap` and `drain`.
+"""The commands that talk to a running balancer: `lb backends`, `top`, `why`, `tap` and `drain`.
 
-    commands        what can be typed; nothing slow is imported before one of them runs
-    where           which balancer is meant, and the token for it
-    client          one call, one stream of events; what goes wrong becomes a `Failed`
-    backends, waiting, balancer, why, top, tap      one for each thing that can be asked
-    text            what came from elsewhere, made safe to print
+    commands             the command line; it imports the others only when a command runs
+    backend_commands     lb backends
+    drain_wait           waiting for the end of a drain, with a progress bar
+    balancer_commands    lb drain
+    top, why, tap        the command of that name
+    api                  one call of the API, or one stream of events; every error becomes a `Failed`
+    address              which balancer is meant, and the token for it
+    terminal_text        text from elsewhere, made safe to print
+    exits                exit codes, and `Failed`
 
-It only speaks HTTP, as curl would, and knows nothing of the balancer but its API: what that decides is not
-decided here a second time. Each runs for as long as somebody waits for it, so plain blocking code will do.
+The commands are a client of the admin API, as curl is, and decide nothing that the balancer decides. They use
+plain blocking code: each process has nothing else to do.
 """

@@ -1,7 +1,7 @@
-"""Which balancer is meant: `--admin`, or LB_ADMIN, or what ./lb.toml says, or the address it has by default.
+"""Which balancer is meant: `--admin`, or LB_ADMIN, or what ./lb.toml says, or the default address.
 
-The token comes from `--token-file` or LB_ADMIN_TOKEN. The file that ./lb.toml names is read only where the
-address is from there too, so that no token goes to a balancer that it was not meant for.
+The token comes from `--token-file` or LB_ADMIN_TOKEN. The token file that ./lb.toml names is read only where
+the address comes from ./lb.toml too, so that a token is never sent to a balancer that it was not meant for.
 """
 
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lb.config.tokens import is_sendable
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable
+from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
 
-DEFAULT = "127.0.0.1:9000"
 ADDRESS_VARIABLE = "LB_ADMIN"
-TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
 FILE = "lb.toml"
 EXPECTED = "expected a URL such as http://127.0.0.1:9000, HOST:PORT or unix:PATH"
 ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
-"""Who listens on all addresses is found on this one."""
+"""Hosts that mean every interface, and the loopback address that reaches such a listener."""
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The URL below which the API is, the Unix socket to reach it by, if it is one, and the token."""
+    """The URL below which the API is, the path of the Unix socket if it is one, and the token to send."""
 
     url: str
     socket: str | None = None
@@ -39,15 +39,16 @@ class Where:
 def find(
     admin: str | None = None, token_file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Where:
-    """Where to ask, and as whom; Failed (misused) where that cannot be made out."""
+    """The balancer and the token to use; Failed (misused) where a value given cannot be used."""
     named = admin or environ.get(ADDRESS_VARIABLE)
     table = {} if named else _table()
-    url, socket = _parsed(named or str(table.get("listen", DEFAULT)), "--admin" if named else FILE)
+    text = named or str(table.get("listen", AdminConfig().listen))
+    url, socket = _parsed(text, "--admin" if named else FILE)
     return Where(url, socket, _token(token_file, environ, table))
 
 
 def _table() -> Mapping[str, Any]:
-    """`admin` of ./lb.toml, if there is one; whether it is right is for the balancer to say."""
+    """The table `admin` of ./lb.toml, empty without one. Only the balancer checks the rest of the file."""
     if not Path(FILE).exists():
         return {}
     try:
@@ -59,7 +60,7 @@ def _table() -> Mapping[str, Any]:
 
 
 def _parsed(text: str, source: str) -> tuple[str, str | None]:
-    """The URL and the path of a Unix socket in what somebody has written."""
+    """The URL, and the path of a Unix socket or None; `source` names in messages where the text is from."""
     if text.startswith("unix:") and text[5:]:
         return "http://localhost", text[5:]
     url = text if "://" in text else f"http://{text}"
@@ -96,6 +97,6 @@ def _read(file: Path) -> str:
 
 
 def _sendable(token: str, where: str) -> str:
-    if not (token and token.isascii() and token.isprintable() and " " not in token):
+    if not is_sendable(token):
         raise Failed(f"{where}: expected a token, one word of visible ASCII characters", Code.MISUSED)
     return token

@@ -1,7 +1,7 @@
-"""One call of the API, or one stream of its events; whatever goes wrong becomes a `Failed`.
+"""Calls of the admin API and its stream of events. Every error becomes a `Failed`.
 
-Each call has a time limit: that of the wait that the balancer was asked for, and a little more. No proxy of
-the environment is used, for an admin address is nobody's business but this machine's or its network's.
+A call may take as long as the balancer was asked to wait, and SECONDS more. Proxies named in the environment
+are not used, because a request with an admin token should reach only the balancer.
 """
 
 import json
@@ -13,21 +13,22 @@ from urllib.parse import quote
 
 import httpx
 
-from lb.remote.address import ADDRESS_VARIABLE, TOKEN_VARIABLE, Where
+from lb.remote.address import ADDRESS_VARIABLE, Where
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable, warn
+from lb.settings.balancer_settings import TOKEN_VARIABLE
 
 SECONDS = 10.0
 SILENCE_SECONDS = 45.0
-"""A stream of events has a ping every fifteen."""
+"""The longest silence of a stream of events, which has a ping every 15 s."""
 MOST_ERRORS = 5
 VERSION_FIELD = "Lb-Version"
-"""What every answer of the API has."""
+"""A field that every response of the API has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that is no error: its body, as it came and as JSON (None where there is no body)."""
+    """A successful response: its body as text and as JSON (None without a body)."""
 
     status: int
     text: str
@@ -54,7 +55,7 @@ def transport(where: Where) -> httpx.BaseTransport:
 
 
 class Remote:
-    """The admin API of one balancer. A context manager: it closes its connections."""
+    """The admin API of one balancer. A context manager that closes its connections."""
 
     def __init__(self, where: Where) -> None:
         self.where = where
@@ -79,9 +80,10 @@ class Remote:
         body: Mapping[str, object] | None = None,
         wait: float = 0.0,
     ) -> Answer:
-        """The answer, or Failed with what the balancer says against it; `wait` is how long it may hold it.
+        """Make one call. Parameters and fields of the body that are None are left out.
 
-        Parameters and fields that are None are left out.
+        `wait` is how many seconds the balancer may hold the response. Failed where the balancer cannot be
+        reached or refuses, with its reason.
         """
         try:
             response = self._http.request(
@@ -95,7 +97,7 @@ class Remote:
         return self._answer(response)
 
     def events(self, *types: str) -> Iterator[Event]:
-        """What happens, until the balancer ends the stream, which is a Failed."""
+        """The events of these types as they come. The end of the stream is a Failed."""
         timeout = httpx.Timeout(SECONDS, read=SILENCE_SECONDS)
         try:
             with self._http.stream(
@@ -115,7 +117,7 @@ class Remote:
             if "json" in response.headers.get("Content-Type", ""):
                 _ = answer.json
         except ValueError as exc:
-            raise self._somebody_else(response) from exc
+            raise self._not_a_balancer(response) from exc
         return answer
 
     def _judge(self, response: httpx.Response) -> None:
@@ -123,7 +125,7 @@ class Remote:
             return
         problem = _problem(response)
         if problem is None or response.is_success:
-            raise self._somebody_else(response)
+            raise self._not_a_balancer(response)
         raise Failed(_described(problem, response.status_code), _code(response.status_code))
 
     def _unreachable(self, exc: Exception) -> Failed:
@@ -131,20 +133,20 @@ class Remote:
         hint = f"is lb running there? --admin or {ADDRESS_VARIABLE} names another place"
         return Failed(f"cannot reach {self.where}: {why}\n{hint}")
 
-    def _somebody_else(self, response: httpx.Response) -> Failed:
+    def _not_a_balancer(self, response: httpx.Response) -> Failed:
         says = f"{self.where} answers {response.status_code}, and not as the API of a balancer does"
         return Failed(f"{says}\nis that its admin address? --admin or {ADDRESS_VARIABLE} names another place")
 
 
-def path_of(collection: str, id: str, *more: str) -> str:
-    """The path of one thing; Failed for an id that would lead elsewhere, which nothing has."""
-    if id in ("", ".", ".."):
-        raise Failed(f"{collection.strip('/')}: there is none with the id {id!r}", Code.NOT_THERE)
-    return "/".join([collection, quote(id, safe=""), *more])
+def path_of(collection: str, item: str, *more: str) -> str:
+    """The path of the item with this id. Failed for ids such as "..", which would name another path."""
+    if item in ("", ".", ".."):
+        raise Failed(f"{collection.strip('/')}: there is none with the id {item!r}", Code.NOT_THERE)
+    return "/".join([collection, quote(item, safe=""), *more])
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The lines in a stream: only LF ends one, while `str.splitlines` would cut JSON at U+2028 and others."""
+    """The lines of a stream. Only LF ends a line; `str.splitlines` would split JSON at U+2028 too."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -152,22 +154,22 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def parsed(lines: Iterable[str]) -> Iterator[Event]:
-    """The events in the lines of a stream (HTML standard, section 9.2), as far as ours have fields.
+    """The events in the lines of a stream (HTML standard, section 9.2); only `event` and `data` are read.
 
-    The event `ending` says why there are no more, so it is a Failed.
+    The event `ending` says why the stream ends; it becomes a Failed.
     """
-    type, data = "", ""
+    kind, data = "", ""
     for line in lines:
         name, _, value = line.partition(": ")
         if name == "event":
-            type = value
+            kind = value
         elif name == "data":
             data = value
         elif not line and data:
-            if type == "ending":
+            if kind == "ending":
                 raise Failed(f"the balancer has ended the stream: {printable(json.loads(data)['why'])}")
-            yield Event(type, data)
-            type, data = "", ""
+            yield Event(kind, data)
+            kind, data = "", ""
 
 
 def _given(values: Mapping[str, object] | None) -> dict[str, Any] | None:
@@ -175,7 +177,7 @@ def _given(values: Mapping[str, object] | None) -> dict[str, Any] | None:
 
 
 def _problem(response: httpx.Response) -> Mapping[str, Any] | None:
-    """The problem+json of an answer; None where it is something else."""
+    """The problem+json of a response; None where it is something else."""
     try:
         problem = response.json()
     except ValueError:
@@ -184,7 +186,7 @@ def _problem(response: httpx.Response) -> Mapping[str, Any] | None:
 
 
 def _described(problem: Mapping[str, Any], status: int) -> str:
-    """What was wrong, and what to do about it, on a line or a few."""
+    """What is wrong and what to do about it, on one line or a few."""
     if status == 401:
         return (
             f"the balancer asks for a token, or for another one\n--token-file FILE or {TOKEN_VARIABLE} has it"

@@ -1,4 +1,4 @@
-"""`lb backends`: who there is, and what is to become of them."""
+"""`lb backends`: list, add, change, drain and remove backends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ALL = "/backends"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a backend is to be taken out, and how long somebody waits for that: not at all where it is None."""
+    """Which backend to take out, and how many seconds to wait for that; None is not to wait at all."""
 
     id: str
     patience: float | None = inf
@@ -22,8 +22,8 @@ class Wish:
 
 
 def ls(remote: Remote, pool: str | None, state: str | None, json: bool) -> int:
-    format = None if json else "table"
-    answer = remote.call("GET", ALL, {"pool": pool, "state": state, "format": format})
+    params = {"pool": pool, "state": state, "format": None if json else "table"}
+    answer = remote.call("GET", ALL, params)
     say((printable_json if json else printable_lines)(answer.text).rstrip("\n"))
     return Code.DONE
 
@@ -33,12 +33,12 @@ def add(remote: Remote, fields: Mapping[str, object], json: bool) -> int:
     return _told(answer, "is added" if answer.status == 201 else "was there already", json)
 
 
-def weight(remote: Remote, id: str, weight: int, json: bool) -> int:
-    return _told(remote.call("PATCH", path_of(ALL, id), body={"weight": weight}), "is changed", json)
+def weight(remote: Remote, backend: str, weight: int, json: bool) -> int:
+    return _told(remote.call("PATCH", path_of(ALL, backend), body={"weight": weight}), "is changed", json)
 
 
-def ready(remote: Remote, id: str, json: bool) -> int:
-    return _told(remote.call("POST", path_of(ALL, id, "ready")), "is told to take requests", json)
+def ready(remote: Remote, backend: str, json: bool) -> int:
+    return _told(remote.call("POST", path_of(ALL, backend, "ready")), "is told to take requests", json)
 
 
 def drain(remote: Remote, wish: Wish, timeout: str | None, then: str | None) -> int:
@@ -60,7 +60,7 @@ def _told(answer: Answer, what: str, json: bool) -> int:
 
 
 def _see_through(remote: Remote, wish: Wish, answer: Answer) -> int:
-    """Wait as long as was wished, and tell how it ended; the JSON comes first, however it did."""
+    """Wait for the drain as `wish` says and print how it ended. With --json the JSON is printed first."""
     try:
         answer = see_through(remote, wish.id, answer, wish.patience or 0.0)
     except KeyboardInterrupt:

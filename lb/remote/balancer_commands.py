@@ -1,8 +1,9 @@
-"""`lb drain`: take the balancer itself out of a row of them, or back."""
+"""`lb drain`: drain the balancer itself, or take that back."""
 
+from lb.phrases import plural
 from lb.remote.api import Answer, Remote
 from lb.remote.exits import Code, Failed
-from lb.remote.terminal_text import plural, printable, printable_json, say, seconds
+from lb.remote.terminal_text import printable, printable_json, say, seconds
 
 PATH = "/drain"
 
@@ -13,9 +14,9 @@ def undo(remote: Remote, json: bool) -> int:
     return Code.DONE
 
 
-def drain(remote: Remote, wait: float | None, exit: bool, json: bool) -> int:
-    """Begin it, and wait so long for the moment in which nothing is in flight, if that was wished."""
-    params = {"wait": None if wait is None else f"{wait:g}", "exit": "true" if exit else None}
+def drain(remote: Remote, wait: float | None, stop: bool, json: bool) -> int:
+    """Begin the drain; with `wait`, wait that many seconds at most until no request is in flight."""
+    params = {"wait": None if wait is None else f"{wait:g}", "exit": "true" if stop else None}
     try:
         answer = remote.call("POST", PATH, params, wait=wait or 0.0)
     except KeyboardInterrupt:

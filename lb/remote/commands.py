@@ -1,6 +1,6 @@
-"""What can be typed, and what it means; the rest is imported when one of these runs.
+"""The command line of the remote commands. Everything else is imported when a command runs.
 
-Each returns its exit code. A message about what went wrong goes to stderr, so stdout is for answers alone.
+Each command returns its exit code. Messages about errors go to stderr, so stdout has nothing but the answer.
 """
 
 import io
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -19,6 +19,8 @@ from lb.remote.terminal_text import printable, warn
 
 if TYPE_CHECKING:
     from lb.remote.api import Remote
+
+BackendId = Annotated[str, Parameter(name="ID")]
 
 backends_app = App(name="backends", help="Look at the backends, or add, drain, change and remove them.")
 
@@ -68,7 +70,7 @@ def add(
     url: str,
     /,
     *,
-    id: str | None = None,
+    backend_id: Annotated[str | None, Parameter(name="--id")] = None,
     weight: int | None = None,
     pool: str | None = None,
     max_in_flight: int | None = None,
@@ -81,7 +83,7 @@ def add(
     ----------
     url
         Where it is, such as http://10.0.0.4:8000.
-    id
+    backend_id
         Its name; host-port unless set.
     weight
         How much of the traffic it gets beside the others (1).
@@ -94,14 +96,14 @@ def add(
     """
     from lb.remote import backend_commands
 
-    fields = {"url": url, "id": id, "weight": weight, "pool": pool}
+    fields = {"url": url, "id": backend_id, "weight": weight, "pool": pool}
     fields |= {"max_in_flight": max_in_flight, "backup": backup or None}
     return _ask(options, lambda remote: backend_commands.add(remote, fields, options.json))
 
 
 @backends_app.command
 def drain(
-    id: str,
+    backend: BackendId,
     /,
     *,
     wait: str | None = None,
@@ -127,7 +129,7 @@ def drain(
 
     def ask(remote: "Remote") -> int:
         return backend_commands.drain(
-            remote, backend_commands.Wish(id, _patience(wait, no_wait), options.json), timeout, then
+            remote, backend_commands.Wish(backend, _patience(wait, no_wait), options.json), timeout, then
         )
 
     return _ask(options, ask)
@@ -135,7 +137,7 @@ def drain(
 
 @backends_app.command
 def rm(
-    id: str,
+    backend: BackendId,
     /,
     *,
     wait: str | None = None,
@@ -161,26 +163,26 @@ def rm(
 
     def ask(remote: "Remote") -> int:
         return backend_commands.rm(
-            remote, backend_commands.Wish(id, _patience(wait, no_wait), options.json), timeout, force
+            remote, backend_commands.Wish(backend, _patience(wait, no_wait), options.json), timeout, force
         )
 
     return _ask(options, ask)
 
 
 @backends_app.command
-def ready(id: str, /, *, options: Options = HERE) -> int:
+def ready(backend: BackendId, /, *, options: Options = HERE) -> int:
     """Let it take requests again; this takes back a drain."""
     from lb.remote import backend_commands
 
-    return _ask(options, lambda remote: backend_commands.ready(remote, id, options.json))
+    return _ask(options, lambda remote: backend_commands.ready(remote, backend, options.json))
 
 
 @backends_app.command
-def weight(id: str, weight: int, /, *, options: Options = HERE) -> int:
+def weight(backend: BackendId, weight: int, /, *, options: Options = HERE) -> int:
     """Change how much of the traffic it gets."""
     from lb.remote import backend_commands
 
-    return _ask(options, lambda remote: backend_commands.weight(remote, id, weight, options.json))
+    return _ask(options, lambda remote: backend_commands.weight(remote, backend, weight, options.json))
 
 
 def top(*, once: bool = False, options: Options = HERE) -> int:
@@ -196,17 +198,17 @@ def top(*, once: bool = False, options: Options = HERE) -> int:
     return _watch(options, lambda remote: top.top(remote, once, options.json))
 
 
-def why(id: str | None = None, /, *, options: Options = HERE) -> int:
+def why(request_id: Annotated[str | None, Parameter(name="ID")] = None, /, *, options: Options = HERE) -> int:
     """Explain a request: what happened, where its time went, who was tried.
 
     Parameters
     ----------
-    id
+    request_id
         The id in its X-Request-Id; without one it is the last request that failed.
     """
     from lb.remote import why
 
-    return _ask(options, lambda remote: why.why(remote, id, options.json))
+    return _ask(options, lambda remote: why.why(remote, request_id, options.json))
 
 
 def tap(*, failed: bool = False, options: Options = HERE) -> int:
@@ -223,7 +225,11 @@ def tap(*, failed: bool = False, options: Options = HERE) -> int:
 
 
 def drain_balancer(
-    *, wait: str | None = None, exit: bool = False, undo: bool = False, options: Options = HERE
+    *,
+    wait: str | None = None,
+    stop: Annotated[bool, Parameter(name="--exit")] = False,
+    undo: bool = False,
+    options: Options = HERE,
 ) -> int:
     """Take the balancer itself out: /readyz is 503, traffic is still served.
 
@@ -231,7 +237,7 @@ def drain_balancer(
     ----------
     wait
         Wait so long until nothing is in flight; exit code 4 if something still is.
-    exit
+    stop
         Let it stop then, gracefully.
     undo
         Take it back: ready again.
@@ -239,17 +245,17 @@ def drain_balancer(
     from lb.remote import balancer_commands
 
     def ask(remote: "Remote") -> int:
-        if undo and (exit or wait):
+        if undo and (stop or wait):
             raise Failed("--undo goes with neither --wait nor --exit", Code.MISUSED)
         if undo:
             return balancer_commands.undo(remote, options.json)
-        return balancer_commands.drain(remote, _duration(wait) if wait else None, exit, options.json)
+        return balancer_commands.drain(remote, _duration(wait) if wait else None, stop, options.json)
 
     return _ask(options, ask)
 
 
 def _patience(wait: str | None, no_wait: bool) -> float | None:
-    """Seconds to wait at most, without an end unless it is set; None where nobody waits."""
+    """The seconds to wait: without a limit by default, None for --no-wait."""
     if wait is not None and no_wait:
         raise Failed("--wait and --no-wait exclude each other", Code.MISUSED)
     if no_wait:
@@ -258,7 +264,7 @@ def _patience(wait: str | None, no_wait: bool) -> float | None:
 
 
 def _duration(text: str) -> float:
-    from lb.config.values import parse_duration
+    from lb.settings.values import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
@@ -267,7 +273,7 @@ def _duration(text: str) -> float:
 
 
 def _watch(options: Options, ask: "Callable[[Remote], int]") -> int:
-    """The same for what goes on until somebody has seen enough."""
+    """As `_ask`, for a command that runs until Ctrl-C, which is then no error."""
     try:
         return _ask(options, ask)
     except KeyboardInterrupt:
@@ -275,11 +281,11 @@ def _watch(options: Options, ask: "Callable[[Remote], int]") -> int:
 
 
 def _ask(options: Options, ask: "Callable[[Remote], int]") -> int:
-    """Ask the balancer that is meant; the exit code."""
+    """Connect to the balancer that is meant, run `ask`, and turn every error into an exit code."""
     from lb.remote import address
     from lb.remote.api import Remote
 
-    _print_what_there_are_no_letters_for()
+    _escape_unencodable()
     try:
         with Remote(address.find(options.admin, options.token_file)) as remote:
             return ask(remote)
@@ -287,15 +293,17 @@ def _ask(options: Options, ask: "Callable[[Remote], int]") -> int:
         warn(str(exc))
         return exc.code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail too
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # otherwise the flush at exit would fail
         return Code.DONE
     except (LookupError, TypeError, ValueError) as exc:
         warn(f"the answer is not understood ({type(exc).__name__}: {printable(exc)}); is it another version?")
         return Code.FAILED
 
 
-def _print_what_there_are_no_letters_for() -> None:
-    """In a locale without them an id must not be a traceback."""
+def _escape_unencodable() -> None:
+    """Let output escape characters that the terminal's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

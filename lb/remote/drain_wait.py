@@ -1,6 +1,6 @@
-"""To wait for the end of a drain, with a bar on a terminal that counts what remains.
+"""Waiting for the end of a drain, with a progress bar on a terminal.
 
-The drain belongs to the balancer: whoever stops waiting here, for whatever reason, leaves it running.
+The balancer runs the drain. A command that stops waiting, for whatever reason, does not stop the drain.
 """
 
 import sys
@@ -9,53 +9,54 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from lb.phrases import plural
 from lb.remote.api import Answer, Remote, path_of
 from lb.remote.exits import Code, Failed
-from lb.remote.terminal_text import plural, printable, seconds
+from lb.remote.terminal_text import printable, seconds
 
 GONE = Answer(204, "")
 SHORT_SECONDS = 0.5
 LONG_SECONDS = 30.0
-"""As long as one request waits: briefly where somebody watches."""
+"""How long one call waits for the drain: a short time where a progress bar is shown."""
 
 
-def see_through(remote: Remote, id: str, answer: Answer, patience: float) -> Answer:
-    """The backend as it is when its drain has ended or our patience has; GONE where it is not there any more.
+def see_through(remote: Remote, backend: str, answer: Answer, patience: float) -> Answer:
+    """Wait until the drain has ended, at most `patience` seconds; returns the backend as it is then.
 
-    `answer` is what the balancer said to the wish.
+    `answer` is the balancer's response to the drain or removal. GONE where the backend is removed.
     """
     due = monotonic() + patience
-    with _progress(id) as show:
+    with _progress(backend) as show:
         while _is_draining(answer.json) and (left := due - monotonic()) > 0:
             show(answer.json["status"]["drain"])
-            answer = _look(remote, id, min(left, SHORT_SECONDS if sys.stderr.isatty() else LONG_SECONDS))
+            answer = _look(remote, backend, min(left, SHORT_SECONDS if sys.stderr.isatty() else LONG_SECONDS))
     return answer
 
 
-def verdict(id: str, answer: Answer) -> str:
-    """What became of the drain, in words; Failed where it has not ended, or ended otherwise than wished."""
+def verdict(backend: str, answer: Answer) -> str:
+    """How the drain ended, in words; Failed where it has not ended or was taken back."""
     if answer.json is None:
-        return f"{printable(id)} is removed"
+        return f"{printable(backend)} is removed"
     drain, state = answer.json["status"]["drain"], answer.json["admin_state"]
     if _is_draining(answer.json):
-        raise Failed(f"{remains(id, drain)}\n{goes_on(id)}", Code.STILL_DRAINING)
+        raise Failed(f"{remains(backend, drain)}\n{goes_on(backend)}", Code.STILL_DRAINING)
     if state == "ready":
-        raise Failed(f"the drain of {printable(id)} was taken back: it is ready", Code.REFUSED)
+        raise Failed(f"the drain of {printable(backend)} was taken back: it is ready", Code.REFUSED)
     if drain is None:
-        return f"{printable(id)} is drained, and in {printable(state)}"
+        return f"{printable(backend)} is drained, and in {printable(state)}"
     took, count = seconds(drain["duration_seconds"]), drain["started_with"]
     cut = f", {drain['aborted']} of them cut at the timeout" if drain["aborted"] else ""
-    return f"{printable(id)} is drained: {plural(count, 'request')} ended in {took}{cut}"
+    return f"{printable(backend)} is drained: {plural(count, 'request')} ended in {took}{cut}"
 
 
-def remains(id: str, drain: Mapping[str, Any]) -> str:
+def remains(backend: str, drain: Mapping[str, Any]) -> str:
     left = drain["deadline_seconds"]
     until = "" if left is None else f", which are cut in {seconds(left)}"
-    return f"{printable(id)} is draining: {drain['remaining']} of {drain['started_with']} remain{until}"
+    return f"{printable(backend)} is draining: {drain['remaining']} of {drain['started_with']} remain{until}"
 
 
-def goes_on(id: str) -> str:
-    return f"the drain goes on; lb backends ready {printable(id)} takes it back"
+def goes_on(backend: str) -> str:
+    return f"the drain goes on; lb backends ready {printable(backend)} takes it back"
 
 
 def _is_draining(backend: Any) -> bool:  # noqa: ANN401 - JSON
@@ -65,10 +66,10 @@ def _is_draining(backend: Any) -> bool:  # noqa: ANN401 - JSON
     return drain is not None and drain["outcome"] is None
 
 
-def _look(remote: Remote, id: str, wait: float) -> Answer:
+def _look(remote: Remote, backend: str, wait: float) -> Answer:
     params = {"wait": "drained", "timeout": f"{wait:.3f}"}
     try:
-        return remote.call("GET", path_of("/backends", id), params, wait=wait)
+        return remote.call("GET", path_of("/backends", backend), params, wait=wait)
     except Failed as exc:
         if exc.code is Code.NOT_THERE:
             return GONE
@@ -76,8 +77,8 @@ def _look(remote: Remote, id: str, wait: float) -> Answer:
 
 
 @contextmanager
-def _progress(id: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """What to call with each news of the drain; it draws nothing where nobody watches."""
+def _progress(backend: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A function that shows the state of the drain; it does nothing where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda drain: None
         return
@@ -91,7 +92,10 @@ def _progress(id: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         def show(drain: Mapping[str, Any]) -> None:
             total, left = drain["started_with"], drain["remaining"]
             bar.update(
-                task, total=max(total, left), completed=max(total - left, 0), description=remains(id, drain)
+                task,
+                total=max(total, left),
+                completed=max(total - left, 0),
+                description=remains(backend, drain),
             )
 
         yield show

@@ -1,4 +1,4 @@
-"""How a command can end. Scripts read the exit code, people the one or two lines."""
+"""How a command can end: an exit code for scripts, one or two lines of text for people."""
 
 from enum import IntEnum
 
@@ -16,7 +16,7 @@ class Code(IntEnum):
 
 
 class Failed(Exception):
-    """The command ends here: a message that names what was wrong, and what to do."""
+    """The command failed. The message says what was wrong and what to do; `code` is the exit code."""
 
     def __init__(self, message: str, code: Code = Code.FAILED) -> None:
         super().__init__(message)

@@ -1,19 +1,20 @@
-"""`lb tap`: requests as they end. Those that failed are told; all of them are asked for once a second."""
+"""`lb tap`: requests as they end. Failed ones come as events; for all of them the API is polled."""
 
 import time
 from collections.abc import Iterator, Mapping
 from json import dumps
 from typing import Any
 
+from lb.phrases import plural
 from lb.remote.api import Remote
-from lb.remote.terminal_text import plural, printable, printable_json, say, warn
+from lb.remote.terminal_text import printable, printable_json, say, warn
 
 PAGE = 200
 POLL_SECONDS = 1.0
 
 
 def tap(remote: Remote, failed: bool, json: bool) -> int:
-    """Show them until interrupted."""
+    """Show requests until interrupted."""
     return _failed(remote, json) if failed else _all(remote, json)
 
 
@@ -24,7 +25,7 @@ def _failed(remote: Remote, json: bool) -> int:
             warn(f"{plural(told['untold'], 'more request')} failed before the next one")
         line = _line(told, told["at"], told["backend"], told["seconds"] * 1000)
         say(printable_json(event.text) if json else line)
-    raise AssertionError("a stream ends by an error")
+    raise AssertionError("a stream ends with an error")
 
 
 def _all(remote: Remote, json: bool) -> int:
@@ -33,14 +34,14 @@ def _all(remote: Remote, json: bool) -> int:
         backend = tried[-1]["backend"] if tried else None
         line = _line(request, request["ended"], backend, request["timings_ms"]["total"])
         say(printable_json(dumps(request, ensure_ascii=False)) if json else line)
-    raise AssertionError("one can go on asking")
+    raise AssertionError("polling never ends")
 
 
 def new_ones(remote: Remote) -> Iterator[Mapping[str, Any]]:
     """Each request that ends from now on, the oldest first; a warning where more ended than a page holds."""
     seen = {_key(each) for each in _page(remote)}
     while True:
-        time.sleep(POLL_SECONDS)  # noqa: TID251 - no event loop is here that this could hold up
+        time.sleep(POLL_SECONDS)  # noqa: TID251 - there is no event loop in this process
         page = _page(remote)
         news = [each for each in page if _key(each) not in seen]
         if len(news) == PAGE:
@@ -55,7 +56,7 @@ def _page(remote: Remote) -> list[Mapping[str, Any]]:
 
 
 def _key(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """An id may come twice, from clients that may choose it."""
+    """What tells requests apart; the id alone does not, because trusted clients may choose it."""
     return request["id"], request["started"], request["ended"], request["client"]
 
 

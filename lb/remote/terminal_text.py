@@ -1,7 +1,7 @@
-"""What came from elsewhere, made safe to print: nothing in it can move the cursor or forge a line.
+"""Text from elsewhere made safe to print, so that it cannot move the cursor or forge a line.
 
-Ids and targets are worded by others, and the balancer that answers need not be ours. `str.isprintable` is
-false for all that Unicode counts as control, format (which has those that turn the direction of text),
+Ids and targets are chosen by clients, and the program at the address may be no balancer. `str.isprintable`
+is false for every character that Unicode counts as control, format (these can turn the direction of text),
 surrogate, private or separator, except the space.
 """
 
@@ -18,12 +18,12 @@ def printable(value: object) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same, but its lines stay lines."""
+    """The text made printable line by line; its line ends stay."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def printable_json(text: str) -> str:
-    """The same JSON: in its strings an escape means what it stands for, and elsewhere there is none."""
+    """The same JSON with every unprintable character escaped. These occur in strings only."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(char if char.isprintable() or char == "\n" else _json_escaped(char) for char in text)
@@ -42,12 +42,13 @@ def _json_escaped(char: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line, or more, on stdout; whoever reads a pipe gets it now."""
+    """Print to stdout and flush, so that the reader of a pipe gets the text at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
+    """Print a message to stderr."""
     sys.stderr.write(f"lb: {text}\n")
     sys.stderr.flush()
 
@@ -57,7 +58,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A latency or a duration, as short as it can be read; below ten milliseconds a digit more counts."""
+    """A duration in s or ms with as few digits as needed; below 10 ms with one digit more."""
     if value is None:
         return "-"
     if value >= 0.9995:
@@ -65,12 +66,8 @@ def seconds(value: float | None) -> str:
     return f"{value * 1000:.{0 if value >= 0.00995 else 1}f} ms"
 
 
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines with their cells under each other."""
+    """One line for each row, with the cells aligned in columns."""
     lines = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [

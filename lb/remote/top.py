@@ -1,18 +1,19 @@
-"""`lb top`: the numbers of each second, as a table that stays where it is."""
+"""`lb top`: rates, latencies and states as a table, updated once a second."""
 
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lb.phrases import plural
 from lb.remote.api import Remote
 from lb.remote.exits import Code
-from lb.remote.terminal_text import columns, plural, printable_json, say, seconds
+from lb.remote.terminal_text import columns, printable_json, say, seconds
 
 HEAD = ("BACKEND", "POOL", "STATE", "WEIGHT", "IN FLIGHT", "REQ/S", "SHARE", "5XX", "P50", "P99", "WHY")
 
 
 def top(remote: Remote, once: bool, json: bool) -> int:
-    """Show them until interrupted, or once."""
+    """Show the table until interrupted, or once."""
     if once:
         answer = remote.call("GET", "/stats")
         say(printable_json(answer.text) if json else "\n".join(frame(remote, answer.json)))
@@ -35,7 +36,7 @@ def _live(remote: Remote) -> None:
 
 
 def frame(remote: Remote, stats: Mapping[str, Any]) -> Iterator[str]:
-    """The lines of one moment: all together, each pool that queues or panics, each backend."""
+    """The lines of one table: totals, each pool that queues or panics, each backend."""
     totals = stats["totals"]
     up = f"up for {seconds(stats['uptime_seconds'])}"
     state = "stopping" if stats["stopping"] else "draining" if stats["draining"] else up

@@ -1,4 +1,4 @@
-"""`lb why`: one request explained, and where its time went, attempt by attempt."""
+"""`lb why`: one request explained, with a waterfall of its attempts."""
 
 from collections.abc import Iterator, Mapping
 from math import ceil
@@ -13,9 +13,11 @@ LEGEND = "q in the queue   c connecting   w waiting for the answer   = answer"
 Phase = tuple[str, float | None, float | None]
 
 
-def why(remote: Remote, id: str | None, json: bool) -> int:
-    """Explain the request with this id, or else the last one that failed."""
-    answer = remote.call("GET", path_of("/requests", id if id is not None else _last_failed(remote)))
+def why(remote: Remote, request_id: str | None, json: bool) -> int:
+    """Explain the request with this id; without one, the last request that failed."""
+    if request_id is None:
+        request_id = _last_failed(remote)
+    answer = remote.call("GET", path_of("/requests", request_id))
     if json:
         say(printable_json(answer.text))
     else:
@@ -56,7 +58,7 @@ def _waterfall(request: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _attempt(attempt: Mapping[str, Any], total: float) -> tuple[str, str, str, str]:
-    """A row: who, when, how long, and how it ended."""
+    """The row of one attempt: backend, bar, duration, how it ended."""
     ended = total if attempt["ended_ms"] is None else attempt["ended_ms"]
     end = attempt["error"] or ("another was quicker" if attempt["is_beaten"] else "")
     notes = ", ".join(note for note in (end, "reused connection" if attempt["reused"] else "") if note)
@@ -65,7 +67,7 @@ def _attempt(attempt: Mapping[str, Any], total: float) -> tuple[str, str, str, s
 
 
 def _phases(attempt: Mapping[str, Any], ended: float) -> list[Phase]:
-    """What it did from when to when; where one was not reached, the one before lasted to the end."""
+    """The phases of an attempt with start and end. The last phase that was reached lasts until the end."""
     started, answered = attempt["started_ms"], attempt["first_byte_ms"]
     connected = started if attempt["reused"] else attempt["connected_ms"]
     return [
@@ -76,7 +78,7 @@ def _phases(attempt: Mapping[str, Any], ended: float) -> list[Phase]:
 
 
 def _bar(phases: list[Phase], total: float) -> str:
-    """The phases on a line that stands for the whole; each that took any time is seen."""
+    """The phases on a bar of WIDTH cells for `total` milliseconds; a short phase still gets one cell."""
     cells = [" "] * WIDTH
     scale = WIDTH / total if total else 0.0
     for char, start, end in phases:

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from admin.server import supervised
-from lb.config.model import AdminConfig
 from lb.control import Control
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Api, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
 
 

@@ -8,13 +8,13 @@ import msgspec
 import trio
 
 from admin.application import create_app
-from lb.config.model import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
+from lb.settings.balancer_settings import AdminConfig, Config
 from tests.core.scene import Request
 from tests.core.scene import registry as make_registry
 

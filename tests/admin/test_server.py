@@ -12,8 +12,8 @@ import trio.testing
 
 import admin.server
 from admin.server import GRACE_SECONDS, SEND_SECONDS, address, bind, supervised
-from lb.config.model import AdminConfig, Config
 from lb.control import Control
+from lb.settings.balancer_settings import AdminConfig, Config
 from tests.admin.kit import Add, Hold, Serve
 
 GET = "GET /healthz HTTP/1.1\nHost: localhost\n"

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.backend import BackendSpec
 from lb.errors import Reason
+from lb.settings.backend_spec import BackendSpec
 from tests.kit import (
     GET,
     OK,

@@ -37,7 +37,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from admin.server import most_connections, supervised
-from lb.core.backend import BackendSpec
+from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import Answer, Api, Saves, make_control
 from tests.kit import GET, OK, Backend, Scene, running
 

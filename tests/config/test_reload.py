@@ -1,20 +1,22 @@
-"""A reload is a merge of what the file said, what it says and what is there; no server is started here."""
+"""A reload merges the file before, the file now and the registry. No server is started here."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lb.config.cookie_keys import Secrets
+from lb.config.cookie_keys import CookieKeys
 from lb.config.diff import Difference
-from lb.config.model import Config, build
-from lb.config.pool_settings import PoolSettings, Probe
+from lb.config.loader import build
 from lb.config.reload_plan import apply, plan
 from lb.config.source import Source
-from lb.core.backend import AdminState, Backend, BackendSpec
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
 from lb.core.registry import PoolEvent
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import Config
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import Clock, Request, registry
 
 NOTHING = "nothing changed"
@@ -22,7 +24,7 @@ CLUMSY = "tests.admin.kit:Clumsy"
 
 
 class House:
-    """A registry that was filled from a configuration, as a balancer does."""
+    """A registry that was filled from a Config, as a balancer does it."""
 
     def __init__(self, **tables: Any) -> None:
         self.clock = Clock()
@@ -33,8 +35,8 @@ class House:
             for spec in pool.backends:
                 self.registry.add(spec, name, "config")
 
-    def __getitem__(self, id: str) -> Backend:
-        return self.registry.backend(id)
+    def __getitem__(self, name: str) -> Backend:
+        return self.registry.backend(name)
 
     def reloads(self, **tables: Any) -> Difference:
         planned = plan(self.config, build(tables), self.registry)
@@ -48,9 +50,9 @@ class House:
     def settings(self, pool: str = "default") -> PoolSettings:
         return self.registry.pools[pool].settings
 
-    def occupies(self, id: str) -> Request:
+    def occupies(self, name: str) -> Request:
         """A request in flight on that backend."""
-        backend = self[id]
+        backend = self[name]
         pool, request = self.registry.pools[backend.pool], Request()
         taken, _ = pool.take(request, [each for each in pool.backends if each is not backend])
         assert taken is backend
@@ -60,8 +62,8 @@ class House:
         self.registry.pools[pool].release(backend, request)
 
 
-def table(id: str, **more: Any) -> dict[str, Any]:
-    return {"id": id, "url": f"http://{id}.test", **more}
+def table(name: str, **more: Any) -> dict[str, Any]:
+    return {"id": name, "url": f"http://{name}.test", **more}
 
 
 def pool(*backends: dict[str, Any], **settings: Any) -> dict[str, Any]:
@@ -72,8 +74,8 @@ def default(*backends: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return {"default": pool(*backends, **settings)}
 
 
-def spec(id: str, **more: Any) -> BackendSpec:
-    return BackendSpec(id=id, url=f"http://{id}.test", **more)
+def spec(name: str, **more: Any) -> BackendSpec:
+    return BackendSpec(id=name, url=f"http://{name}.test", **more)
 
 
 def kept(difference: Difference) -> dict[str, str]:
@@ -84,10 +86,10 @@ def ids(changes: tuple[Any, ...]) -> list[str]:
     return [each.id for each in changes]
 
 
-# -- what the file changes ------------------------------------------------------------------------------
+# -- changes in the file ---------------------------------------------------------------------------------
 
 
-def test_the_same_again_changes_nothing() -> None:
+def test_the_same_config_again_changes_nothing() -> None:
     tables = {"pools": default(table("a"), table("b"), queue=3), "routes": [{"pool": "default"}]}
     house = House(**tables)
     revision = house.registry.revision
@@ -111,7 +113,7 @@ def test_settings_are_compared_by_their_keys() -> None:
     assert house.config.timeouts.connect == 2.0
 
 
-def test_backends_come_change_and_drain() -> None:
+def test_backends_are_added_changed_and_drained() -> None:
     house = House(pools=default(table("a"), table("b"), table("c")))
     a, c = house["a"], house["c"]
     request = house.occupies("c")
@@ -136,13 +138,13 @@ def test_backends_come_change_and_drain() -> None:
     assert list(house.specs()) == ["a", "b", "d"]
 
 
-def test_one_that_comes_by_a_reload_starts_slowly() -> None:
+def test_a_backend_added_by_a_reload_starts_slowly() -> None:
     house = House(pools=default(table("a"), slow_start="10s"))
     house.reloads(pools=default(table("a"), table("b"), slow_start="10s"))
     assert (house["a"].state, house["b"].state) == ("ready", "warming")
 
 
-def test_one_that_was_leaving_may_stay() -> None:
+def test_a_backend_that_was_leaving_may_stay() -> None:
     house = House(pools=default(table("a"), table("b")))
     a, request = house["a"], house.occupies("a")
     house.reloads(pools=default(table("b")))
@@ -154,7 +156,7 @@ def test_one_that_was_leaving_may_stay() -> None:
     assert not a.removed
 
 
-def test_those_who_wait_find_the_newcomer_before_the_others_leave() -> None:
+def test_a_queued_request_gets_the_new_backend_before_the_old_one_leaves() -> None:
     house = House(pools=default(table("a", max_in_flight=1)))
     request = house.occupies("a")
     woken: list[bool] = []
@@ -165,7 +167,7 @@ def test_those_who_wait_find_the_newcomer_before_the_others_leave() -> None:
     assert request.cuts == 0
 
 
-def test_pools_come_and_go_with_their_last_backend() -> None:
+def test_a_pool_is_removed_with_its_last_backend() -> None:
     events: list[str] = []
     house = House(pools={**default(table("a")), "old": pool(table("o"), table("p"))})
     house.registry.subscribe(lambda _: None, lambda event: events.append(f"{event.kind} {event.pool.name}"))
@@ -185,7 +187,7 @@ def test_pools_come_and_go_with_their_last_backend() -> None:
     assert events == ["added new", "removed old"]
 
 
-def test_an_idle_pool_goes_at_once() -> None:
+def test_an_idle_pool_is_removed_at_once() -> None:
     house = House(pools={**default(table("a")), "old": pool(table("o"))})
     revision = house.registry.revision
     house.reloads(pools=default(table("a")))
@@ -193,7 +195,7 @@ def test_an_idle_pool_goes_at_once() -> None:
     assert house.registry.revision > revision
 
 
-def test_a_backend_moves_between_pools_and_its_requests_end_undisturbed() -> None:
+def test_a_backend_moves_between_pools_and_its_requests_finish() -> None:
     house = House(pools={**default(table("a")), "other": pool(table("b"))})
     old, request = house["a"], house.occupies("a")
     difference = house.reloads(pools={**default(), "other": pool(table("b"), table("a", weight=2))})
@@ -209,7 +211,7 @@ def test_a_backend_moves_between_pools_and_its_requests_end_undisturbed() -> Non
 
 
 @pytest.mark.parametrize("wish", ["maintenance", "drain"])
-def test_the_wish_of_an_operator_moves_along(wish: str) -> None:
+def test_the_operators_wish_moves_with_the_backend(wish: str) -> None:
     house = House(pools={**default(table("a")), "other": pool()})
     if wish == "drain":
         house.registry.drain(house["a"], 60)
@@ -220,12 +222,12 @@ def test_the_wish_of_an_operator_moves_along(wish: str) -> None:
     assert (house["a"].pool, house["a"].state) == ("other", state)
 
 
-def test_what_is_to_become_of_it_after_its_drain_moves_along() -> None:
+def test_what_follows_a_drain_moves_with_the_backend() -> None:
     house = House(pools={**default(table("a")), "other": pool()})
     house.occupies("a")
     house.registry.drain(house["a"], 60, Then.MAINTENANCE)
     house.reloads(pools={**default(), "other": pool(table("a"))})
-    assert house["a"].state == "maintenance"  # what runs on it ends undisturbed, and counts nowhere any more
+    assert house["a"].state == "maintenance"  # its running requests finish and are not counted any more
 
 
 def test_a_backend_in_maintenance_may_be_changed_and_removed() -> None:
@@ -252,7 +254,7 @@ def test_a_pools_settings_follow_the_file() -> None:
     assert type(house.registry.pools["default"].policy).__name__ == "Ewma"
 
 
-# -- what was changed at runtime ------------------------------------------------------------------------
+# -- changes at runtime ----------------------------------------------------------------------------------
 
 
 def test_backends_that_were_changed_at_runtime_stay_as_they_are() -> None:
@@ -260,10 +262,10 @@ def test_backends_that_were_changed_at_runtime_stay_as_they_are() -> None:
     add, change = house.registry.add, house.registry.change
     add(spec("extra"))
     add(spec("named"))
-    for id in ("same", "both", "gone"):
-        change(house[id], spec(id, weight=7))
-    for id in ("left", "lost"):
-        house.registry.drain(house[id], 60, Then.REMOVE)
+    for name in ("same", "both", "gone"):
+        change(house[name], spec(name, weight=7))
+    for name in ("left", "lost"):
+        house.registry.drain(house[name], 60, Then.REMOVE)
     before = house.specs()
     difference = house.reloads(
         pools=default(table("same"), table("both", weight=3), table("left"), table("named", weight=2))
@@ -282,10 +284,10 @@ def test_backends_that_were_changed_at_runtime_stay_as_they_are() -> None:
         "nothing changed, kept as changed at runtime: 6",
     )
     again = house.reloads(pools=default(table("same", weight=7), table("both", weight=7)))
-    assert set(kept(again)) == {f"pools.default.backends.{id}" for id in ("named", "gone", "extra")}
+    assert set(kept(again)) == {f"pools.default.backends.{name}" for name in ("named", "gone", "extra")}
 
 
-def test_a_vanished_pool_stays_for_the_backends_that_were_added_at_runtime() -> None:
+def test_a_pool_gone_from_the_file_stays_for_backends_added_at_runtime() -> None:
     house = House(pools={**default(table("a")), "old": pool(table("o"))})
     house.registry.add(spec("extra"), "old")
     house.reloads(pools=default(table("a")))
@@ -314,10 +316,10 @@ def test_a_pools_settings_are_merged_key_by_key() -> None:
     assert [each.key for each in difference.settings] == ["pools.default.max_in_flight"]
 
 
-# -- what has to wait, and what cannot be -----------------------------------------------------------------
+# -- keys that need a restart, and mistakes --------------------------------------------------------------
 
 
-def test_what_only_a_start_looks_at_stays_as_it_is() -> None:
+def test_keys_that_need_a_restart_keep_their_value() -> None:
     house = House(listen=[":1"], admin={"listen": ":2", "allowed_hosts": ["a"]}, access_log="json")
     difference = house.reloads(
         listen=[":3"], state="s.json", access_log="text", admin={"allowed_hosts": ["b"], "metrics_open": True}
@@ -337,7 +339,7 @@ def test_what_only_a_start_looks_at_stays_as_it_is() -> None:
     )
 
 
-def test_the_demos_backends_come_and_go_with_the_program() -> None:
+def test_the_demos_backends_do_not_change_by_a_reload() -> None:
     house = House(demo=True)
     difference = house.reloads(pools=default(table("a"), queue=3))
     assert [each.key for each in difference.needs_restart] == ["demo", "pools.default.backends"]
@@ -348,13 +350,13 @@ def test_the_demos_backends_come_and_go_with_the_program() -> None:
     assert list(house.specs()) == ["a"]
 
 
-def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
+def test_a_plan_fails_before_anything_is_changed(tmp_path: Path) -> None:
     house = House(pools=default(table("a"), queue=3))
-    house.registry._secret = Secrets().read
+    house.registry._secret = CookieKeys().read
     wanted = build(
         {
             "pools": {
-                "default": pool(table("b"), policy="lb.config.model:Nothing", queue=5),
+                "default": pool(table("b"), policy="lb.config.source:Nothing", queue=5),
                 "new": pool(sticky={"secret_file": str(tmp_path / "none")}),
             }
         }
@@ -372,7 +374,7 @@ def test_what_fails_fails_before_anything_is_changed(tmp_path: Path) -> None:
     )
 
 
-def test_a_policy_of_ones_own_is_made_once_and_before() -> None:
+def test_a_custom_policy_is_made_once_while_planning() -> None:
     house = House(pools=default(table("a")))
     events: list[PoolEvent] = []
     house.registry.subscribe(lambda _: None, events.append)
@@ -383,7 +385,7 @@ def test_a_policy_of_ones_own_is_made_once_and_before() -> None:
     assert [event.kind for event in events] == ["configured", "added", "policy failed", "policy failed"]
 
 
-def test_a_look_at_it_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_to_look_at_loads_no_code_and_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(pools=default(table("a")))
     monkeypatch.setattr("lb.core.policies.custom.import_module", pytest.fail)
     house.registry._secret = lambda file: pytest.fail(f"{file} is read")
@@ -393,7 +395,7 @@ def test_a_look_at_it_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(house.registry.pools) == ["default"]
 
 
-# -- where it is read from -------------------------------------------------------------------------------
+# -- the source ------------------------------------------------------------------------------------------
 
 
 def test_a_source_reads_the_file_again_under_the_same_flags(tmp_path: Path) -> None:
@@ -421,14 +423,14 @@ def test_without_a_file_there_are_the_flags_or_the_demo() -> None:
     assert (source.read(), str(source)) == (build(source.flags), "flags")
 
 
-def test_a_probe_that_comes_is_told_by_its_keys() -> None:
+def test_a_new_probe_is_in_the_difference_by_its_keys() -> None:
     house = House(pools=default(table("a")))
     difference = house.reloads(pools=default(table("a"), probe={"path": "/x"}))
     assert house.settings().probe == Probe(path="/x")
     assert "pools.default.probe.path" in [each.key for each in difference.settings]
 
 
-def test_a_policy_may_fail_once_more_when_its_pool_has_gone() -> None:
+def test_a_policy_may_still_fail_after_its_pool_was_removed() -> None:
     house = House(pools={**default(table("a")), "old": pool(table("o"), policy=CLUMSY)})
     old, o = house.registry.pools["old"], house["o"]
     house.reloads(pools=default(table("a")))

@@ -1,4 +1,4 @@
-"""The state file: what survives a restart, and what is never written over."""
+"""The state file: which changes survive a restart, and which files are never overwritten."""
 
 import errno
 import os
@@ -10,22 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.model import PoolConfig
-from lb.config.pool_settings import PoolSettings, Probe
 from lb.config.state_file import Changes, PoolChanges, apply, changes, load, save
-from lb.core.backend import AdminState, BackendSpec
+from lb.core.backend import AdminState
 from lb.core.drain import Then
 from lb.core.registry import Registry
 from lb.errors import ConfigError
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import PoolConfig
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import registry as make_registry
 
-A, B, C, D = (BackendSpec(id=id, url=f"http://{id}.test:80") for id in "abcd")
+A, B, C, D = (BackendSpec(id=name, url=f"http://{name}.test:80") for name in "abcd")
 HEAVY_A = msgspec.structs.replace(A, weight=5)
 CONFIGURED = {"default": PoolConfig(backends=(A, B)), "web": PoolConfig(backends=(C,))}
 
 
 class Request:
-    """Something in flight that stays there."""
+    """A request in flight that does not end."""
 
     def cut(self) -> None: ...
 
@@ -43,7 +44,7 @@ def registry_of(configured: Configured) -> Registry:
 
 
 def restarted(registry: Registry, configured: Configured | None = None) -> Registry:
-    """A registry as it is after a restart, maybe with another configuration."""
+    """A registry after a restart with the saved changes, perhaps with another Config."""
     data = msgspec.json.encode(changes(CONFIGURED, registry))
     again = registry_of(configured or CONFIGURED)
     apply(msgspec.json.decode(data, type=Changes), again)
@@ -57,11 +58,11 @@ def told(registry: Registry) -> dict[str, list[tuple[BackendSpec, str]]]:
     }
 
 
-def test_nothing_changed_is_nothing_kept() -> None:
+def test_without_runtime_changes_nothing_is_saved() -> None:
     assert changes(CONFIGURED, registry_of(CONFIGURED)) == {}
 
 
-def test_each_kind_of_change_is_kept_with_its_pool() -> None:
+def test_each_kind_of_change_is_saved_with_its_pool() -> None:
     registry = registry_of(CONFIGURED)
     registry.change(registry.backend("a"), HEAVY_A)
     registry.remove(registry.backend("b"))
@@ -78,7 +79,7 @@ def test_each_kind_of_change_is_kept_with_its_pool() -> None:
     }
 
 
-def test_a_drain_that_removes_has_removed() -> None:
+def test_a_drain_that_removes_counts_as_removed() -> None:
     registry = registry_of(CONFIGURED)
     registry.backend("a").running.add(Request())
     registry.drain(registry.backend("a"), None, Then.REMOVE)
@@ -86,7 +87,7 @@ def test_a_drain_that_removes_has_removed() -> None:
     assert changes(CONFIGURED, registry) == {"default": PoolChanges(removed=("a",))}
 
 
-def test_a_drain_into_maintenance_has_arrived_there() -> None:
+def test_a_drain_into_maintenance_counts_as_maintenance() -> None:
     registry = registry_of(CONFIGURED)
     registry.backend("a").running.add(Request())
     registry.drain(registry.backend("a"), None, Then.MAINTENANCE)
@@ -127,9 +128,9 @@ def test_a_backend_may_move_to_another_pool() -> None:
 
 
 class TestEditedConfiguration:
-    """Changes that were saved under CONFIGURED meet a file that somebody edited since."""
+    """Apply changes that were saved under CONFIGURED to a Config that was edited since."""
 
-    def test_what_the_file_adds_is_there(self) -> None:
+    def test_a_backend_added_to_the_file_is_there_after_a_restart(self) -> None:
         registry = registry_of(CONFIGURED)
         registry.remove(registry.backend("b"))
         assert told(
@@ -151,7 +152,7 @@ class TestEditedConfiguration:
             "web": [(C, "ready")],
         }
 
-    def test_what_the_file_takes_out_stays_out(self) -> None:
+    def test_a_backend_taken_out_of_the_file_stays_out(self) -> None:
         saved: Changes = {
             "default": PoolChanges(changed=(HEAVY_A,), removed=("b",), admin_state={"a": "draining"})
         }
@@ -159,25 +160,25 @@ class TestEditedConfiguration:
         assert apply(saved, registry) == ["backend 'a' is not in pool 'default' any more"]
         assert told(registry) == {"default": [], "web": [(C, "ready")]}
 
-    def test_a_wish_for_one_that_is_in_another_pool_now_is_overtaken(self) -> None:
+    def test_a_wish_for_a_backend_that_moved_in_the_file_is_skipped(self) -> None:
         saved: Changes = {"default": PoolChanges(added=(C,), admin_state={C.id: "maintenance"})}
         registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(C,))})
         assert len(apply(saved, registry)) == 1
         assert told(registry) == {"default": [], "web": [(C, "ready")]}
 
-    def test_the_later_word_at_runtime_holds_where_both_speak(self) -> None:
+    def test_a_runtime_change_wins_over_the_file(self) -> None:
         registry = registry_of({"default": PoolConfig(backends=(A,))})
         assert apply({"default": PoolChanges(added=(HEAVY_A,))}, registry) == []
         assert told(registry) == {"default": [(HEAVY_A, "ready")]}
 
-    def test_an_id_that_the_file_gave_to_another_pool_is_left_alone(self) -> None:
+    def test_an_id_that_the_file_gave_to_another_pool_is_skipped(self) -> None:
         registry = registry_of({"default": PoolConfig(), "web": PoolConfig(backends=(A,))})
         saved: Changes = {"default": PoolChanges(added=(HEAVY_A,), removed=("a",))}
         [sentence] = apply(saved, registry)
         assert "'a' is in pool 'web'" in sentence
         assert told(registry) == {"default": [], "web": [(A, "ready")]}
 
-    def test_a_pool_that_is_gone_is_told(self) -> None:
+    def test_changes_of_a_pool_that_is_gone_are_reported(self) -> None:
         registry = registry_of({"default": PoolConfig(backends=(A,))})
         assert apply({"web": PoolChanges(removed=("a",))}, registry) == ["there is no pool 'web' any more"]
         assert told(registry) == {"default": [(A, "ready")]}
@@ -193,7 +194,7 @@ SAVED: Changes = {
 }
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_saved_changes_are_loaded_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     assert load(path) is None
     save(path, {})
@@ -203,14 +204,14 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
 
 
-def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.touch(0o666)
     save(path, {})
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_to_the_file_stays(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "state.json"
     link.symlink_to(tmp_path / "real" / "state.json")
@@ -279,9 +280,7 @@ def test_file_and_folder_are_synchronised_in_this_order(
         ),
     ],
 )
-def test_a_file_that_is_not_right_is_an_error_and_stays_as_it_is(
-    tmp_path: Path, data: bytes, message: str
-) -> None:
+def test_an_invalid_file_is_an_error_and_is_not_changed(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "state.json"
     path.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
@@ -292,7 +291,7 @@ def test_a_file_that_is_not_right_is_an_error_and_stays_as_it_is(
     assert path.read_bytes() == data
 
 
-def test_a_file_that_is_cut_anywhere_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
+def test_a_truncated_file_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     save(path, SAVED)
     whole = path.read_bytes()
@@ -302,12 +301,12 @@ def test_a_file_that_is_cut_anywhere_is_never_taken_for_a_whole_one(tmp_path: Pa
             load(path)
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_is_lost() -> None:
+def test_a_missing_folder_is_an_error_at_the_start() -> None:
     with pytest.raises(ConfigError, match="there is no such folder"):
         load("/nowhere/state.json")
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_no_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(tmp_path)
 
@@ -319,7 +318,7 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     ),
     st.sampled_from(["format", "version", "pools"]),
 )
-def test_any_value_in_any_place_is_right_or_a_clear_error(
+def test_any_value_in_any_place_is_valid_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, value: object, key: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "state.json"
@@ -334,7 +333,7 @@ def test_any_value_in_any_place_is_right_or_a_clear_error(
     assert load(path) == found
 
 
-def test_an_edited_file_has_its_effect_beside_a_setting_that_was_changed() -> None:
+def test_an_edited_file_applies_beside_a_setting_changed_at_runtime() -> None:
     configured = {"default": PoolConfig(queue=1, probe=Probe(path="/a"))}
     registry = registry_of(configured)
     pool = registry.pools["default"]
@@ -348,7 +347,7 @@ def test_an_edited_file_has_its_effect_beside_a_setting_that_was_changed() -> No
     assert (settings.policy, settings.queue, settings.probe) == ("ewma", 7, Probe(path="/b", fall=9))
 
 
-def test_what_was_switched_off_stays_off() -> None:
+def test_a_feature_switched_off_at_runtime_stays_off() -> None:
     configured = {"default": PoolConfig(probe=Probe())}
     registry = registry_of(configured)
     registry.configure(registry.pools["default"], PoolSettings())
@@ -359,6 +358,6 @@ def test_what_was_switched_off_stays_off() -> None:
     assert again.pools["default"].settings.probe is None
 
 
-def test_settings_that_are_of_no_use_any_more_are_said() -> None:
+def test_settings_that_cannot_be_applied_are_reported() -> None:
     again = registry_of(CONFIGURED)
     assert "no use any more" in apply({"default": PoolChanges(settings={"policy": "gone:Gone"})}, again)[0]

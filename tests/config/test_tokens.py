@@ -1,14 +1,15 @@
-"""The file of the operators' tokens."""
+"""The tokens file."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from lb.config.model import AdminConfig, admin_token
+from lb.config.admin_token import admin_token
 from lb.config.token_scope import Scope
 from lb.config.tokens import LONGEST_FILE, Token, digest, parse, read
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import AdminConfig
 
 HASHED = f"sha256:{digest('s3cret').hex()}"
 
@@ -61,7 +62,7 @@ def test_a_file_that_others_can_read_or_change_is_refused(
         read(str(file))
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     for path, why in [(tmp_path / "pipe", "not a regular file"), (tmp_path / "none", "No such file")]:
         with pytest.raises(ConfigError, match=why):

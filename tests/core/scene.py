@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.registry import PoolEvent, Registry
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings
 
 
 class Request:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.core.backend import ID, MAX_WEIGHT, AdminState, Backend, BackendSpec, default_id, parse_url
+from lb.core.backend import AdminState, Backend
+from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec, default_id, parse_url
 from tests.core.scene import Request, spec
 
 

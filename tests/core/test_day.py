@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from lb.config.pool_settings import POLICIES, Ejection, Hash, PoolSettings, Probe, Retry, Sticky
 from lb.core.backend import Backend
 from lb.core.drain import Drain, Then
 from lb.core.health.ejection import Standing
@@ -27,6 +26,7 @@ from lb.core.health.probe_verdict import Check, Verdict
 from lb.core.pool import Pool, Ticket, Turn
 from lb.core.registry import Event, PoolEvent, Registry
 from lb.errors import Unavailable
+from lb.settings.pool_settings import POLICIES, Ejection, Hash, PoolSettings, Probe, Retry, Sticky
 from tests.core.scene import Clock, Request, spec
 
 SEEDS = [int(os.environ["LB_SEED"])] if "LB_SEED" in os.environ else [1, 2, 3]

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from lb.config.pool_settings import Ejection, Hedge, PoolSettings, Probe, Sticky
 from lb.core.backend import FULL_SHARE, Backend
 from lb.core.drain import Outcome
 from lb.core.health.probe_verdict import Check
 from lb.core.pool import Turn
 from lb.errors import QueueFull, Unavailable
+from lb.settings.pool_settings import Ejection, Hedge, PoolSettings, Probe, Sticky
 from tests.core.scene import Request, Scene, spec
 
 OUT_FOR = 10.0

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from lb.config.pool_settings import PoolSettings
 from lb.core.backend import Backend
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.pool import NOBODY, Pool, Ticket, Turn
 from lb.errors import QueueFull, Unavailable
+from lb.settings.pool_settings import PoolSettings
 from tests.core.scene import Request, Scene, spec
 
 

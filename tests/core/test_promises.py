@@ -12,12 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lb.config.pool_settings import POLICIES, PoolSettings
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.pool import Ticket, Turn
 from lb.core.registry import Conflict, Event
 from lb.errors import QueueFull, Unavailable
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import POLICIES, PoolSettings
 from tests.core.scene import Clock, Request, registry, spec
 
 IDS = "abcd"

@@ -5,11 +5,12 @@ from math import inf
 import msgspec
 import pytest
 
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import AdminState, BackendSpec
+from lb.core.backend import AdminState
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, NotThere
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings
 from tests.core.scene import Request, Scene, spec
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from lb import errors
-from lb.config.pool_settings import Retry
 from lb.core.retry import IDEMPOTENT, may_retry, pause
 from lb.errors import (
     AnswerRefused,
@@ -17,6 +16,7 @@ from lb.errors import (
     ResponseTimeout,
     Retryable,
 )
+from lb.settings.pool_settings import Retry
 
 REFUSED = ConnectFailed("refused")
 TERMINATED = ConnectionTerminated("closed")

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.backend import BackendSpec
 from lb.net.resolver import literal
+from lb.settings.backend_spec import BackendSpec
 from tests.kit import GET, OK, Backend, Refusing, Scene, lasting, running, virtual_time
 from tests.kit.backend import Stand
 

@@ -1,4 +1,4 @@
-"""What a line of the access log says, and that no reader of it can hold up the traffic."""
+"""The lines of the access log, and that a blocked pipe does not stop the traffic."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.access_log import (
@@ -28,6 +28,7 @@ from lb.observe.access_log import (
     safe,
     text_line,
 )
+from lb.settings.backend_spec import BackendSpec
 
 EPOCH = 1_800_000_000.0
 
@@ -36,8 +37,8 @@ def wall(moment: float) -> float:
     return EPOCH + moment
 
 
-def backend(id: str) -> Backend:
-    return Backend(BackendSpec(id=id, url="http://127.0.0.1:1"), "default", "config", 0.0)
+def backend(name: str) -> Backend:
+    return Backend(BackendSpec(id=name, url="http://127.0.0.1:1"), "default", "config", 0.0)
 
 
 def exchange_of(number: int = 0, target: bytes = b"/") -> ExchangeRecord:
@@ -104,7 +105,7 @@ def test_a_json_line_has_everything() -> None:
     }
 
 
-def test_a_connection_that_was_there_already_took_no_time_to_connect() -> None:
+def test_a_reused_connection_has_no_connect_time() -> None:
     exchange = exchange_of()
     again = Attempt(backend("web1"), (), 1.0)
     again.reused, again.first_byte = True, 1.1
@@ -113,7 +114,7 @@ def test_a_connection_that_was_there_already_took_no_time_to_connect() -> None:
     assert (found.connect_ms, found.first_byte_ms) == (None, 100.0)
 
 
-def test_a_request_that_never_got_so_far_has_no_backend_and_no_phases() -> None:
+def test_a_request_without_an_attempt_has_no_backend_and_no_phases() -> None:
     exchange = exchange_of()
     exchange.status, exchange.reason, exchange.detail = 400, Reason.HTTP_REQUEST_ERROR, "no Host"
     found = record(exchange, wall)
@@ -135,8 +136,10 @@ def test_text_lines_stand_in_columns() -> None:
 
 
 @given(st.binary(max_size=600), st.binary(max_size=40), st.binary(max_size=40), st.text(max_size=600))
-def test_nothing_from_outside_breaks_a_line(target: bytes, method: bytes, id: bytes, detail: str) -> None:
-    exchange = ExchangeRecord(id, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
+def test_nothing_from_outside_breaks_a_line(
+    target: bytes, method: bytes, request_id: bytes, detail: str
+) -> None:
+    exchange = ExchangeRecord(request_id, "127.0.0.1:8080", "192.0.2.1:5000", 1.0)
     exchange.target, exchange.method, exchange.detail, exchange.reason = (
         target,
         method,
@@ -174,7 +177,7 @@ def test_times_are_utc_to_the_millisecond() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "is_terminal", "format"),
+    ("setting", "is_terminal", "line_format"),
     [
         ("auto", True, "text"),
         ("auto", False, "json"),
@@ -183,8 +186,10 @@ def test_times_are_utc_to_the_millisecond() -> None:
         ("off", True, None),
     ],
 )
-def test_the_format_suits_whoever_reads(setting: str, is_terminal: bool, format: Format | None) -> None:
-    assert format_of(setting, is_terminal) == format
+def test_the_format_depends_on_the_setting_and_the_terminal(
+    setting: str, is_terminal: bool, line_format: Format | None
+) -> None:
+    assert format_of(setting, is_terminal) == line_format
 
 
 @pytest.fixture
@@ -208,7 +213,7 @@ async def running(log: AccessLog) -> AsyncIterator[None]:
 
 
 async def lines_from(reader: int, count: int) -> list[str]:
-    """The targets of the next so many lines."""
+    """The targets of the next `count` lines."""
     received = b""
     while received.count(b"\n") < count:
         received += await trio.to_thread.run_sync(os.read, reader, 65536)
@@ -225,7 +230,7 @@ async def test_lines_come_in_the_order_of_the_exchanges(pipe: tuple[int, int]) -
     assert log.dropped == 0
 
 
-async def test_what_is_left_at_the_end_is_written(pipe: tuple[int, int]) -> None:
+async def test_queued_lines_are_written_at_the_end(pipe: tuple[int, int]) -> None:
     log = AccessLog("json", wall=wall, fd=pipe[1])
     async with running(log):
         for number in range(100):
@@ -234,12 +239,12 @@ async def test_what_is_left_at_the_end_is_written(pipe: tuple[int, int]) -> None
     assert log.dropped == 0
 
 
-async def test_a_reader_that_stops_costs_records_and_nothing_else(
+async def test_a_reader_that_stops_costs_only_records(
     autojump_clock: trio.testing.MockClock, pipe: tuple[int, int]
 ) -> None:
     log = AccessLog("json", wall=wall, fd=pipe[1])
     async with running(log):
-        # One batch more than the pipe takes (64 KiB), so that the thread is stuck in the middle of it.
+        # One batch more than the pipe takes (64 KiB), so the thread blocks in the middle of it.
         for _ in range(QUEUE_RECORDS):
             log.finished(exchange_of(target=b"/" + b"x" * 500))
         await trio.testing.wait_all_tasks_blocked()
@@ -249,11 +254,11 @@ async def test_a_reader_that_stops_costs_records_and_nothing_else(
     assert trio.current_time() - started == pytest.approx(FLUSH_SECONDS)
     assert log.dropped == 1 + QUEUE_RECORDS
     os.close(pipe[0])
-    async with log._one_at_a_time:  # the thread that was given up has met the closed pipe
+    async with log._one_at_a_time:  # the abandoned thread has got its error from the closed pipe
         pass
 
 
-async def test_when_a_reader_comes_back_the_loss_is_told(pipe: tuple[int, int]) -> None:
+async def test_when_writing_works_again_the_loss_is_logged(pipe: tuple[int, int]) -> None:
     log = AccessLog("json", wall=wall, fd=pipe[1])
     with capture_logs() as told:
         async with running(log):
@@ -275,7 +280,7 @@ async def test_when_a_reader_comes_back_the_loss_is_told(pipe: tuple[int, int]) 
     assert told[1:] == [{"event": "access log records were dropped", "count": 2, "log_level": "warning"}]
 
 
-async def test_a_descriptor_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, int]) -> None:
+async def test_a_non_blocking_descriptor_is_waited_for(pipe: tuple[int, int]) -> None:
     flags = fcntl.fcntl(pipe[1], fcntl.F_GETFL)
     fcntl.fcntl(pipe[1], fcntl.F_SETFL, flags | os.O_NONBLOCK)
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)

@@ -1,13 +1,14 @@
-"""What one exchange does to the numbers."""
+"""Which counters one exchange changes."""
 
 from typing import Any
 
 import pytest
 
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.counters import Metrics
+from lb.settings.backend_spec import BackendSpec
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def count(histogram: Any) -> int:
     return sum(histogram.counts)
 
 
-def test_one_that_went_well(metrics: Metrics, backend: Backend) -> None:
+def test_a_successful_exchange(metrics: Metrics, backend: Backend) -> None:
     made = attempt(backend, connected=10.002, first_byte=10.01, ended=10.02)
     metrics.finished(exchange(attempts=[made], request_bytes=3, response_bytes=5))
     flow = metrics.flows["front", "default"]
@@ -55,13 +56,13 @@ def test_one_that_went_well(metrics: Metrics, backend: Backend) -> None:
     assert not backend.failures
 
 
-def test_a_reused_connection_tells_nothing_about_connecting(metrics: Metrics, backend: Backend) -> None:
+def test_a_reused_connection_has_no_connect_duration(metrics: Metrics, backend: Backend) -> None:
     metrics.finished(exchange(attempts=[attempt(backend, reused=True, connected=10.0, first_byte=10.1)]))
     assert not metrics.connect_durations
     assert count(backend.response_start) == 1
 
 
-def test_one_that_was_tried_again(metrics: Metrics, backend: Backend) -> None:
+def test_a_retried_exchange(metrics: Metrics, backend: Backend) -> None:
     other = Backend(BackendSpec(id="web2", url="http://10.0.0.2"), "default", "config", 0.0)
     refused = attempt(backend, reason=Reason.CONNECTION_REFUSED)
     metrics.finished(exchange(attempts=[refused, attempt(other, first_byte=10.01)]))
@@ -71,7 +72,7 @@ def test_one_that_was_tried_again(metrics: Metrics, backend: Backend) -> None:
     assert count(backend.response_start) == 0
 
 
-def test_one_that_failed(metrics: Metrics, backend: Backend) -> None:
+def test_a_failed_exchange(metrics: Metrics, backend: Backend) -> None:
     facts = {"status": 502, "reason": Reason.CONNECTION_REFUSED}
     metrics.finished(exchange(attempts=[attempt(backend, reason=Reason.CONNECTION_REFUSED)], **facts))
     assert metrics.failures == {("default", Reason.CONNECTION_REFUSED): 1}
@@ -103,14 +104,14 @@ def test_a_wait_in_the_queue_is_counted_only_if_there_was_one(metrics: Metrics) 
     assert (count(metrics.queue_waits["default"]), metrics.queue_waits["default"].total) == (1, 0.25)
 
 
-def test_one_without_a_pool_or_an_end(metrics: Metrics) -> None:
+def test_an_exchange_without_a_pool_or_an_end(metrics: Metrics) -> None:
     metrics.finished(exchange(pool="", ended=None, status=400, reason=Reason.HTTP_REQUEST_ERROR))
     assert metrics.flows["front", ""].answers == {("GET", 400): 1}
     assert count(metrics.flows["front", ""].durations) == 0
     assert metrics.failures == {("", Reason.HTTP_REQUEST_ERROR): 1}
 
 
-def test_a_listener_is_made_once(metrics: Metrics) -> None:
+def test_the_counts_of_a_listener_are_made_once(metrics: Metrics) -> None:
     metrics.listener("front").accepted += 1
     metrics.listener("front").rejected["limit"] += 1
     assert (metrics.listener("front").accepted, metrics.listener("front").rejected) == (1, {"limit": 1})

@@ -1,4 +1,4 @@
-"""Events for many readers, some of whom are slow and some of whom come back."""
+"""Events for many readers: slow ones, and ones that reconnect."""
 
 import re
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ FIRST = 1000
 
 
 def ids(chunk: bytes) -> list[int]:
-    return [int(id) for id in re.findall(rb"^id: (\d+)$", chunk, re.MULTILINE)]
+    return [int(number) for number in re.findall(rb"^id: (\d+)$", chunk, re.MULTILINE)]
 
 
-def said(feed: Feed, numbers: Iterable[int], type: str = "health") -> None:
+def said(feed: Feed, numbers: Iterable[int], kind: str = "health") -> None:
     for number in numbers:
-        feed.publish(type, {"n": number})
+        feed.publish(kind, {"n": number})
 
 
 def test_an_event_is_a_block_of_lines() -> None:
@@ -59,15 +59,15 @@ def test_the_newer_replaces_the_older_and_ids_still_grow() -> None:
     assert ids(reader.take()) == [1003, 1004, 1005, 1006]
 
 
-def test_what_replaces_is_not_rendered_for_nobody_and_never_told_later() -> None:
+def test_a_latest_event_is_not_rendered_without_readers_nor_kept() -> None:
     feed = Feed(FIRST)
-    feed.publish_latest("stats", "stats", object())  # msgspec could not
+    feed.publish_latest("stats", "stats", object())  # msgspec cannot encode it
     feed.join(ALL)
     feed.publish_latest("stats", "stats", {})
     assert ids(feed.join(ALL, str(FIRST)).take()) == []
 
 
-def test_who_comes_back_gets_what_came_behind_the_last_that_it_saw() -> None:
+def test_a_reader_that_reconnects_gets_the_events_after_its_last_one() -> None:
     feed = Feed(FIRST)
     said(feed, range(3))
     said(feed, range(1), "drain")
@@ -77,7 +77,7 @@ def test_who_comes_back_gets_what_came_behind_the_last_that_it_saw() -> None:
     assert feed.join(ALL).take() == b""
 
 
-def test_an_id_that_is_too_old_is_told_so_and_gets_what_there_is() -> None:
+def test_an_id_that_is_too_old_gets_missed_and_the_kept_events() -> None:
     feed = Feed(FIRST)
     said(feed, range(KEPT + 2))
     chunk = feed.join(ALL, str(FIRST)).take()
@@ -87,7 +87,7 @@ def test_an_id_that_is_too_old_is_told_so_and_gets_what_there_is() -> None:
 
 
 @pytest.mark.parametrize("after", ["7777", "x", "-1", "1.5", "9" * 5000, "\u0661"])
-def test_an_id_that_nobody_knows_is_told_so(after: str) -> None:
+def test_an_unknown_id_gets_missed(after: str) -> None:
     feed = Feed(FIRST)
     said(feed, range(3))
     assert ids(feed.join(ALL, after).take()) == [1003]
@@ -106,7 +106,9 @@ def test_a_full_queue_drops_the_reader_and_tells_it() -> None:
     said(feed, range(1))
     assert (feed.dropped, feed.readers) == (1, 1)
     last = slow.take()
-    assert ids(last) == list(range(FIRST + 1, FIRST + 1 + QUEUE))  # so it knows where to go on
+    assert ids(last) == list(
+        range(FIRST + 1, FIRST + 1 + QUEUE)
+    )  # the client reconnects with the last of these
     assert last.endswith(b'event: ending\ndata: {"why":"too slow"}\n\n')
     assert slow.is_over
     assert ids(quick.take()) == [1001 + QUEUE]
@@ -115,7 +117,7 @@ def test_a_full_queue_drops_the_reader_and_tells_it() -> None:
     assert feed.dropped == 1
 
 
-def test_closing_ends_everybody_and_who_comes_later() -> None:
+def test_closing_ends_every_reader_and_later_ones() -> None:
     feed = Feed(FIRST)
     early = feed.join(ALL)
     said(feed, range(1))
@@ -132,7 +134,7 @@ def test_closing_ends_everybody_and_who_comes_later() -> None:
     assert feed.is_full
 
 
-async def test_who_waits_is_woken_by_what_it_wants() -> None:
+async def test_a_waiting_reader_is_woken_by_events_of_its_types() -> None:
     feed = Feed(FIRST)
     reader = feed.join(frozenset({"drain"}))
     async with trio.open_nursery() as nursery:
@@ -154,7 +156,7 @@ async def test_who_waits_is_woken_by_what_it_wants() -> None:
 
 
 @virtual_time
-async def test_the_newest_is_handed_round_one_by_one() -> None:
+async def test_hand_round_wakes_readers_one_by_one() -> None:
     feed = Feed(FIRST)
     came: list[float] = []
 
@@ -175,12 +177,12 @@ async def test_the_newest_is_handed_round_one_by_one() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not came
         await feed.hand_round()
-        await feed.hand_round()  # nothing is left
+        await feed.hand_round()  # there is nothing to hand out
         assert [at - began for at in came] == pytest.approx([0, PACE_SECONDS, 2 * PACE_SECONDS])
         nursery.cancel_scope.cancel()
 
 
-def test_who_has_hundreds_to_read_at_one_moment_is_not_slow() -> None:
+def test_hundreds_of_events_at_once_do_not_drop_a_reader() -> None:
     feed = Feed(FIRST)
     reader = feed.join(ALL)
     said(feed, range(500))
@@ -188,7 +190,7 @@ def test_who_has_hundreds_to_read_at_one_moment_is_not_slow() -> None:
     assert feed.dropped == 0
 
 
-def test_a_backend_may_be_called_as_what_is_told_of_all() -> None:
+def test_a_backend_may_be_called_like_an_event_type() -> None:
     feed = Feed(FIRST)
     reader = feed.join(ALL)
     feed.publish_latest("drain", "stats", {"n": 1})
@@ -196,7 +198,7 @@ def test_a_backend_may_be_called_as_what_is_told_of_all() -> None:
     assert ids(reader.take()) == [1001, 1002]
 
 
-def test_the_newest_of_some_types_can_be_looked_at() -> None:
+def test_the_newest_events_of_some_types_can_be_listed() -> None:
     feed = Feed(FIRST)
     said(feed, range(3))
     said(feed, range(1), "drain")

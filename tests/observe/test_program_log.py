@@ -1,4 +1,4 @@
-"""The program's log: one shape for every library, and no reader of it can hold up the traffic."""
+"""The program's log: one format for every library, and a blocked pipe does not stop the traffic."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ def test_a_traceback_stays_in_its_object(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(line)["exception"].endswith("RuntimeError: broken")
 
 
-def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_lines_are_readable(capsys: pytest.CaptureFixture[str]) -> None:
     configure(json=False)
     structlog.get_logger().info("backend ready", backend="web1")
     [line] = capsys.readouterr().err.splitlines()
@@ -52,7 +52,7 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert not line.startswith("{")
 
 
-def test_configured_twice_it_says_things_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configured_twice_each_line_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
     configure(json=True)
     configure(json=True)
     structlog.get_logger().info("once")
@@ -81,25 +81,27 @@ def test_a_closed_pipe_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         configure(json=True)
         os.dup2(writer, stream.fileno())
         os.close(writer)
-        structlog.get_logger().info("nobody reads this")
+        structlog.get_logger().info("not read")
         with pytest.raises(BrokenPipeError):
             stream.flush()
-        with open(os.devnull, "w") as sink:  # so that closing has somewhere to put the rest
+        with open(os.devnull, "w") as sink:  # the handler flushes its rest there when it is closed
             os.dup2(sink.fileno(), stream.fileno())
 
 
-def test_a_mistake_of_ours_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_in_a_log_call_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     configure(json=True)
     logging.getLogger("lb").warning("%d", "not a number")
     assert "TypeError" in capsys.readouterr().err
 
 
-def test_of_a_long_line_what_there_is_room_for_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_line_is_cut_where_the_pipe_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     with open(reader, "rb"), open(writer, "w", buffering=1) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         configure(json=True)
-        structlog.get_logger().info("long", padding="\u00e9" * 1_000_000)  # it would wait for ever
+        structlog.get_logger().info(
+            "long", padding="\u00e9" * 1_000_000
+        )  # a blocking write would never return
         torn = os.read(reader, 1_000_000)
         assert torn.startswith(b'{"padding": ')
         assert len(torn) > 50_000

@@ -1,4 +1,4 @@
-"""What the flight recorder remembers, for how long, and that it stays small."""
+"""Which exchanges the recorder keeps, for how long, and that it stays small."""
 
 import sys
 
@@ -24,7 +24,7 @@ def ids(recorder: Recorder, only_failed: bool = False) -> list[int]:
     return [int(each.id) for each in recorder.newest(only_failed)]
 
 
-def test_the_newest_come_first_and_the_oldest_go() -> None:
+def test_the_newest_records_come_first_and_the_oldest_are_dropped() -> None:
     recorder = Recorder(records=3)
     for number in range(5):
         recorder.finished(exchange(number))
@@ -33,7 +33,7 @@ def test_the_newest_come_first_and_the_oldest_go() -> None:
     assert recorder.find(b"1") is None
 
 
-def test_good_ones_do_not_push_out_those_that_failed() -> None:
+def test_successes_do_not_push_out_failures() -> None:
     recorder = Recorder(records=3, failed=2)
     recorder.finished(exchange(0, 502, Reason.CONNECTION_REFUSED))
     for number in range(1, 5):
@@ -42,7 +42,7 @@ def test_good_ones_do_not_push_out_those_that_failed() -> None:
     assert recorder.find(b"0") is not None
 
 
-def test_of_a_storm_the_few_that_are_not_alike_are_remembered() -> None:
+def test_many_failures_of_one_kind_do_not_hide_another_kind() -> None:
     recorder = Recorder(records=3, failed=2)
     recorder.finished(exchange(0, 502, Reason.CONNECTION_REFUSED))
     for number in range(1, 100):
@@ -54,7 +54,7 @@ def test_of_a_storm_the_few_that_are_not_alike_are_remembered() -> None:
     assert recorder.find(b"50") is None
 
 
-def test_kinds_are_so_many_at_most_and_the_one_that_was_quiet_longest_goes() -> None:
+def test_kinds_are_bounded_and_the_one_with_the_oldest_failure_is_dropped() -> None:
     recorder = Recorder()
     for status in range(500, 500 + KINDS):
         recorder.finished(exchange(status, status))
@@ -85,7 +85,7 @@ def test_what_counts_as_failed(status: int, reason: Reason | None, failed: bool)
     assert told == list(recorder.newest(only_failed=True)) == [one] * failed
 
 
-def test_of_several_with_one_id_the_newest_is_found() -> None:
+def test_of_several_requests_with_one_id_the_newest_is_found() -> None:
     recorder = Recorder()
     for status in (200, 204):
         recorder.finished(exchange(7, status))
@@ -94,7 +94,7 @@ def test_of_several_with_one_id_the_newest_is_found() -> None:
     assert found.status == 204
 
 
-def test_long_texts_are_cut_where_nobody_sees_it() -> None:
+def test_long_texts_are_cut_beyond_what_is_shown() -> None:
     recorder, target = Recorder(), b"/" + b"x" * 8000
     one, other = (exchange(number, 503, Reason.DESTINATION_UNAVAILABLE, target) for number in (1, 2))
     one.detail = other.detail = "no backend is available: " + "web1 (draining), " * 500
@@ -105,7 +105,7 @@ def test_long_texts_are_cut_where_nobody_sees_it() -> None:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_it_is_off_where_nobody_can_look(enabled: bool) -> None:
+async def test_the_recorder_is_off_without_admin(enabled: bool) -> None:
     config = lb.build({"listen": ["127.0.0.1:0"], "admin": {"enabled": enabled}})
     async with lb.open_balancer(config) as balancer:
         host, _, port = balancer.control.listening[0].rpartition(":")

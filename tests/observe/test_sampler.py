@@ -1,4 +1,4 @@
-"""The counters, read once a second; no clock is needed, for the time is handed in."""
+"""The counters, read once a second. The time is an argument, so no clock is needed."""
 
 from lb.core.backend import Backend
 from lb.core.measures.rates import STEP, Rates
@@ -10,7 +10,7 @@ from tests.core.scene import Clock, Request, registry, spec
 
 
 class Scene:
-    """A registry with one pool, the counters, and a sampler to which seconds are told."""
+    """A registry with one pool, its counters and a sampler."""
 
     def __init__(self) -> None:
         self.registry: Registry = registry(Clock())
@@ -19,8 +19,8 @@ class Scene:
         self.sampler = Sampler(self.registry, self.metrics)
         self.now = 0.0
 
-    def add(self, id: str, **settings: object) -> Backend:
-        return self.registry.add(spec(id, **settings))[0]  # type: ignore[arg-type]
+    def add(self, name: str, **settings: object) -> Backend:
+        return self.registry.add(spec(name, **settings))[0]  # type: ignore[arg-type]
 
     def answers(self, code: int = 200, count: int = 1, pool: str = "default", listener: str = "a") -> None:
         flow = self.metrics.flows.setdefault((listener, pool), Flow())
@@ -34,14 +34,14 @@ class Scene:
             self.now += 1
 
 
-def test_the_whole_is_the_sum_of_pools_listeners_and_methods() -> None:
+def test_the_total_is_the_sum_of_pools_listeners_and_methods() -> None:
     scene = Scene()
     scene.registry.add_pool("other")
     scene.seconds_pass()
     scene.answers(200, 6)
     scene.answers(404, 2, listener="b")
     scene.answers(503, 1, pool="other")
-    scene.answers(400, 1, pool="")  # it never found a pool
+    scene.answers(400, 1, pool="")  # a request without a pool
     scene.seconds_pass()
     total = scene.sampler.total.lately()
     assert (total.ended, total.requests_per_second) == (10, 10.0)
@@ -52,7 +52,7 @@ def test_the_whole_is_the_sum_of_pools_listeners_and_methods() -> None:
     assert 0.01 < total.p50_seconds < 0.025
 
 
-def test_a_client_that_left_is_a_4xx_of_its_pool_and_nothing_of_its_backend() -> None:
+def test_a_client_that_left_counts_as_4xx_of_the_pool_and_not_of_the_backend() -> None:
     scene = Scene()
     web = scene.add("web")
     scene.answers(499)
@@ -67,7 +67,7 @@ def test_a_client_that_left_is_a_4xx_of_its_pool_and_nothing_of_its_backend() ->
     assert scene.sampler.of_pool("default")._lately[-1].failed == 0
 
 
-def test_requests_that_failed_by_a_backend_s_doing_are_counted_for_their_pool() -> None:
+def test_failures_at_a_backends_fault_are_counted_for_the_pool() -> None:
     scene = Scene()
     scene.seconds_pass()
     scene.answers(502, 2)
@@ -77,7 +77,7 @@ def test_requests_that_failed_by_a_backend_s_doing_are_counted_for_their_pool() 
     assert scene.sampler.total.lately().share_failed == 1.0
 
 
-def test_what_was_counted_before_the_first_sample_is_no_burst() -> None:
+def test_counts_before_the_first_sample_are_no_burst() -> None:
     scene = Scene()
     web = scene.add("web")
     web.codes[200] = 1_000_000
@@ -86,7 +86,7 @@ def test_what_was_counted_before_the_first_sample_is_no_burst() -> None:
     assert scene.sampler.of(web).lately() == scene.sampler.total.lately() == Rates()
 
 
-def test_a_backend_that_comes_back_under_its_name_begins_anew() -> None:
+def test_a_backend_added_again_under_its_id_starts_fresh() -> None:
     scene = Scene()
     first = scene.add("web")
     scene.seconds_pass()
@@ -95,13 +95,13 @@ def test_a_backend_that_comes_back_under_its_name_begins_anew() -> None:
     assert scene.sampler.of(first).lately().ended == 50
     scene.registry.remove(first)
     second = scene.add("web")
-    assert scene.sampler.of(second).lately() == Rates()  # it was never sampled
+    assert scene.sampler.of(second).lately() == Rates()  # no sample was taken of it
     scene.seconds_pass(2)
     assert scene.sampler.of(second).lately() == Rates()
     assert list(scene.sampler.backends) == [second]
 
 
-def test_history_gets_a_point_a_step() -> None:
+def test_history_gets_one_point_a_step() -> None:
     scene = Scene()
     web, full = scene.add("web"), scene.add("full", cap=1)
     full.running.add(Request())

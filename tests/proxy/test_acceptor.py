@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from lb.config.model import FdAddress, TcpAddress, UnixAddress
 from lb.net.listener import open_listeners
 from lb.proxy.exchange.exchange import Exchange
+from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
 from tests.kit import GET, OK, Client, lasting, running, virtual_time
 
 pytestmark = virtual_time

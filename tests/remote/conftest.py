@@ -11,7 +11,7 @@ def lb(
     capsys: pytest.CaptureFixture[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Terminal:
-    """A terminal in an empty folder, in front of a balancer that follows a script."""
+    """A terminal in an empty folder, and a scripted API that it talks to."""
     script = Script()
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     monkeypatch.delenv("LB_ADMIN", raising=False)

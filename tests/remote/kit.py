@@ -1,4 +1,4 @@
-"""A balancer that has been told what to answer, and what the commands asked of it."""
+"""A scripted admin API, and a terminal that runs commands against it."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ VERSION = {"Lb-Version": "0.1.0"}
 
 
 class Script:
-    """Answers one request after the other; `asked` is what came, as `METHOD target`."""
+    """Answers requests one by one with scripted responses. `asked` lists them as `METHOD target`."""
 
     def __init__(self) -> None:
         self.answers: list[httpx.Response | Exception | type[BaseException]] = []
@@ -31,7 +31,7 @@ class Script:
         return self
 
     def streams(self, *events: tuple[str, Any]) -> "Script":
-        text = "".join(f"id: 1\nevent: {type}\ndata: {json.dumps(data)}\n\n" for type, data in events)
+        text = "".join(f"id: 1\nevent: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
         return self.says_text(f": hello\nretry: 2000\n\n{text}", "text/event-stream")
 
     def fails(self, error: Exception | type[BaseException]) -> "Script":
@@ -54,7 +54,7 @@ class Script:
 
 
 class Terminal:
-    """Runs commands in front of a script: `lb(...)` is the exit code, `out` and `err` what was printed."""
+    """Runs commands against a script. `lb(...)` checks the exit code; `out` and `err` are its output."""
 
     def __init__(self, script: Script, capsys: pytest.CaptureFixture[str]) -> None:
         self.balancer = script
@@ -71,14 +71,14 @@ class Terminal:
 
 
 def backend(state: str = "ready", drain: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """One backend as the API shows it, as far as the commands look."""
+    """One backend as the API shows it, with the fields that the commands read."""
     status = {"state": state, "drain": drain}
     facts = {"id": "web1", "url": "http://10.0.0.1:8000", "pool": "default", "weight": 1}
     return {**facts, "admin_state": state, "status": status, **more}
 
 
 def drain(remaining: int, outcome: str | None = None, aborted: int = 0) -> dict[str, Any]:
-    """How far a drain of three requests is."""
+    """The progress of a drain of three requests."""
     return {
         "remaining": remaining,
         "started_with": 3,
@@ -98,7 +98,7 @@ def drained(aborted: int = 0) -> dict[str, Any]:
 
 
 def request(**more: Any) -> dict[str, Any]:
-    """One request as the recorder shows it: refused by one backend, cut off by another."""
+    """One recorded request as the API shows it: refused by one backend, cut off by another."""
     first = {
         **{"backend": "web2", "reused": False, "is_beaten": False, "error": "connection_refused"},
         **{"started_ms": 0.0, "connected_ms": None, "first_byte_ms": None, "ended_ms": 10.0},

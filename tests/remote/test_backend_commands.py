@@ -1,4 +1,4 @@
-"""`lb backends`: what each command asks for, what it prints, and the exit code that a script gets."""
+"""`lb backends`: the calls that each command makes, its output and its exit code."""
 
 import json
 
@@ -28,12 +28,12 @@ def test_add_sends_what_was_given(lb: Terminal) -> None:
     assert json.loads(lb.balancer.requests[0].content) == sent
 
 
-def test_the_same_again_is_no_error(lb: Terminal) -> None:
+def test_adding_the_same_backend_again_is_no_error(lb: Terminal) -> None:
     lb.balancer.says(backend())
     assert lb("backends", "add", "http://10.0.0.1:8000").startswith("web1 was there already")
 
 
-def test_ready_and_weight_change_one(lb: Terminal) -> None:
+def test_ready_and_weight_change_one_backend(lb: Terminal) -> None:
     lb.balancer.says(backend())
     assert lb("backends", "ready", "web1").startswith("web1 is told to take requests")
     lb.balancer.says(backend(weight=5))
@@ -67,14 +67,14 @@ def test_a_wait_that_ends_first_has_a_code_of_its_own(lb: Terminal, flags: list[
     ]
 
 
-def test_json_is_the_last_answer_whatever_the_code(lb: Terminal) -> None:
+def test_json_is_the_last_response_whatever_the_exit_code(lb: Terminal) -> None:
     lb.balancer.says(draining(2), 202)
     assert json.loads(lb("backends", "drain", "web1", "--wait", "0s", "--json", code=4)) == draining(2)
     lb.balancer.says(draining(2), 202).says(drained())
     assert json.loads(lb("backends", "drain", "web1", "--json")) == drained()
 
 
-def test_nobody_needs_to_wait(lb: Terminal) -> None:
+def test_no_wait_returns_at_once(lb: Terminal) -> None:
     lb.balancer.says(draining(2), 202)
     assert lb("backends", "drain", "web1", "--no-wait").startswith("web1 is draining: 2 of 3 remain")
 
@@ -96,7 +96,7 @@ def test_rm_waits_until_it_is_gone(lb: Terminal) -> None:
     assert lb.balancer.asked[0] == "DELETE /backends/web1?drain_timeout=5s"
 
 
-def test_rm_can_cut(lb: Terminal) -> None:
+def test_rm_force_cuts(lb: Terminal) -> None:
     lb.balancer.says(None, 204)
     assert lb("backends", "rm", "web1", "--force") == "web1 is removed\n"
     assert lb.balancer.asked == ["DELETE /backends/web1?force=true"]
@@ -114,13 +114,13 @@ def test_a_warning_of_the_balancer_is_passed_on(lb: Terminal) -> None:
     assert lb.err == "lb: pool default has no backend that takes requests\n"
 
 
-@pytest.mark.parametrize("id", ["", ".", ".."])
-def test_an_id_that_would_lead_to_another_path_is_nobodys(lb: Terminal, id: str) -> None:
-    lb("backends", "drain", id, code=3)
+@pytest.mark.parametrize("backend", ["", ".", ".."])
+def test_an_id_that_would_name_another_path_is_not_found(lb: Terminal, backend: str) -> None:
+    lb("backends", "drain", backend, code=3)
     assert lb.balancer.asked == []
 
 
-def test_an_id_stays_one_step_of_the_path(lb: Terminal) -> None:
+def test_an_id_with_a_slash_stays_one_step_of_the_path(lb: Terminal) -> None:
     lb.balancer.refuses(404, "no")
     lb("backends", "rm", "../drain?x=1", code=3)
     assert lb.balancer.asked == ["DELETE /backends/..%2Fdrain%3Fx%3D1"]

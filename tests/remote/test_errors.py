@@ -1,4 +1,4 @@
-"""What can go wrong between a terminal and a balancer, and what a person and a script learn of it."""
+"""Errors between a terminal and a balancer: the message for a person, the exit code for a script."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from tests.remote.kit import Terminal
 ROOT = Path(__file__).parents[2]
 
 
-def test_nobody_is_there(lb: Terminal) -> None:
+def test_an_unreachable_balancer(lb: Terminal) -> None:
     lb.balancer.fails(httpx.ConnectError("[Errno 111] Connection refused"))
     lb("backends", code=1)
     assert lb.err.splitlines() == [
@@ -30,13 +30,13 @@ def test_nobody_is_there(lb: Terminal) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_somebody_else_is_there(lb: Terminal, status: int) -> None:
+def test_an_address_that_is_no_balancer(lb: Terminal, status: int) -> None:
     lb.balancer.answers.append(httpx.Response(status, text="ok"))
     lb("backends", code=1)
     assert f"answers {status}, and not as the API of a balancer does" in lb.err
 
 
-def test_it_speaks_another_dialect(lb: Terminal) -> None:
+def test_a_response_that_is_not_understood(lb: Terminal) -> None:
     lb.balancer.says({"other": 1})
     lb("why", "r1", code=1)
     assert "is not understood (KeyError" in lb.err
@@ -83,7 +83,7 @@ def test_the_token_is_asked_for_and_sent(
 
 
 @pytest.mark.parametrize("content", ["", "two words", None])
-def test_a_token_that_is_none(lb: Terminal, tmp_path: Path, content: str | None) -> None:
+def test_invalid_tokens(lb: Terminal, tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "token").write_text(content)
     lb("backends", "--token-file", str(tmp_path / "token"), code=2)
@@ -110,7 +110,7 @@ def test_an_address_can_be_written_in_many_ways(text: str, url: str) -> None:
     "text",
     ["127.0.0.1", "127.0.0.1:0", "fd://3", "unix:", "ftp://h:1", "a b:1", "h:99999", "http://", "h:1\x1b"],
 )
-def test_an_address_that_is_none(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     with pytest.raises(Failed, match="expected a URL") as caught:
         address.find(text, environ={})
     assert caught.value.code == 2
@@ -127,7 +127,9 @@ def test_where_a_balancer_is_comes_from_flag_variable_file_default(
     found = address.find(environ={})
     assert found == Where("http://localhost", "/run/lb.sock", "s3cret")
     assert str(found) == "unix:/run/lb.sock"
-    assert address.find(environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:1")  # not with that token
+    assert address.find(environ={"LB_ADMIN": ":1"}) == Where(
+        "http://127.0.0.1:1"
+    )  # without the token of the file
     assert address.find(":2", environ={"LB_ADMIN": ":1"}) == Where("http://127.0.0.1:2")
     (tmp_path / "lb.toml").write_text("[admin")
     with pytest.raises(Failed, match="--admin or LB_ADMIN"):
@@ -155,7 +157,7 @@ def test_completion_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
         )
 
 
-def test_running_the_balancer_imports_none_of_it() -> None:
+def test_running_the_balancer_imports_no_remote_command() -> None:
     script = "import sys; from lb import cli; cli.main(['run', '--config', 'none'])\n"
     script += "print(sorted({'httpx', 'lb.remote', 'rich.live'} & sys.modules.keys()))"
     done = subprocess.run(

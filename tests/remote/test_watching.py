@@ -66,7 +66,7 @@ def test_how_long_it_drains_is_not_how_long_it_is_up(lb: Terminal, state: str) -
         (59.5, "59.5 s"),
     ],
 )
-def test_a_time_is_as_short_as_it_can_be_read(value: float | None, text: str) -> None:
+def test_a_duration_has_few_digits(value: float | None, text: str) -> None:
     assert seconds(value) == text
 
 
@@ -95,7 +95,7 @@ def test_a_terminal_gets_a_screen(lb: Terminal, monkeypatch: pytest.MonkeyPatch)
     assert "\x1b[31m" not in out
 
 
-def test_why_explains_and_draws_where_the_time_went(lb: Terminal) -> None:
+def test_why_explains_and_draws_the_waterfall(lb: Terminal) -> None:
     lb.balancer.says(request())
     assert lb("why", "r1").splitlines() == [
         "GET /cart: 502 connection_refused in 40.0 ms",
@@ -112,13 +112,13 @@ def test_why_explains_and_draws_where_the_time_went(lb: Terminal) -> None:
     assert lb.balancer.asked == ["GET /requests/r1"]
 
 
-def test_why_of_a_request_that_never_came_to_a_backend(lb: Terminal) -> None:
+def test_why_of_a_request_without_an_attempt(lb: Terminal) -> None:
     timings = {"queue": 0.0, "connect": None, "first_byte": None, "total": 0.0}
     lb.balancer.says(request(attempts=[], pool=None, method="", target="", timings_ms=timings))
     assert lb("why", "r1").startswith("- -: 502 connection_refused in 0.0 ms\n")
 
 
-def test_why_shows_the_queue_and_who_was_beaten(lb: Terminal) -> None:
+def test_why_shows_the_queue_and_the_slower_attempt(lb: Terminal) -> None:
     slow: dict[str, Any] = {**request()["attempts"][0], "error": None, "is_beaten": True, "ended_ms": None}
     timings = {"queue": 20.0, "connect": None, "first_byte": None, "total": 40.0}
     lb.balancer.says(request(attempts=[slow], timings_ms=timings))
@@ -135,7 +135,7 @@ def test_why_without_an_id_is_the_last_that_failed(lb: Terminal) -> None:
     lb("why", code=3)
 
 
-def test_tap_tells_what_failed(lb: Terminal) -> None:
+def test_tap_failed_shows_failed_requests(lb: Terminal) -> None:
     hostile = {**FAILED, "target": "/\x1b]0;x\x07\u202e", "untold": 7}
     lb.balancer.streams(("request_failed", FAILED), ("request_failed", hostile), ENDING)
     assert lb("tap", "--failed", code=1).splitlines() == [

@@ -18,8 +18,8 @@ from collections import Counter
 from enum import StrEnum
 from math import inf
 
-from lb.config.pool_settings import Ejection
 from lb.core.measures.window import Window
+from lb.settings.pool_settings import Ejection
 
 
 class Cause(StrEnum):

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from enum import StrEnum
 from typing import NamedTuple
 
-from lb.config.pool_settings import Probe
+from lb.settings.pool_settings import Probe
 
 RECENT = 30
 

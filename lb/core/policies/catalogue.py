@@ -13,13 +13,13 @@ A pool that is sticky asks the client's cookie first (`lb.core.policies.sticky`)
 
 from collections.abc import Callable
 
-from lb.config.pool_settings import PoolSettings
 from lb.core.policies.base import Asking, Learns, Policy
 from lb.core.policies.consistent_hash import HashPolicy
 from lb.core.policies.custom import make_own
 from lb.core.policies.load_based import Ewma, LeastRequests, Random, TwoChoices
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
+from lb.settings.pool_settings import PoolSettings
 
 __all__ = ["POLICIES", "Asking", "Learns", "Policy", "make"]
 

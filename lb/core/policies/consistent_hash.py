@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from math import log
 
-from lb.config.pool_settings import Hash
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking
+from lb.settings.pool_settings import Hash
 
 BITS = (1 << 64) - 1
 

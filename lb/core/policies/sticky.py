@@ -11,9 +11,9 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from math import ceil
 
-from lb.config import pool_settings
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking, Learns, Policy
+from lb.settings import pool_settings
 
 SIGNATURE = 16
 """Bytes that are kept of the SHA-256; RFC 2104 wants no fewer than half of them."""

@@ -15,11 +15,12 @@ from itertools import count
 
 import msgspec
 
-from lb.config.pool_settings import PoolSettings
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.pool import Pool, Ticket, Turn
 from lb.core.registry import Registry
 from lb.errors import QueueFull, Unavailable
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings
 
 MOST = 1000
 """Of more requests the last ones are played."""

@@ -9,7 +9,6 @@ from math import inf
 
 import trio
 
-from lb.config.model import Limits, Timeouts
 from lb.core.backend import AdminState, Backend
 from lb.core.registry import Event, Registry
 from lb.errors import ConnectFailed, ConnectTimeout, TooManyDescriptors
@@ -19,6 +18,7 @@ from lb.net.resolver import Names
 from lb.net.wire import Wire
 from lb.proxy.backend.http1 import Http1Backend
 from lb.proxy.exchange.sides import BackendSide
+from lb.settings.balancer_settings import Limits, Timeouts
 
 PER_BACKEND = 32
 MAX_AGE_SECONDS = 30.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from lb.config.model import Limits
 from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
 from lb.http1.body import CHUNKED, BadBody
 from lb.http1.head import RequestHead, ResponseHead
@@ -10,6 +9,7 @@ from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
 from lb.proxy.http1_stream import Http1Stream
+from lb.settings.balancer_settings import Limits
 
 
 class Http1Backend(Http1Stream):

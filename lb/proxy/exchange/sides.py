@@ -9,12 +9,12 @@ exchange borrows them.
 
 from typing import Protocol
 
-from lb.config.model import Limits
 from lb.errors import LBError
 from lb.http1.fields import Identity
 from lb.http1.head import RequestHead, ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
+from lb.settings.balancer_settings import Limits
 
 
 class Source(Protocol):

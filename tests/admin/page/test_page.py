@@ -10,10 +10,10 @@ import pytest
 from admin.page import wording
 from admin.page.page import MEDIA_TYPES, content
 from admin.resources.event_stream import Teller
-from lb.config.model import AdminConfig
 from lb.control import Control
 from lb.core.measures.rates import Codes
 from lb.errors import Reason
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi
 from tests.admin.resources.test_requests_api import Tape
 

@@ -7,8 +7,8 @@ import pytest
 
 from admin.application import create_app, operations
 from admin.protocol.problems import KINDS
-from lb.config.model import AdminConfig
 from lb.control import Control
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Api, Hold, MakeApi
 
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from admin.resources.alerting import content
-from lb.config.model import AdminConfig
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Api, MakeApi
 
 HERE = Path(__file__).parent

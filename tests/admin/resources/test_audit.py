@@ -7,9 +7,9 @@ import structlog
 import trio
 import trio.testing
 
-from lb.config.model import AdminConfig
 from lb.control import Control
 from lb.observe.audit_trail import KEPT, LONGEST_TEXT, MOST_CHANGES
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Api, Hold, MakeApi
 
 Line = Any

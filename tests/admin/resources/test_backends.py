@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import trio
 
-from lb.config.model import Config, Timeouts
 from lb.control import Control
 from lb.core.backend import AdminState
 from lb.core.drain import Outcome
+from lb.settings.balancer_settings import Config, Timeouts
 from tests.admin.kit import Add, Api, Hold, Saves
 
 WEB1 = {"id": "web1", "url": "http://10.0.0.1:80"}

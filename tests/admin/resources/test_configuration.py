@@ -15,13 +15,15 @@ import trio
 
 from admin.page.wording import entry
 from admin.resources.event_stream import Teller
-from lb.config.model import Config, build
-from lb.config.pool_settings import PoolSettings
+from lb.app import reload_on_signal
+from lb.config.loader import build
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
-from lb.core.backend import BackendSpec
 from lb.observe.audit_trail import LONGEST_TEXT
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import Config
+from lb.settings.pool_settings import PoolSettings
 from tests.admin.kit import EPOCH, Answer, Api, MakeApi, Saves
 
 FILE = """
@@ -212,7 +214,7 @@ async def test_each_reload_is_an_event_whether_it_goes_well_or_not(
     write('[timeouts]\nconect = 1\n[[routes]]\npool = "no"')
     await api("POST", "/config/reload")
     write(f"{'x' * 5000} = 1")
-    await control.reload.on_signal()
+    await reload_on_signal(control)
     found = re.findall(rb"data: (.*)\n", reader.take())
     good, bad, long = (data for data in map(msgspec.json.decode, found) if "reloaded" in data["kind"])
     assert good.pop("at") <= bad.pop("at")
@@ -231,7 +233,7 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
     write("via = ")
     with structlog.testing.capture_logs() as logged:
         await api("POST", "/config/reload")
-        await control.reload.on_signal()
+        await reload_on_signal(control)
     told = [(line["who"], line["status"]) for line in logged if line["event"] == "audit"]
     assert told == [("anonymous", 422), ("signal", None)]
     by_signal, by_api = (await api("GET", "/audit")).json["items"]
@@ -250,7 +252,11 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
             "lb.toml with flags: 2 mistakes",
             ["#/timeouts/conect", "#/routes/0/pool"],
         ),
-        ('[pools.default]\npolicy = "lb.config.model:No"', "has no class No", ["#/pools/default/policy"]),
+        (
+            '[pools.default]\npolicy = "lb.config.source:No"',
+            "has no class No",
+            ["#/pools/default/policy"],
+        ),
         ('[admin]\nlisten = ":1"', "there is no token", []),
     ],
 )
@@ -309,12 +315,12 @@ async def test_a_signal_reloads_and_no_trouble_of_it_reaches_anybody(
     saves.error = OSError(errno.ENOSPC, "No space left on device", "state.json")
     write("via = 'two'")
     with structlog.testing.capture_logs() as logged:
-        await control.reload.on_signal()
+        await reload_on_signal(control)
         write("via = ")
-        await control.reload.on_signal()
+        await reload_on_signal(control)
         write("via = 'three'")
         control.reload._adopt = lambda _config: [][1]
-        await control.reload.on_signal()
+        await reload_on_signal(control)
     assert [config.via for config in adopted] == ["two"]
     assert [(line["log_level"], line["event"]) for line in logged] == [
         ("info", "configuration reloaded"),

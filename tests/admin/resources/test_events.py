@@ -16,15 +16,15 @@ import admin.server
 from admin.resources.event_stream import FAILURES_A_TICK, QUIET_SECONDS, Teller
 from admin.resources.events import PING_SECONDS, STALLED_SECONDS, TYPES, Stream
 from admin.server import SEND_SECONDS
-from lb.config.model import AdminConfig
-from lb.config.pool_settings import PoolSettings, Probe
 from lb.control import Control
-from lb.core.backend import BackendSpec
 from lb.core.drain import Then
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
 from lb.observe.event_feed import Feed
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import AdminConfig
+from lb.settings.pool_settings import PoolSettings, Probe
 from tests.admin.kit import EPOCH, PATIENCE, Add, Api, Hold, MakeApi, Serve, Service
 from tests.kit.time import lasting, virtual_time
 

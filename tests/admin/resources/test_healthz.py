@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import trio
 
-from lb.config.pool_settings import Ejection, PoolSettings, Probe
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
+from lb.settings.pool_settings import Ejection, PoolSettings, Probe
 from tests.admin.kit import Add, Api, Probes
 
 

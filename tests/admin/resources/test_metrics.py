@@ -12,13 +12,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from admin.resources.metrics import Exposition
-from lb.config.pool_settings import PoolSettings, Probe, Retry, Sticky
 from lb.control import Control
-from lb.core.backend import Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.drain import Then
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import PoolSettings, Probe, Retry, Sticky
 from tests.admin.kit import Add, Api, Hold
 from tests.core.scene import Request
 

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from admin.input.pool_input import typed
-from lb.config.model import AdminConfig, Config, PoolConfig
-from lb.config.pool_settings import Ejection, Hedge, PoolSettings, Probe, Retry, Sticky
 from lb.control import Control
 from lb.errors import ConfigError
+from lb.settings.balancer_settings import AdminConfig, Config, PoolConfig
+from lb.settings.pool_settings import Ejection, Hedge, PoolSettings, Probe, Retry, Sticky
 from tests.admin.kit import Add, Api, Hold, MakeApi, Saves
 from tests.core.scene import Request
 

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from admin.protocol.problems import KINDS
-from lb.config.model import AdminConfig, Config
 from lb.control import Control
 from lb.core.backend import STATES
+from lb.settings.balancer_settings import AdminConfig, Config
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi, Serve
 
 WEB1 = {"id": "web1", "url": "http://10.0.0.1:80"}

@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from admin.application import operations
-from lb.config.model import AdminConfig
 from lb.control import Control
-from lb.core.backend import BackendSpec
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Answer, Api, Saves, make_control
 
 TOKENS = "watch read w4tch\nroll drain r0ll\nboss admin b0ss\n"

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import lb.errors
 from admin.views.explanation import LONGEST, explain
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
-from lb.config.pool_settings import PoolSettings, Probe, Retry
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.core.health.ejection import Cause
 from lb.core.health.probe_verdict import Check
@@ -45,6 +44,7 @@ from lb.errors import (
     Unavailable,
     UpgradeFailed,
 )
+from lb.settings.pool_settings import PoolSettings, Probe, Retry
 from tests.core.scene import Clock, registry, spec
 
 EPOCH = 1_800_000_000.0  # 08:00:00Z

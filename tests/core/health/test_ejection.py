@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lb.config.pool_settings import Ejection
 from lb.core.health.ejection import Cause, Outcomes, Standing, may_eject
+from lb.settings.pool_settings import Ejection
 from tests.core.measures.test_window import Timestamps
 
 ROW = Ejection(consecutive=3, ratio=0)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.pool_settings import Probe
 from lb.core.health.probe_verdict import Check, Health, Verdict
+from lb.settings.pool_settings import Probe
 
 Initial = Literal["up", "down", "probe"]
 

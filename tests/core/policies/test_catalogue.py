@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.pool_settings import POLICIES as NAMES
-from lb.config.pool_settings import PoolSettings
-from lb.config.pool_settings import Sticky as StickySettings
 from lb.core.policies.base import Policy
 from lb.core.policies.catalogue import POLICIES, make
 from lb.core.policies.custom import Guarded
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
+from lb.settings.pool_settings import POLICIES as NAMES
+from lb.settings.pool_settings import PoolSettings
+from lb.settings.pool_settings import Sticky as StickySettings
 from tests.core.scene import Clock, Request, backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)

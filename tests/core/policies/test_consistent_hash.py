@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.pool_settings import Hash
 from lb.core.backend import Backend
 from lb.core.policies.consistent_hash import HashPolicy
+from lb.settings.pool_settings import Hash
 from tests.core.scene import Request, backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=2, max_size=7)

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config import pool_settings
-from lb.core.backend import ID, Backend, BackendSpec
+from lb.core.backend import Backend
 from lb.core.policies.base import Policy
 from lb.core.policies.load_based import Ewma
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
+from lb.settings import pool_settings
+from lb.settings.backend_spec import ID, BackendSpec
 from tests.core.scene import Clock, Request, backends
 
 KEY = b"k" * 32

@@ -1,8 +1,8 @@
 """A registry to try things on: what happens there is not real."""
 
-from lb.config.pool_settings import PoolSettings
 from lb.core.drain import Then
 from lb.core.simulation.registry_copy import rehearsal
+from lb.settings.pool_settings import PoolSettings
 from tests.core.scene import Request, Scene, spec
 
 

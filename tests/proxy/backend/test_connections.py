@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.backend import BackendSpec
 from lb.net.connect import connect
 from lb.net.resolver import Address
+from lb.settings.backend_spec import BackendSpec
 from tests.kit import GET, OK, Peer, Scene, lasting, running, virtual_time
 
 pytestmark = virtual_time

@@ -1,22 +1,26 @@
-"""The rules that single values obey, in the file, on the command line and in the API alike.
+"""The rules that single values obey: in the file, on the command line and in the API alike.
 
-Each takes what somebody wrote and returns the value in our unit, or raises a ValueError that says what was
-expected. As the second half of an `Annotated` they are found by `lb.config.decode`.
+Each rule takes what was written and returns the value in our unit (seconds, bytes, counts), or raises a
+ValueError that says what was expected. A type such as `Seconds` is an `Annotated` that carries its rule;
+`lb.config.decode` finds the rule there.
 """
 
 import re
+from ipaddress import ip_network
 from typing import Annotated
 
 import msgspec
 
 LONGEST_SECONDS = 1e9
-MANY = 1_000_000_000
+HIGHEST_COUNT = 1_000_000_000
 DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)", re.ASCII)
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?) ?(B|kB|KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
 SIZE_UNITS = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 SIZE_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
+ROUTE_PATH = re.compile(r"/[^\s?#]*", re.ASCII)
 
 
 def parse_duration(value: object) -> float:
@@ -64,18 +68,11 @@ def positive(value: object) -> int:
 
 def not_negative(value: object) -> int:
     count = msgspec.convert(value, int)
-    if count > MANY:
-        raise ValueError(f"that is more than {MANY}")
+    if count > HIGHEST_COUNT:
+        raise ValueError(f"that is more than {HIGHEST_COUNT}")
     if count < 0:
         raise ValueError(f"{count} is not 0 or more")
     return count
-
-
-def token(value: object) -> str:
-    text = msgspec.convert(value, str)
-    if not TOKEN.fullmatch(text):
-        raise ValueError(f"{text!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
-    return text
 
 
 def share(value: object) -> float:
@@ -86,11 +83,47 @@ def share(value: object) -> float:
     return part
 
 
+def token(value: object) -> str:
+    """A token of RFC 9110, such as a field name."""
+    text = msgspec.convert(value, str)
+    if not TOKEN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a token (letters, digits and !#$%&'*+-.^_`|~)")
+    return text
+
+
+def network(value: object) -> str:
+    """A network in its canonical form; an address stands for the network of that one address."""
+    text = msgspec.convert(value, str)
+    try:
+        return str(ip_network(text))
+    except ValueError as exc:
+        raise ValueError(f"{exc}; expected a network such as 10.0.0.0/8 or an address") from None
+
+
+def route_host(value: object) -> str:
+    """The host of a route in lower case, as requests are compared with it."""
+    host = msgspec.convert(value, str).lower()
+    if not ROUTE_HOST.fullmatch(host):
+        raise ValueError(f"{value!r} is not a host such as www.example.com or *.example.com, without a port")
+    return host
+
+
+def route_path(value: object) -> str:
+    """The path of a route without a slash at its end."""
+    text = msgspec.convert(value, str)
+    if not ROUTE_PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is not the start of a path such as /api")
+    return text.rstrip("/") or "/"
+
+
 Seconds = Annotated[float, positive_duration]
-Patience = Annotated[float, parse_duration]
-"""Seconds, of which there may be none."""
+SecondsOrZero = Annotated[float, parse_duration]
+"""Seconds, where 0 switches the wait off."""
 Size = Annotated[int, positive_size]
 Count = Annotated[int, positive]
 Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
+Network = Annotated[str, network]
+RouteHost = Annotated[str, route_host]
+RoutePath = Annotated[str, route_path]

@@ -1,10 +1,10 @@
-"""The rules of a pool's settings: what is said is right, or the key is named."""
+"""The rules of a pool's settings: a value is right, or its key is named."""
 
 import pytest
 
-from lb.config.model import build
-from lb.config.pool_settings import PoolSettings, codes
+from lb.config.loader import build
 from lb.errors import ConfigError
+from lb.settings.pool_settings import PoolSettings, codes
 
 
 def read(**pool: object) -> PoolSettings:
@@ -61,7 +61,7 @@ def test_a_mistake_names_its_key(pool: dict[str, object], complaint: str) -> Non
     assert len(message) < 250
 
 
-def test_notations_are_those_of_the_whole_file() -> None:
+def test_pool_settings_have_the_notations_of_the_whole_file() -> None:
     settings = read(
         slow_start="1m",
         probe={"interval": "500ms", "status": [200, "300-302"], "body_bytes": "1KiB", "host": "[::1]:80"},

@@ -1,16 +1,16 @@
-"""What may be set for one pool: the same in the file, in the API and in the state file.
+"""The settings of one pool, with their defaults: the same in the file, in the API and in the state file.
 
-All of it is plain, frozen data in seconds, bytes and shares (0 to 1). Who acts on it is named at each struct.
-The defaults are what the trusted systems do, where they agree; a default of 0 or None is *off*.
+Each struct names the module that acts on it. The defaults follow HAProxy, nginx and Envoy where these agree.
+A default of 0 or None means that the feature is off.
 """
 
 import re
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 import msgspec
 
-from lb.config.values import TOKEN, Count, Number, Patience, Seconds, Share, Size, Token, parse_size
+from lb.phrases import did_you_mean
+from lb.settings.values import TOKEN, Count, Number, Seconds, SecondsOrZero, Share, Size, Token, parse_size
 
 HASH_KEY = re.compile(rf"address|path|(field|cookie):{TOKEN.pattern}")
 STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
@@ -24,7 +24,7 @@ FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?|")
 
 
 def statuses(value: object) -> tuple[str, ...]:
-    """Status codes and ranges of them: `["200", "300-399", 404]`."""
+    """Status codes and ranges of status codes, as text: `["200", "300-399", 404]`."""
     items = [str(item)[:LONGEST_SHOWN] for item in msgspec.convert(value, tuple[int | str, ...])]
     if len(items) > MOST_RANGES:
         raise ValueError(f"more than {MOST_RANGES} statuses")
@@ -36,7 +36,7 @@ def statuses(value: object) -> tuple[str, ...]:
 
 
 def codes(ranges: tuple[str, ...]) -> frozenset[int]:
-    """The codes that these statuses stand for."""
+    """The status codes in these ranges."""
     found: set[int] = set()
     for each in ranges:
         low, _, high = each.partition("-")
@@ -47,9 +47,7 @@ def codes(ranges: tuple[str, ...]) -> frozenset[int]:
 def _policy(value: object) -> str:
     name = msgspec.convert(value, str)
     if name not in POLICIES and not OWN_POLICY.fullmatch(name):
-        near = get_close_matches(name, POLICIES, n=1)
-        hint = f", did you mean `{near[0]}`?" if near else f"; there are: {', '.join(POLICIES)}"
-        raise ValueError(f"there is no policy {name!r}{hint}")
+        raise ValueError(f"there is no policy {name!r}{did_you_mean(name, POLICIES)}")
     return name
 
 
@@ -109,17 +107,18 @@ Statuses = Annotated[tuple[str, ...], statuses]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of settings."""
+    """A table of settings, as the file and the API have it."""
 
 
 class Probe(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Active checks (`lb.probes.prober` sends them, `lb.core.health.probe_verdict` judges): every `interval`,
-    give or take `jitter` of it, and every `changing_interval` while the verdict may be about to change.
+    """Active checks. `lb.probes` sends them, `lb.core.health.probe_verdict` turns them into up and down.
 
-    `rise` successes in a row make a backend up, `fall` failures down; so say HAProxy and nginx. A `kind` of
-    tcp only connects. `body` is a text to be found in the first `body_bytes` of the answer, in which `*`
-    stands for anything (a regular expression could take for ever, and all traffic with it). `initial`
-    "probe" keeps a new backend waiting for its first verdict.
+    A probe is sent every `interval`, plus or minus the share `jitter` of it; every `changing_interval` while
+    the last results differ from the verdict. `rise` successes in a row make a backend up, `fall` failures in
+    a row make it down (as in HAProxy and nginx). A probe of `kind` tcp only connects. `body` is a text that
+    must occur in the first `body_bytes` of the response body; `*` in it stands for any text. It is no regular
+    expression, because one could run for ever and stop all traffic. `initial` "probe" keeps a new backend
+    from getting requests until its first verdict.
     """
 
     kind: Literal["http", "tcp"] = "http"
@@ -140,7 +139,7 @@ class Probe(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     initial: Literal["up", "down", "probe"] = "up"
 
     def checked(self) -> "Probe":
-        """Itself; ValueError, naming the key, where two settings contradict each other."""
+        """This probe; ValueError that names the key where two settings contradict each other."""
         if self.body is not None and self.kind == "tcp":
             raise ValueError("body: a probe of kind tcp only connects")
         if self.body is not None and self.method == "HEAD":
@@ -151,11 +150,11 @@ class Probe(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Ejection(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Passive checks (`lb.core.health.ejection`): what exchanges show about a backend.
 
-    It is ejected after `consecutive` failures in a row, or when in a `window` of at least `minimum` attempts
-    the share `ratio` failed; for `base` seconds the first time, twice, three times as long the next,
-    `longest` at most. Never more than `share` of a pool's ready backends are out at a time (Envoy's outlier
-    detection has the same rules). A failure is a connection that did not come about or broke, a timeout, an
-    answer that is not HTTP, or one of `statuses`.
+    A backend is ejected after `consecutive` failures in a row, or when the share `ratio` of at least
+    `minimum` attempts in the last `window` seconds failed. The first ejection lasts `base` seconds, the next
+    ones two, three and more times as long, at most `longest`. At most the share `share` of a pool's ready
+    backends may be ejected at once. Envoy's outlier detection has the same rules. A failure is a connection
+    that could not be made or broke, a timeout, a response that is not HTTP, or a status in `statuses`.
     """
 
     consecutive: Number = 3
@@ -171,28 +170,30 @@ class Ejection(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Retry(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a request may be sent again (`lb.core.retry`), each time to another backend.
 
-    `attempts` is how many there may be beside the first. An answer with one of `statuses` counts as a failed
-    attempt of an idempotent request; a request that carries the field `marked_by` (such as Idempotency-Key)
-    counts as one. After `deadline` seconds (queue, attempts and pauses together; None: the timeouts of the
-    queue and of an answer's head together) nothing more is begun and nothing more waited for. Before the
-    second further attempt we pause `backoff`, and twice as long before each that follows. Retries are at
-    most `budget` of the requests of the last ten seconds, and `floor` a second beside that (Finagle's
-    RetryBudget). A request body is kept for another attempt up to `body` bytes.
+    `attempts` is the number of attempts after the first. For an idempotent request, a response whose status
+    is in `statuses` counts as a failed attempt; a request with the field `marked_by` (such as
+    Idempotency-Key) counts as idempotent. `deadline` bounds queue, attempts and pauses together; None is the
+    sum of the timeouts `queue` and `response_head`. The first retry starts at once, the second after
+    `backoff` seconds, and each pause is twice the one before. Retries may be the share `budget` of the
+    requests of the last ten seconds, and `floor` a second on top (Finagle's RetryBudget). A request body is
+    kept for a retry up to `body` bytes.
     """
 
     attempts: Number = 2
     statuses: Statuses = ()
     marked_by: Token | None = None
     deadline: Seconds | None = None
-    backoff: Patience = 0.025
+    backoff: SecondsOrZero = 0.025
     budget: Share = 0.2
     floor: Number = 10
     body: Annotated[int, parse_size] = 64 * 1024
 
 
 class Hedge(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A second attempt for an idempotent request without a body that has no answer after the time in which
-    the share `after` of its backend's answers began, `at_least` seconds; the first good head wins.
+    """A second attempt beside a slow first one, for an idempotent request without a body.
+
+    It starts when the response has taken longer than the share `after` of this backend's responses, but not
+    before `at_least` seconds. The first good response head wins.
     """
 
     after: Share = 0.95
@@ -200,8 +201,10 @@ class Hedge(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Hash(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """For the policy `hash`: requests with the same `key` go to the same backend, while it is there and has
-    at most `load` times its share of what is in flight (0 is no bound).
+    """For the policy `hash`: requests with the same `key` go to the same backend.
+
+    A backend that has more than `load` times its share of the requests in flight is passed over; 0 is no
+    bound.
     """
 
     key: Annotated[str, _hash_key] = "address"
@@ -209,11 +212,11 @@ class Hash(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Sticky(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Clients come back to the backend that they were on, by a signed cookie.
+    """A signed cookie brings a client back to the backend that served it before.
 
-    `secret_file` holds the key; without it one is made up at the start, and a restart forgets. `max_age` is
-    the cookie's, in seconds; without it, it goes with the browser. While a backend drains, its own clients
-    keep it for the first half of the drain's time.
+    `secret_file` holds the key that signs. Without it the key is random, so cookies are void after a
+    restart. `max_age` is the cookie's, in seconds; None is a session cookie. During the first half of a
+    drain's timeout a backend still gets requests with its cookie.
     """
 
     cookie: Token = "lb"
@@ -223,13 +226,14 @@ class Sticky(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class PoolSettings(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One pool's settings.
+    """The settings of one pool.
 
-    `queue` is how many requests may wait when every backend is at its cap, `queue_timeout` how long (None:
-    `timeouts.queue`); lower numbers in the field `priority_field` are served first (RFC 9218's urgency, 0 to
-    7, 3 where nothing is said). `max_in_flight` caps the whole pool. Over `slow_start` seconds the weight of
-    a backend that has become available grows from a tenth to all of it. When less than the share `panic` of
-    the ready backends is up and not ejected, health is not believed and all that are ready are used.
+    `queue` is the number of requests that may wait while every backend is at its cap, `queue_timeout` how
+    long each may wait (None: `timeouts.queue`). Queued requests are served in the order of the number in
+    their field `priority_field`, lowest first (RFC 9218's urgency: 0 to 7, 3 without the field).
+    `max_in_flight` caps the whole pool. When a backend becomes available, its weight grows from a tenth to
+    the whole within `slow_start` seconds. When less than the share `panic` of the ready backends is up and
+    not ejected, health is ignored and every ready backend gets requests.
     """
 
     policy: Annotated[str, _policy] = "round_robin"
@@ -237,7 +241,7 @@ class PoolSettings(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     queue_timeout: Seconds | None = None
     priority_field: Token | None = None
     max_in_flight: Count | None = None
-    slow_start: Patience = 0.0
+    slow_start: SecondsOrZero = 0.0
     panic: Share = 0.0
     probe: Probe | None = None
     ejection: Ejection = Ejection()

@@ -1,0 +1,16 @@
+"""Phrases of messages that more than one part of the program uses."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence about a word that is not in `known`: the word meant, or else all of `known`."""
+    choices = [*known]
+    if close := get_close_matches(word, choices, n=1):
+        return f", did you mean `{close[0]}`?"
+    return f"; there are: {', '.join(choices)}" if choices else ""
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,0 +1,13 @@
+"""The phrases that several messages use."""
+
+from lb.phrases import did_you_mean, plural
+
+
+def test_a_word_that_is_nearly_right_is_named_and_otherwise_all_are() -> None:
+    assert did_you_mean("conect", ["connect", "send"]) == ", did you mean `connect`?"
+    assert did_you_mean("zzz", ["connect", "send"]) == "; there are: connect, send"
+    assert did_you_mean("zzz", []) == ""
+
+
+def test_a_plural_is_one_or_many() -> None:
+    assert [plural(n, "pool") for n in (0, 1, 2)] == ["0 pools", "1 pool", "2 pools"]
