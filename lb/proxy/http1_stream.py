@@ -8,6 +8,7 @@ from lb.errors import LBError
 from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk, reader_for
 from lb.net.splice import Copy, Pipe, fill
 from lb.net.wire import Wire
+from lb.proxy.exchange.sides import Source
 
 
 class Http1Stream:
@@ -117,7 +118,9 @@ class Http1Stream:
 
     # -- the body that goes ----------------------------------------------------------------------------
 
-    def _framed(self, content: bytes, trailers: bytes, is_last: bool) -> bytes:
+    def _framed(self, content: bytes, source: Source) -> bytes:
+        """Content for the wire, with the end of the body behind it if the source has received all."""
         if not self._is_chunking:
             return content
-        return as_chunk(content) + last_chunk(trailers) if is_last else as_chunk(content)
+        end = last_chunk(source.trailers) if source.has_received_all else b""
+        return as_chunk(content) + end

@@ -149,7 +149,7 @@ FAILURES = [
     Failure(errors.ResponseIncomplete, partial(says, status=502, said=b"HTTP/1.1 200 OK\r\nConte")),
     Failure(errors.ResponseTimeout, partial(waits, status=504)),
     Failure(errors.UpgradeFailed, partial(says, status=502, said=SWITCHED)),
-    Failure(errors.BadResponse, partial(says, status=502, said=b"garbage")),
+    Failure(errors.NotHttp, partial(says, status=502, said=b"garbage")),
     Failure(errors.LBError, has_a_bug),
     Failure(errors.LoopDetected, meets_itself),
     Failure(errors.ClientGone, is_left_by_its_client),

@@ -8,6 +8,7 @@ from lb.http1.head import RequestHead, ResponseHead
 from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
+from lb.proxy.exchange.sides import Source
 from lb.proxy.http1_stream import Http1Stream
 from lb.settings.balancer_settings import Limits
 
@@ -42,7 +43,7 @@ class Http1Backend(Http1Stream):
         self._heads: ResponseHeadReader | None = None
         self._response: ResponseHead | None = None
         self._reader = None
-        self._has_undrained = False
+        self._is_chunking = self._has_undrained = False
         self.first_byte: float | None = None
         self.takes_no_more = False
 
@@ -56,18 +57,16 @@ class Http1Backend(Http1Stream):
 
     # -- the request -------------------------------------------------------------------------------------
 
-    def request_now(
-        self, head: RequestHead, added: bytes, content: bytes, trailers: bytes, is_last: bool
-    ) -> None:
+    def request_now(self, head: RequestHead, added: bytes, content: bytes, source: Source) -> None:
         self._reset(head.method)
-        self._is_chunking = head.length == CHUNKED
         data = head.to_backend(added)
         if head.length:
-            data += self._framed(content, trailers, is_last)
+            self._is_chunking = head.length == CHUNKED
+            data += self._framed(content, source)
         self._send_now(data)
 
-    def send_content_now(self, content: bytes, trailers: bytes, is_last: bool) -> None:
-        self._send_now(self._framed(content, trailers, is_last))
+    def send_content_now(self, content: bytes, source: Source) -> None:
+        self._send_now(self._framed(content, source))
 
     def _send_now(self, data: bytes) -> None:
         try:

@@ -196,6 +196,7 @@ class ClientConnection:
             if heads.has_begun:
                 if self.record is None:
                     self._begin_record()
+                    self.client.await_head()
                     self._guard.down.expect(self.context.timeouts.request_head, RequestTimeout)
                 if (found := heads.next_head()) is not None:
                     return found
@@ -227,29 +228,26 @@ class ClientConnection:
         return self._forward(head, behind)
 
     def _forward(self, head: RequestHead, behind: bytes) -> Exchange:
-        record = self._begin_client(head, behind)
-        exchange = self.exchange = Exchange(self.context, self.client, record, self._guard)
-        exchange.begin()
-        return exchange
-
-    def _begin_client(self, head: RequestHead, behind: bytes) -> ExchangeRecord:
         record = self.record
         assert record is not None
         record.method, record.target = head.method, head.target
-        self._guard.down.rest()
         self.client.begin(head, behind)
-        return record
+        exchange = self.exchange = Exchange(self.context, self.client, record, self._guard)
+        exchange.begin()
+        return exchange
 
     def _begin_record(self) -> None:
         self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())
         self.counts.in_flight += 1
         self.is_idle, self._is_used = False, True
-        self.client.reset()
 
     # -- answers of our own ------------------------------------------------------------------------------
 
     async def _answer_options(self, head: RequestHead, behind: bytes) -> bool:
-        self._begin_client(head, behind).status = 204
+        record = self.record
+        assert record is not None
+        record.method, record.target, record.status = head.method, head.target, 204
+        self.client.begin(head, behind)
         self.client.answer_options_now()
         await self._flush()
         return await self._goes_on()

@@ -1,12 +1,13 @@
 """The client side of exchanges over HTTP/1, one at a time (`lb.proxy.exchange.sides.ClientSide`)."""
 
 from lb.errors import BadRequest, ClientGone, ClientStalled, LBError
-from lb.http1.body import BadBody, CloseReader, Reader
+from lb.http1.body import BadBody, CloseReader, Reader, reader_for
 from lb.http1.error_answer import CONTINUE, options_answer
 from lb.http1.head import RequestHead, ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
 from lb.proxy.context import Context
+from lb.proxy.exchange.sides import Source
 from lb.proxy.guard import Guard
 from lb.proxy.http1_stream import Http1Stream
 
@@ -40,23 +41,24 @@ class Http1Client(Http1Stream):
         self._guard = guard
         self.address = address
         self.identity = context.identity(address)
-        self._served = -1
-        self.reset()
+        self._served = 0
+        self.await_head()
 
-    def reset(self) -> None:
-        """A request has begun to come; nothing is known of it yet."""
-        self._served += 1
+    def await_head(self) -> None:
+        """Another request is to come; nothing is known of it yet."""
         self._reader = HEAD_TO_COME
         self._wants_more = self._stays = self._ends_by_close = self._is_asked = False
         self.has_head = False
         """The head of our response, or of an error answer, has been sent."""
 
     def begin(self, head: RequestHead, behind: bytes) -> None:
-        """The head of the request has come, and the bytes behind it."""
+        """The head of a request has come, and the bytes behind it."""
+        self._served += 1
         self.head = head
         self.buffer = behind
         self._wants_more = head.keep_alive
-        self._expect_body(head.length or 0)
+        self._stays = self._ends_by_close = self._is_asked = self._is_chunking = self.has_head = False
+        self._reader = reader_for(head.length) if head.length else None
 
     def end(self, why: LBError) -> None:
         self._guard.end(why)
@@ -97,21 +99,19 @@ class Http1Client(Http1Stream):
         if not self.head.is_1_0:
             self._send_now(head.to_client(b"", b"", b""))
 
-    def respond_now(
-        self, head: ResponseHead, added: bytes, content: bytes, trailers: bytes, is_last: bool
-    ) -> None:
+    def respond_now(self, head: ResponseHead, added: bytes, content: bytes, source: Source) -> None:
         is_1_0 = self.head.is_1_0
         self._stays = self.may_stay()
         if not self._stays:
             added += b"Connection: close\r\n"
         self.has_head = True
-        self._ends_by_close = head.length < 0 and is_1_0
-        self._is_chunking = head.length < 0 and not is_1_0
+        if head.length < 0:
+            self._ends_by_close, self._is_chunking = is_1_0, not is_1_0
         first = head.to_client(self._context.date.now(), head.framing(is_1_0), added)
-        self._send_now(first + self._framed(content, trailers, is_last))
+        self._send_now(first + self._framed(content, source))
 
     def switch_now(self, head: ResponseHead, added: bytes, content: bytes) -> None:
-        self.has_head, self._is_chunking = True, False
+        self.has_head = True
         upgrade = added + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         self._send_now(head.to_client(b"", b"", upgrade) + content)
 
@@ -125,8 +125,8 @@ class Http1Client(Http1Stream):
         self.has_head = True
         self._send_now(answer)
 
-    def send_content_now(self, content: bytes, trailers: bytes, is_last: bool) -> None:
-        self._send_now(self._framed(content, trailers, is_last))
+    def send_content_now(self, content: bytes, source: Source) -> None:
+        self._send_now(self._framed(content, source))
 
     def _send_now(self, data: bytes) -> None:
         try:

@@ -6,7 +6,6 @@ import trio
 
 from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt as AttemptRecord
-from lb.core.exchange_record import PassedOver
 from lb.core.policies.base import Asking
 from lb.proxy.exchange.sides import BackendSide
 
@@ -20,7 +19,8 @@ class Owner(Asking, Protocol):
 class Attempt:
     """Holds a place on a backend, or in the queue for one (`lb.core.pool.Holder`).
 
-    `backend` and `record` are there once `begin` was called. While `racing` is set, the attempt is one of two
+    `backend` and `record` are there once the pool has counted the attempt on a backend, `connection` while it
+    is lent one; `lb.proxy.exchange.exchange` sets all three. While `racing` is set, the attempt is one of two
     that run side by side, and a cut ends it alone.
     """
 
@@ -33,17 +33,6 @@ class Attempt:
         self._owner = owner
         self.connection: BackendSide | None = None
         self.racing: trio.CancelScope | None = None
-
-    def begin(self, backend: Backend, passed_over: PassedOver, now: float) -> AttemptRecord:
-        """The pool has counted this attempt on the backend."""
-        self.backend = backend
-        self.record = AttemptRecord(backend, passed_over, now)
-        return self.record
-
-    def lend(self, connection: BackendSide, is_reused: bool, now: float) -> None:
-        """The attempt has a connection from now on; `lb.proxy.exchange.exchange` gives it back."""
-        self.connection = connection
-        self.record.reused, self.record.connected = is_reused, now
 
     def cut(self) -> None:
         """A drain or an operator ends what runs on the backend (`lb.core.backend.Running`)."""

@@ -69,7 +69,7 @@ async def _rest(exchange: Exchange, connection: BackendSide) -> None:
         exchange.guard.down.expect(exchange.context.timeouts.response_idle, ResponseStalled)
         content = await connection.receive_content()
         record.response_bytes += len(content)
-        client.send_content_now(content, connection.trailers, connection.has_received_all)
+        client.send_content_now(content, connection)
         await client_takes(exchange)
 
 
@@ -114,7 +114,7 @@ async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide,
     from_backend, from_client = connection.take_rest(), client.take_rest()
     client.switch_now(head, added, from_backend)
     await client_takes(exchange)
-    connection.send_content_now(from_client, b"", is_last=False)
+    connection.send_content_now(from_client, client)
     await backend_takes(exchange, connection)
     exchange.guard.up.rest()
 

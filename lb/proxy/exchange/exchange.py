@@ -164,8 +164,8 @@ class Exchange:
     def begin_attempt(self, attempt: Attempt, backend: Backend, passed_over: PassedOver) -> None:
         """The pool has counted the attempt on this backend, which is not tried a second time."""
         self.tried = (*self.tried, backend)
-        self._record(attempt, backend, passed_over)
-        self.lead(attempt)
+        self.attempt = attempt
+        self.record.leader = self._record(attempt, backend, passed_over)
 
     def begin_beside(self) -> Attempt | None:
         """A second attempt beside one that is slow, if a backend can take it now and the budget has room."""
@@ -190,8 +190,11 @@ class Exchange:
         if is_leading:
             self.lead(attempt)
 
-    def _record(self, attempt: Attempt, backend: Backend, passed_over: PassedOver) -> None:
-        self.record.attempts.append(attempt.begin(backend, passed_over, self.context.now()))
+    def _record(self, attempt: Attempt, backend: Backend, passed_over: PassedOver) -> AttemptRecord:
+        attempt.backend = backend
+        record = attempt.record = AttemptRecord(backend, passed_over, self.context.now())
+        self.record.attempts.append(record)
+        return record
 
     def lead(self, attempt: Attempt) -> None:
         """The end of the exchange is told of this attempt."""
@@ -208,13 +211,13 @@ class Exchange:
 
     def send_over(self, attempt: Attempt, connection: BackendSide, *, is_reused: bool) -> None:
         """Send what there is of the request. The connection is the attempt's until it is let go."""
-        now = attempt.record.started if is_reused else self.context.now()
-        attempt.lend(connection, is_reused, now)
-        client, head, content = self.client, self.head, b"" if self.body is None else self.body.content
+        record, client, head = attempt.record, self.client, self.head
+        attempt.connection = connection
+        record.reused = is_reused
+        now = record.connected = record.started if is_reused else self.context.now()
         added = client.identity.lines(head.host, self.record.id, head.claims, head.is_1_0)
-        is_last = client.has_received_all
-        connection.request_now(head, added, content, client.trailers, is_last)
-        if is_last and connection.unsent is None:
+        connection.request_now(head, added, b"" if self.body is None else self.body.content, client)
+        if connection.unsent is None and (self.body is None or client.has_received_all):
             self.request_sent(attempt, now)
 
     def request_sent(self, attempt: Attempt, now: float) -> None:
@@ -255,9 +258,8 @@ class Exchange:
         self.record.response_bytes += len(content)
         self.response = head
         self.record.status = head.status
-        is_last = connection.has_received_all
-        self.client.respond_now(head, added, content, connection.trailers, is_last)
-        return is_last and self.client.unsent is None
+        self.client.respond_now(head, added, content, connection)
+        return connection.has_received_all and self.client.unsent is None
 
     def answered(self, attempt: Attempt, status: int) -> bytes:
         """What this status says of its backend, and the field lines to add to the response."""

@@ -77,6 +77,7 @@ async def _converse(exchange: Exchange, attempt: Attempt) -> None:
     if attempt.record.sent is not None:
         await download(exchange, attempt)
     else:
+        exchange.guard.down.rest()
         await beside(partial(download, exchange, attempt), partial(upload, exchange, attempt))
         exchange.guard.up.rest()
 

@@ -65,8 +65,8 @@ class Sink(Protocol):
         """Content travels as it is, so that it can be spliced."""
         ...
 
-    def send_content_now(self, content: bytes, trailers: bytes, is_last: bool) -> None:
-        """Send content, and the end behind it if it `is_last`."""
+    def send_content_now(self, content: bytes, source: Source) -> None:
+        """Send content from a source, and the end of the body behind it if the source has received all."""
         ...
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
@@ -101,10 +101,8 @@ class ClientSide(Source, Sink, Protocol):
         """Send an interim head, unless this client takes none."""
         ...
 
-    def respond_now(
-        self, head: ResponseHead, added: bytes, content: bytes, trailers: bytes, is_last: bool
-    ) -> None:
-        """Send the final head, with the field lines `added`, and the content that is there already."""
+    def respond_now(self, head: ResponseHead, added: bytes, content: bytes, source: Source) -> None:
+        """Send the final head, with the field lines `added`, and content as `send_content_now` does."""
         ...
 
     def is_behind(self) -> bool:
@@ -142,10 +140,8 @@ class BackendSide(Source, Sink, Protocol):
         """The backend took the request and gave the response whole, and wants to keep the connection."""
         ...
 
-    def request_now(
-        self, head: RequestHead, added: bytes, content: bytes, trailers: bytes, is_last: bool
-    ) -> None:
-        """Send a head, with the field lines `added`, and the content that is there already."""
+    def request_now(self, head: RequestHead, added: bytes, content: bytes, source: Source) -> None:
+        """Send a head, with the field lines `added`, and content as `send_content_now` does."""
         ...
 
     async def receive_head(self) -> ResponseHead:

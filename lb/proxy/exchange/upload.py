@@ -39,7 +39,7 @@ async def _send_rest(exchange: Exchange, connection: BackendSide, body: Replay) 
         content = await _receive(exchange, pace)
         body.add(content)
         exchange.count_request(len(content))
-        connection.send_content_now(content, client.trailers, client.has_received_all)
+        connection.send_content_now(content, client)
         exchange.last_sent = exchange.context.now()
         await backend_takes(exchange, connection)
 
