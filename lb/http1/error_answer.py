@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import ClientError, LBError
-from lb.http1.head import ALLOW
+from lb.http1.request_head import ALLOW
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from lb.http1.body import CHUNKED
 from lb.http1.fields import TOKEN
-from lb.http1.head import RequestHead, ResponseHead, is_host, judge_request, judge_response
+from lb.http1.request_head import RequestHead, is_host, judge_request
+from lb.http1.response_head import ResponseHead, judge_response
 
 # Possessive quantifiers: nothing here could match in a second way, and not remembering it saves a quarter.
 FIELD_LINES = rb"((?:" + TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?+\r\n)*+)\r\n"

@@ -11,7 +11,9 @@ import re
 
 from lb.errors import BadRequest, BadResponse, NotHttp
 from lb.http1.fast_head import read_request, read_response, recognise_request, recognise_response
-from lb.http1.head import HOPELESS, RequestHead, ResponseHead
+from lb.http1.head_syntax import HOPELESS
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 
 HEAD_END = b"\r\n\r\n"
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")

@@ -14,7 +14,8 @@ from lb.errors import BadRequest, BadResponse
 from lb.http1.body import CHUNKED
 from lb.http1.fast_head import PLAIN_REQUEST, plain_request, plain_response, read_request, read_response
 from lb.http1.fields import HOP_BY_HOP, is_identity
-from lb.http1.head import RequestHead, ResponseHead, judge_request, judge_response
+from lb.http1.request_head import RequestHead, judge_request
+from lb.http1.response_head import ResponseHead, judge_response
 from tests.http1.messages import (
     DEFAULT_HOST,
     FIELD_LIMIT,

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1.head import RequestHead, ResponseHead
 from lb.http1.head_reader import MOST_INTERIM, HeadBuffer, RequestHeadReader, ResponseHeadReader
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 from tests.http1.messages import (
     DEFAULT_HOST,
     FIELD_LIMIT,

@@ -14,7 +14,7 @@ from time import thread_time
 import pytest
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1 import body, fast_head, fields, head, head_reader
+from lb.http1 import body, fast_head, fields, head_reader, head_syntax, request_head
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
@@ -43,21 +43,21 @@ def of(piece: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
 FIRST = b"GET / HTTP/1.1\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 PATTERNS = [
-    (head.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"), of(b"\xff",
-    behind=b"\r")]),
-    (head.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
+    (head_syntax.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"),
+    of(b"\xff", behind=b"\r")]),
+    (head_syntax.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
     (partial(head_reader.EMPTY_LINES.sub, b"", count=1), [of(b"\r\n"), of(b"\r\n", behind=b"\r")]),
-    (head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
-    (head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
-    (head.HOST.fullmatch, [
+    (request_head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
+    (request_head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
+    (request_head.HOST.fullmatch, [
         of(b"a", behind=b" "), of(b"%41", behind=b"%"), of(b"a:"), of(b":", b"["), of(b"1", b"a:"), of(b":",
         b"[", b"]"),
     ]),
-    (head.ABSOLUTE.fullmatch, [of(b"a", b"http://", b"#"), of(b"/", b"http://", b"#"), of(b"?",
+    (request_head.ABSOLUTE.fullmatch, [of(b"a", b"http://", b"#"), of(b"/", b"http://", b"#"), of(b"?",
     b"http://a/", b"#")]),
-    (head.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
-    (head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
-    (head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
+    (head_syntax.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
+    (request_head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
+    (request_head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
     (fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
     (fields.FIELD_LINES.fullmatch, [
         of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
@@ -91,9 +91,8 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    there = [
-        value for module in (head, fields, body, fast_head, head_reader) for value in vars(module).values()
-    ]
+    modules = (head_syntax, request_head, fields, body, fast_head, head_reader)
+    there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 
 
