@@ -74,10 +74,10 @@ PATTERNS = [
         of(b"a:\r\n", OK, b"x"), of(b" ", OK + b"a:", b"\x00"), of(b"a: b \r\n", OK), of(b" ",
         b"HTTP/1.1 200 "),
     ]),
-    (fast_head.TELLING_OF_REQUEST.findall, [
+    (fast_head.CONTROL_OF_REQUEST.findall, [
         of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b" ", b"\nvia:"),
     ]),
-    (fast_head.TELLING_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
+    (fast_head.CONTROL_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
     (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",
     b"connection:")]),
 ]  # fmt: skip
