@@ -5,11 +5,8 @@ It holds references and plain numbers only, never a body or a secret; rendering 
 never reached.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lb.core.backend import Backend
-    from lb.errors import Reason
+from lb.core.backend import Backend
+from lb.errors import Reason
 
 
 class Attempt:
@@ -32,7 +29,7 @@ class Attempt:
         "started",
     )
 
-    def __init__(self, backend: "Backend", passed_over: "PassedOver", started: float) -> None:
+    def __init__(self, backend: Backend, passed_over: "PassedOver", started: float) -> None:
         self.backend = backend
         self.passed_over = passed_over
         self.started = started

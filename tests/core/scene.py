@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lb.core.backend import Backend
+from lb.core.health.probe_verdict import Check
 from lb.core.registry import PoolEvent, Registry
 from lb.settings.backend_spec import BackendSpec
-from lb.settings.pool_settings import PoolSettings
+from lb.settings.pool_settings import PoolSettings, Sticky
 
 
 class Request:
@@ -89,3 +90,38 @@ class Scene:
             taken, _ = self.pool.take(request, [b for b in self.pool.backends if b.id != id])
             assert taken is self[id]
         return requests
+
+
+def check(scene: Scene, id: str, ok: bool) -> None:
+    scene.registry.checked(scene[id], Check(ok, "ok 200" if ok else "refused", 0.1, scene.clock.now))
+
+
+def taken(scene: Scene, count: int = 6) -> set[str]:
+    """Who gets the next requests, each of which ends at once."""
+    ids = set()
+    for _ in range(count):
+        request = Request()
+        backend, _ = scene.pool.take(request)
+        if backend is not None:
+            ids.add(backend.id)
+            scene.pool.release(backend, request)
+    return ids
+
+
+def later(scene: Scene, seconds: float) -> float | None:
+    scene.clock.now += seconds
+    return scene.registry.expire(scene.clock.now)
+
+
+def client_of(scene: Scene, backend: Backend) -> Request:
+    """A client that has been on this backend before."""
+    request = Request()
+    assert scene.pool.sticky is not None
+    line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
+    name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
+    request.cookies[name] = value.partition(b";")[0]
+    return request
+
+
+def sticky(**settings: Any) -> Scene:
+    return Scene(spec("a"), spec("b"), sticky=Sticky(cookie="at"), **settings)

@@ -6,10 +6,11 @@ import pytest
 
 from lb.core.backend import Backend
 from lb.core.policies.round_robin import RoundRobin
-from lb.core.pool import NOBODY, Pool, Ticket, Turn
+from lb.core.pool import NONE_PASSED_OVER, Pool
+from lb.core.request_queue import Ticket, Turn
 from lb.errors import QueueFull, Unavailable
-from lb.settings.pool_settings import PoolSettings
-from tests.core.scene import Request, Scene, spec
+from lb.settings.pool_settings import Hedge, PoolSettings
+from tests.core.scene import Request, Scene, client_of, spec, sticky, taken
 
 
 class Waiter(Request):
@@ -28,7 +29,7 @@ class Waiter(Request):
 def test_take_counts_and_release_gives_back() -> None:
     scene = Scene(spec("a"))
     request = Request()
-    assert scene.pool.take(request) == (scene["a"], NOBODY)
+    assert scene.pool.take(request) == (scene["a"], NONE_PASSED_OVER)
     assert scene["a"].running == {request}
     scene.pool.release(scene["a"], request)
     assert scene["a"].in_flight == 0
@@ -63,7 +64,7 @@ def test_each_that_is_passed_over_is_named_with_its_reason() -> None:
 
 def test_an_empty_pool_says_so() -> None:
     pool = Scene().pool
-    assert pool.take(Request()) == (None, NOBODY)
+    assert pool.take(Request()) == (None, NONE_PASSED_OVER)
     with pytest.raises(Unavailable, match="'default' has no backends"):
         pool.queue(Request(), (), lambda: None)
 
@@ -226,3 +227,86 @@ def test_a_release_looks_at_nobody_who_has_tried_what_came_free() -> None:
     began = time.perf_counter()
     scene.pool.release(backend, request)
     assert time.perf_counter() - began < 0.02  # 90 ms, when it was looked at what each could have
+
+
+# -- backups, caps, urgency --------------------------------------------------------------------------------
+
+
+def test_backups_help_out_when_nobody_else_can() -> None:
+    scene = Scene(spec("a", cap=1), spec("b", backup=True))
+    backend, passed_over = scene.pool.take(Request())
+    assert (backend, passed_over) == (scene["a"], (("b", "not needed"),))
+    assert taken(scene) == {"b"}
+
+
+def test_a_cap_on_connections_is_a_cap_on_requests() -> None:
+    scene = Scene(spec("a", cap=3, max_connections=2))
+    scene.occupy("a", 2)
+    assert scene["a"].why_not() == "full 2/2"
+
+
+def test_a_full_pool_queues_and_serves_in_order() -> None:
+    scene = Scene(spec("a"), spec("b"), max_in_flight=1)
+    first = Request()
+    backend, _ = scene.pool.take(first)
+    assert backend is not None
+    assert scene.pool.take(Request()) == (None, (("a", "pool full 1/1"), ("b", "pool full 1/1")))
+    tickets = [scene.pool.queue(Request(str(n)), (), lambda: None) for n in range(2)]
+    scene.pool.release(backend, first)
+    assert [ticket.turn for ticket in tickets] == [Turn.GRANTED, Turn.WAITING]
+    assert scene.pool.in_flight == 1
+
+
+def test_a_queue_is_no_longer_than_it_may_be_whoever_comes() -> None:
+    scene = Scene(spec("a", cap=1), queue=1, priority_field="Priority")
+    scene.occupy("a")
+    scene.pool.queue(Request(), (), lambda: None)
+    with pytest.raises(QueueFull):
+        scene.pool.queue(Request(priority=b"u=0"), (), lambda: None)
+
+
+def test_the_more_urgent_are_served_first_and_equals_in_their_order() -> None:
+    scene = Scene(spec("a", cap=1), priority_field="Priority")
+    [running] = scene.occupy("a")
+    values = [b"u=5", b"nonsense", b"1, i", b"u=3, i", b"u=0"]
+    order: list[bytes] = []
+    for value in values:
+        request = Request(priority=value)
+        scene.pool.queue(request, (), lambda value=value: order.append(value))  # type: ignore[misc]
+    holder = running
+    while scene.pool.waiting:
+        scene.pool.release(scene["a"], holder)
+        [holder] = scene["a"].running  # type: ignore[assignment]
+    assert order == [b"u=0", b"1, i", b"nonsense", b"u=3, i", b"u=5"]
+
+
+# -- clients that are tied, and hedges ---------------------------------------------------------------------
+
+
+def test_a_client_comes_back_to_its_backend() -> None:
+    scene = sticky()
+    for _ in range(4):
+        request = client_of(scene, scene["b"])
+        assert scene.pool.take(request)[0] is scene["b"]
+        assert scene.pool.sticky is not None
+        assert scene.pool.cookie_line(scene.pool.sticky, scene["b"], request) == b""
+        scene.pool.release(scene["b"], request)
+
+
+def test_a_second_attempt_is_due_when_nearly_all_answers_would_have_been_there() -> None:
+    scene = Scene(spec("a"), spec("b"), hedge=Hedge(after=0.5, at_least=0.2))
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None
+    for _ in range(20):
+        scene.pool.answered(scene["a"], 200, 0.75, scene.clock.now)
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) == pytest.approx(0.75)
+    for _ in range(40):
+        scene.pool.answered(scene["b"], 200, 0.001, scene.clock.now)
+    assert scene.pool.hedge_after(scene["b"], Request(), scene.clock.now) == 0.2
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now + 61) is None
+
+
+def test_a_backend_alone_is_never_hedged() -> None:
+    scene = Scene(spec("a"), hedge=Hedge())
+    for _ in range(20):
+        scene.pool.answered(scene["a"], 200, 0.0, scene.clock.now)
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None

@@ -25,7 +25,7 @@ def rehearsal(registry: Registry) -> Registry:
     for pool in registry.pools.values():
         _copy_pool(pool, twin)
     twins = {backend.id: backend for pool in twin.pools.values() for backend in pool.backends}
-    twin.backends = {id: twins[id] for id in registry.backends}
+    twin.backends.update((backend_id, twins[backend_id]) for backend_id in registry.backends)
     twin.revision = registry.revision
     return twin
 
@@ -34,7 +34,7 @@ def _copy_pool(pool: Pool, into: Registry) -> None:
     twin = into.add_pool(pool.name, pool.settings, pool.policy)  # it is asked for nobody here
     twin.budget = deepcopy(pool.budget)
     twin.in_flight, twin.hedged = pool.in_flight, pool.hedged
-    twin.waiting, twin.is_panicking = pool.waiting, pool.is_panicking
+    twin.request_queue.waiting, twin.health.is_panicking = pool.waiting, pool.is_panicking
     twin.backends += map(_backend, pool.backends)
 
 

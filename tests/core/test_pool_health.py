@@ -1,16 +1,11 @@
-"""A pool whose backends fail: who is left out, for how long, and how they come back."""
-
-from typing import Any
+"""The health of a pool: which backends are left out, for how long, and how they come back."""
 
 import pytest
 
-from lb.core.backend import FULL_SHARE, Backend
-from lb.core.drain import Outcome
-from lb.core.health.probe_verdict import Check
-from lb.core.pool import Turn
-from lb.errors import QueueFull, Unavailable
-from lb.settings.pool_settings import Ejection, Hedge, PoolSettings, Probe, Sticky
-from tests.core.scene import Request, Scene, spec
+from lb.core.request_queue import Turn
+from lb.errors import Unavailable
+from lb.settings.pool_settings import Ejection, PoolSettings, Probe
+from tests.core.scene import Request, Scene, check, later, spec, taken
 
 OUT_FOR = 10.0
 
@@ -22,27 +17,6 @@ def fail(scene: Scene, id: str, times: int = 3) -> None:
 
 def succeed(scene: Scene, id: str) -> None:
     scene.pool.answered(scene[id], 200, 0.0, scene.clock.now)
-
-
-def check(scene: Scene, id: str, ok: bool) -> None:
-    scene.registry.checked(scene[id], Check(ok, "ok 200" if ok else "refused", 0.1, scene.clock.now))
-
-
-def taken(scene: Scene, count: int = 6) -> set[str]:
-    """Who gets the next requests, each of which ends at once."""
-    ids = set()
-    for _ in range(count):
-        request = Request()
-        backend, _ = scene.pool.take(request)
-        if backend is not None:
-            ids.add(backend.id)
-            scene.pool.release(backend, request)
-    return ids
-
-
-def later(scene: Scene, seconds: float) -> float | None:
-    scene.clock.now += seconds
-    return scene.registry.expire(scene.clock.now)
 
 
 # -- ejection ----------------------------------------------------------------------------------------------
@@ -248,160 +222,3 @@ def test_without_panic_a_pool_without_a_fit_backend_has_none() -> None:
     scene = Scene(spec("a"), probe=Probe(fall=1))
     check(scene, "a", ok=False)
     assert taken(scene) == set()
-
-
-# -- backups, caps, urgency --------------------------------------------------------------------------------
-
-
-def test_backups_help_out_when_nobody_else_can() -> None:
-    scene = Scene(spec("a", cap=1), spec("b", backup=True))
-    backend, passed_over = scene.pool.take(Request())
-    assert (backend, passed_over) == (scene["a"], (("b", "not needed"),))
-    assert taken(scene) == {"b"}
-
-
-def test_a_cap_on_connections_is_a_cap_on_requests() -> None:
-    scene = Scene(spec("a", cap=3, max_connections=2))
-    scene.occupy("a", 2)
-    assert scene["a"].why_not() == "full 2/2"
-
-
-def test_a_full_pool_queues_and_serves_in_order() -> None:
-    scene = Scene(spec("a"), spec("b"), max_in_flight=1)
-    first = Request()
-    backend, _ = scene.pool.take(first)
-    assert backend is not None
-    assert scene.pool.take(Request()) == (None, (("a", "pool full 1/1"), ("b", "pool full 1/1")))
-    tickets = [scene.pool.queue(Request(str(n)), (), lambda: None) for n in range(2)]
-    scene.pool.release(backend, first)
-    assert [ticket.turn for ticket in tickets] == [Turn.GRANTED, Turn.WAITING]
-    assert scene.pool.in_flight == 1
-
-
-def test_a_queue_is_no_longer_than_it_may_be_whoever_comes() -> None:
-    scene = Scene(spec("a", cap=1), queue=1, priority_field="Priority")
-    scene.occupy("a")
-    scene.pool.queue(Request(), (), lambda: None)
-    with pytest.raises(QueueFull):
-        scene.pool.queue(Request(priority=b"u=0"), (), lambda: None)
-
-
-def test_the_more_urgent_are_served_first_and_equals_in_their_order() -> None:
-    scene = Scene(spec("a", cap=1), priority_field="Priority")
-    [running] = scene.occupy("a")
-    values = [b"u=5", b"nonsense", b"1, i", b"u=3, i", b"u=0"]
-    order: list[bytes] = []
-    for value in values:
-        request = Request(priority=value)
-        scene.pool.queue(request, (), lambda value=value: order.append(value))  # type: ignore[misc]
-    holder = running
-    while scene.pool.waiting:
-        scene.pool.release(scene["a"], holder)
-        [holder] = scene["a"].running  # type: ignore[assignment]
-    assert order == [b"u=0", b"1, i", b"nonsense", b"u=3, i", b"u=5"]
-
-
-# -- slow start --------------------------------------------------------------------------------------------
-
-
-def test_the_share_of_one_that_comes_back_grows_to_all_of_it() -> None:
-    scene = Scene(spec("a"), spec("b", weight=2), slow_start=100.0, probe=Probe(fall=1, rise=1))
-    full = 2 * FULL_SHARE
-    for id in "ab":
-        scene[id].ramp(scene.clock.now + 1000)
-    check(scene, "b", ok=False)
-    check(scene, "b", ok=True)
-    assert (scene["b"].state, scene["b"].share) == ("warming", full // 10)
-    shares = []
-    while (then := scene.registry.expire(scene.clock.now)) is not None:
-        scene.clock.now = then
-        scene.registry.expire(then)
-        shares.append(scene["b"].share)
-    assert shares == sorted(shares)
-    assert (shares[-1], scene["b"].state) == (full, "ready")
-    assert len(shares) == 50
-
-
-def test_without_slow_start_it_is_there_at_once() -> None:
-    scene = Scene(spec("a"))
-    scene.registry.maintenance(scene["a"])
-    scene.registry.ready(scene["a"])
-    assert (scene["a"].share, scene["a"].state) == (FULL_SHARE, "ready")
-
-
-# -- sticky clients and drains -----------------------------------------------------------------------------
-
-
-def client_of(scene: Scene, backend: Backend) -> Request:
-    """A client that has been on this backend before."""
-    request = Request()
-    assert scene.pool.sticky is not None
-    line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
-    name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
-    request.cookies[name] = value.partition(b";")[0]
-    return request
-
-
-def sticky(**settings: Any) -> Scene:
-    return Scene(spec("a"), spec("b"), sticky=Sticky(cookie="at"), **settings)
-
-
-def test_a_client_comes_back_to_its_backend() -> None:
-    scene = sticky()
-    for _ in range(4):
-        request = client_of(scene, scene["b"])
-        assert scene.pool.take(request)[0] is scene["b"]
-        assert scene.pool.sticky is not None
-        assert scene.pool.cookie_line(scene.pool.sticky, scene["b"], request) == b""
-        scene.pool.release(scene["b"], request)
-
-
-def test_a_drain_lets_its_own_clients_come_for_half_of_its_time() -> None:
-    scene = sticky()
-    drain = scene.registry.drain(scene["a"], 60)
-    assert drain.outcome is None
-    assert scene["a"].state == "draining"
-    mine = client_of(scene, scene["a"])
-    assert scene.pool.take(mine)[0] is scene["a"]
-    assert taken(scene) == {"b"}
-    scene.pool.release(scene["a"], mine)
-    assert drain.outcome is None
-    assert scene.registry.expire(scene.clock.now) == drain.half_time
-    later(scene, 30)
-    assert drain.outcome is Outcome.COMPLETED
-    assert scene["a"].state == "drained"
-    assert scene.pool.take(mine)[0] is scene["b"]
-
-
-def test_what_runs_at_half_time_has_the_other_half() -> None:
-    scene = sticky()
-    drain = scene.registry.drain(scene["a"], 60)
-    mine = client_of(scene, scene["a"])
-    scene.pool.take(mine)
-    assert later(scene, 30) == drain.deadline
-    later(scene, 30)
-    assert mine.cuts == 1
-    scene.pool.release(scene["a"], mine)
-    assert drain.outcome is Outcome.TIMEOUT
-
-
-# -- hedging -----------------------------------------------------------------------------------------------
-
-
-def test_a_second_attempt_is_due_when_nearly_all_answers_would_have_been_there() -> None:
-    scene = Scene(spec("a"), spec("b"), hedge=Hedge(after=0.5, at_least=0.2))
-    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None
-    for _ in range(20):
-        scene.pool.answered(scene["a"], 200, 0.75, scene.clock.now)
-    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) == pytest.approx(0.75)
-    for _ in range(40):
-        scene.pool.answered(scene["b"], 200, 0.001, scene.clock.now)
-    assert scene.pool.hedge_after(scene["b"], Request(), scene.clock.now) == 0.2
-    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now + 61) is None
-
-
-def test_a_backend_alone_is_never_hedged() -> None:
-    scene = Scene(spec("a"), hedge=Hedge())
-    for _ in range(20):
-        succeed(scene, "a")
-    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None
