@@ -68,7 +68,15 @@ class Drain:
 
     def end(self, outcome: Outcome, now: float) -> None:
         """The drain is over, and those who wait for it are told."""
+        self.settle(outcome, now)
+        self.tell_ended()
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """The first half of `end`: from now on the drain has an outcome, and nothing is told yet."""
         self.outcome, self.ended = outcome, now
+
+    def tell_ended(self) -> None:
+        """The second half of `end`."""
         waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()

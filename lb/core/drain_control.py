@@ -84,16 +84,17 @@ class DrainControl:
         drain.aborted = max(drain.aborted, cut(backend))
 
     def end(self, backend: Backend, outcome: Outcome) -> None:
-        """The drain is over, if one runs: tell of it, and do what shall come of it."""
+        """The drain is over, if one runs: set its outcome, tell of it, and then do what shall come of it."""
         drain = backend.drain
         if drain is None or drain.outcome is not None:
             return
         now = self._members.now()
+        drain.settle(outcome, now)
         durations = self.durations.setdefault((backend.pool, outcome), Histogram(DRAIN_SECONDS))
         durations.observe(drain.duration(now))
         if outcome is not Outcome.CANCELLED:
             self._drained(backend, drain, now)
-        drain.end(outcome, now)
+        drain.tell_ended()
 
     def _drained(self, backend: Backend, drain: Drain, now: float) -> None:
         aborted = f", {drain.aborted} cut" if drain.aborted else ""

@@ -77,6 +77,17 @@ def test_what_becomes_of_it(then: Then, state: str, removed: bool, kinds: list[s
     assert (scene.registry.backends == {}) is removed
 
 
+def test_the_outcome_is_set_before_anything_is_told_and_those_who_wait_are_told_last() -> None:
+    scene = Scene(spec("a"))
+    [request] = scene.occupy("a")
+    drain = scene.registry.drain(scene["a"], 60, Then.REMOVE)
+    told: list[tuple[str, Outcome | None]] = []
+    drain.when_ended(lambda: told.append(("ended", drain.outcome)))
+    scene.registry.subscribe(lambda event: told.append((event.kind, drain.outcome)))
+    scene.pool.release(scene["a"], request)
+    assert told == [(kind, Outcome.COMPLETED) for kind in ("drained", "removed", "ended")]
+
+
 def test_ready_takes_a_drain_back() -> None:
     scene = Scene(spec("a"))
     [request] = scene.occupy("a")
