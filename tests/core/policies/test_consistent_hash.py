@@ -171,4 +171,4 @@ def test_those_that_are_gone_are_forgotten() -> None:
     policy.choose([a, b], Request())
     a.removed = True
     policy.choose([b, new], Request())
-    assert set(policy._ids) == {b, new}
+    assert set(policy._digests) == {b, new}
