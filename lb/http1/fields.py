@@ -97,7 +97,7 @@ def is_identity(name: bytes) -> bool:
 
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
-    """The tokens of all Connection fields together, in lower case."""
+    """The options in the values of all Connection fields, in lower case."""
     return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
 
 
