@@ -184,9 +184,9 @@ class Pool:
         self._derive()
         self.health.reconsider()
         self._serve_queue()
-        hopes = self._worth_waiting_for()
+        worth_waiting_for = self._worth_waiting_for()
         for ticket in self.request_queue:
-            if all(backend in ticket.tried for backend in hopes):
+            if all(backend in ticket.tried for backend in worth_waiting_for):
                 ticket.passed_over = self._reasons(ticket.tried, ())
                 self.request_queue.call(ticket, Turn.REFUSED)
 
