@@ -24,7 +24,7 @@ from tests.core.scene import Request, Scene, check, spec
         (AdminState.MAINTENANCE, 1, None, 0, "maintenance", False, "maintenance"),
     ],
 )
-def test_who_takes_requests(
+def test_which_backends_take_requests(
     state: AdminState,
     weight: int,
     cap: int | None,
@@ -53,8 +53,8 @@ def test_other_settings_leave_what_runs_alone() -> None:
 def test_the_share_of_one_that_comes_back_grows_to_all_of_it() -> None:
     scene = Scene(spec("a"), spec("b", weight=2), slow_start=100.0, probe=Probe(fall=1, rise=1))
     full = 2 * FULL_SHARE
-    for id in "ab":
-        scene[id].ramp(scene.clock.now + 1000)
+    for name in "ab":
+        scene[name].ramp(scene.clock.now + 1000)
     check(scene, "b", ok=False)
     check(scene, "b", ok=True)
     assert (scene["b"].state, scene["b"].share) == ("warming", full // 10)

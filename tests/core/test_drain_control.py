@@ -77,7 +77,7 @@ def test_what_becomes_of_it(then: Then, state: str, removed: bool, kinds: list[s
     assert (scene.registry.backends == {}) is removed
 
 
-def test_the_outcome_is_set_before_anything_is_told_and_those_who_wait_are_told_last() -> None:
+def test_the_outcome_is_set_before_anything_is_told_and_waits_are_ended_last() -> None:
     scene = Scene(spec("a"))
     [request] = scene.occupy("a")
     drain = scene.registry.drain(scene["a"], 60, Then.REMOVE)

@@ -1,4 +1,4 @@
-"""A pool: hard caps, a queue in order, and nobody in it while a backend would take the request."""
+"""A pool: hard caps, a queue in order, and no request in it while a backend would take one."""
 
 import time
 
@@ -69,7 +69,7 @@ def test_an_empty_pool_says_so() -> None:
         pool.queue(Request(), (), lambda: None)
 
 
-def test_a_pool_by_itself_needs_nobody_to_tell_when_it_is_idle() -> None:
+def test_a_pool_without_a_registry_works() -> None:
     scene = Scene(spec("a"))
     pool = Pool("alone", PoolSettings(), RoundRobin())
     pool.backends.append(scene["a"])
@@ -81,7 +81,7 @@ def test_a_pool_by_itself_needs_nobody_to_tell_when_it_is_idle() -> None:
 
 
 @pytest.mark.parametrize("wish", ["drain", "maintenance", "weight", "tried"])
-def test_nobody_waits_in_vain(wish: str) -> None:
+def test_no_request_waits_in_vain(wish: str) -> None:
     scene = Scene(spec("a", cap=1))
     scene.occupy("a")
     match wish:
@@ -121,7 +121,7 @@ def test_first_come_first_served_and_never_above_the_cap() -> None:
     assert waiters[2].ticket.backend is scene["a"]
 
 
-def test_a_grant_says_who_was_passed_over() -> None:
+def test_a_grant_says_which_backends_were_passed_over() -> None:
     scene = Scene(spec("a", cap=1), spec("b"))
     [running] = scene.occupy("a")
     scene.registry.maintenance(scene["b"])
@@ -130,7 +130,7 @@ def test_a_grant_says_who_was_passed_over() -> None:
     assert waiter.ticket.passed_over == (("b", "maintenance"),)
 
 
-def test_who_has_tried_all_that_is_free_lets_others_pass() -> None:
+def test_a_request_that_has_tried_all_that_is_free_lets_others_pass() -> None:
     scene = Scene(spec("a", cap=1), spec("b", cap=1))
     [on_a], [_on_b] = scene.occupy("a"), scene.occupy("b")
     picky, other = Waiter(scene.pool, scene["a"]), Waiter(scene.pool)
@@ -139,7 +139,7 @@ def test_who_has_tried_all_that_is_free_lets_others_pass() -> None:
     assert scene.pool.waiting == 1
 
 
-def test_a_newcomer_gets_what_those_who_wait_cannot_use() -> None:
+def test_a_newcomer_gets_what_the_queue_cannot_use() -> None:
     scene = Scene(spec("a"), spec("b", cap=1))
     scene.occupy("b")
     picky = Waiter(scene.pool, scene["a"])
@@ -148,7 +148,7 @@ def test_a_newcomer_gets_what_those_who_wait_cannot_use() -> None:
 
 
 @pytest.mark.parametrize("leaves", ["drain", "maintenance", "remove", "weight 0"])
-def test_who_waits_for_nobody_any_more_is_told_at_once(leaves: str) -> None:
+def test_a_request_with_no_backend_left_to_wait_for_is_told_at_once(leaves: str) -> None:
     scene = Scene(spec("a", cap=1))
     scene.occupy("a")
     waiters = [Waiter(scene.pool) for _ in range(3)]
@@ -165,7 +165,7 @@ def test_who_waits_for_nobody_any_more_is_told_at_once(leaves: str) -> None:
     assert scene.pool.waiting == 0
 
 
-def test_a_newcomer_overtakes_nobody() -> None:
+def test_a_newcomer_does_not_overtake() -> None:
     scene = Scene(spec("a", cap=1))
     [running] = scene.occupy("a")
     first = Waiter(scene.pool)
@@ -217,7 +217,7 @@ def test_many_places_serve_many_at_once() -> None:
     assert [waiter.woken for waiter in waiters] == [1, 1, 0, 0]
 
 
-def test_a_release_looks_at_nobody_who_has_tried_what_came_free() -> None:
+def test_a_release_skips_requests_that_have_tried_what_came_free() -> None:
     scene = Scene(*(spec(f"b{number}", cap=1) for number in range(100)), queue=2000)
     held = [(scene.pool.take(request)[0], request) for request in [Request() for _ in range(100)]]
     backend, request = held[0]
@@ -232,7 +232,7 @@ def test_a_release_looks_at_nobody_who_has_tried_what_came_free() -> None:
 # -- backups, caps, urgency --------------------------------------------------------------------------------
 
 
-def test_backups_help_out_when_nobody_else_can() -> None:
+def test_backups_help_out_when_no_other_can() -> None:
     scene = Scene(spec("a", cap=1), spec("b", backup=True))
     backend, passed_over = scene.pool.take(Request())
     assert (backend, passed_over) == (scene["a"], (("b", "not needed"),))
@@ -257,7 +257,7 @@ def test_a_full_pool_queues_and_serves_in_order() -> None:
     assert scene.pool.in_flight == 1
 
 
-def test_a_queue_is_no_longer_than_it_may_be_whoever_comes() -> None:
+def test_a_queue_is_no_longer_than_it_may_be_however_urgent_the_request() -> None:
     scene = Scene(spec("a", cap=1), queue=1, priority_field="Priority")
     scene.occupy("a")
     scene.pool.queue(Request(), (), lambda: None)

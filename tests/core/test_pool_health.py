@@ -10,13 +10,13 @@ from tests.core.scene import Request, Scene, check, later, spec, taken
 OUT_FOR = 10.0
 
 
-def fail(scene: Scene, id: str, times: int = 3) -> None:
+def fail(scene: Scene, name: str, times: int = 3) -> None:
     for _ in range(times):
-        scene.pool.failed(scene[id], "refused", 0.0, scene.clock.now)
+        scene.pool.failed(scene[name], "refused", 0.0, scene.clock.now)
 
 
-def succeed(scene: Scene, id: str) -> None:
-    scene.pool.answered(scene[id], 200, 0.0, scene.clock.now)
+def succeed(scene: Scene, name: str) -> None:
+    scene.pool.answered(scene[name], 200, 0.0, scene.clock.now)
 
 
 # -- ejection ----------------------------------------------------------------------------------------------
@@ -78,15 +78,15 @@ def test_success_between_failures_is_no_streak_and_answers_may_count_as_failures
     ("count", "share", "out"), [(1, 0.5, 0), (2, 0.5, 1), (3, 0.5, 1), (4, 0.5, 2), (3, 1.0, 3)]
 )
 def test_never_more_than_the_share_is_out(count: int, share: float, out: int) -> None:
-    ids = "abcd"[:count]
-    scene = Scene(*(spec(id) for id in ids), ejection=Ejection(share=share))
-    for id in ids:
-        fail(scene, id, 9)
-    assert [scene[id].state for id in ids].count("ejected") == out
+    names = "abcd"[:count]
+    scene = Scene(*map(spec, names), ejection=Ejection(share=share))
+    for name in names:
+        fail(scene, name, 9)
+    assert [scene[name].state for name in names].count("ejected") == out
 
 
-def test_when_others_leave_who_was_ejected_first_is_tried_before_its_time() -> None:
-    scene = Scene(*(spec(id) for id in "abcd"))
+def test_when_others_leave_the_first_that_was_ejected_is_tried_before_its_time() -> None:
+    scene = Scene(*map(spec, "abcd"))
     fail(scene, "a")
     scene.clock.now += 1
     fail(scene, "b")
@@ -102,7 +102,7 @@ def test_ready_forgives() -> None:
     assert scene.events[-1] == ("admitted", "a", "an operator said that it is ready")
 
 
-def test_who_waits_is_told_when_the_last_that_could_serve_is_ejected() -> None:
+def test_the_queue_is_told_when_the_last_backend_is_ejected() -> None:
     scene = Scene(spec("a", cap=1), spec("b"))
     scene.registry.maintenance(scene["b"])
     scene.registry.ready(scene["b"])
@@ -153,7 +153,7 @@ def test_no_trial_begins_while_probes_say_that_it_is_down() -> None:
     assert (scene["a"].state, scene.kinds[-2:]) == ("trial", ["trial", "up"])
 
 
-def test_since_when_it_is_in_its_state_is_told_by_who_put_it_there() -> None:
+def test_since_when_it_is_in_its_state_is_told_by_what_put_it_there() -> None:
     scene = Scene(spec("a"), spec("b"), probe=Probe(fall=1, rise=1))
     assert scene["a"].state_since == 1000.0
     scene.clock.now += 5
@@ -204,7 +204,7 @@ def test_probing_can_begin_change_and_end_at_runtime() -> None:
 
 
 def test_in_a_panic_all_that_are_ready_are_used() -> None:
-    scene = Scene(*(spec(id) for id in "abc"), probe=Probe(fall=1, rise=1), panic=0.5)
+    scene = Scene(*map(spec, "abc"), probe=Probe(fall=1, rise=1), panic=0.5)
     scene.registry.maintenance(scene["c"])
     check(scene, "a", ok=False)
     assert (scene.pool.is_panicking, taken(scene)) == (False, {"b"})

@@ -133,13 +133,13 @@ def test_replace_twice_with_the_same_is_told_once() -> None:
 
 def test_replace_takes_back_those_that_were_leaving_and_no_others() -> None:
     scene = Scene(spec("a"), spec("b"), spec("c"))
-    for id in "abc":
-        scene.occupy(id)
+    for name in "abc":
+        scene.occupy(name)
     scene.registry.drain(scene["a"], 60, Then.REMOVE)
     scene.registry.drain(scene["b"], 60)
     scene.registry.maintenance(scene["c"])
     scene.registry.replace("default", [spec("a"), spec("b"), spec("c")], 30)
-    assert [scene[id].state for id in "abc"] == ["ready", "draining", "maintenance"]
+    assert [scene[name].state for name in "abc"] == ["ready", "draining", "maintenance"]
 
 
 def test_replace_is_all_or_nothing() -> None:
@@ -172,7 +172,7 @@ def test_what_is_done_together_is_looked_at_once_and_by_each_pool_that_it_is_abo
         look(pool)
 
     monkeypatch.setattr(Pool, "reconsider", counted)
-    scene.registry.replace("default", [spec(id) for id in "bcd"], 30)
+    scene.registry.replace("default", [*map(spec, "bcd")], 30)
     assert looked == ["default"]
     with scene.registry.together():
         scene.registry.add(spec("x"), "other")

@@ -1,5 +1,4 @@
-"""Heads to judge,
-and a strict reader of what the judge forwards that shares nothing with the code under test."""
+"""Heads to judge, and a strict reader of forwarded heads that shares nothing with the code under test."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def fields(lines: bytes) -> Fields:
 
 
 def judged(data: bytes) -> RequestHead:
-    """The judge's verdict; the quick way comes to the same one, also where it is a no."""
+    """The judge's verdict, or its refusal; the fast way must come to the same."""
     try:
         head = judge_request(data, DEFAULT_HOST, TARGET_LIMIT, FIELD_LIMIT)
     except BadRequest:
@@ -74,7 +73,7 @@ def answered(data: bytes, method: bytes = b"GET") -> ResponseHead:
 
 
 def is_refused(data: bytes, method: bytes = b"GET") -> bool:
-    """Is that answer refused, by both ways?"""
+    """Is that response refused? The judge and the fast way must agree."""
     refused = 0
     for read in (judge_response, read_response):
         try:
@@ -99,7 +98,7 @@ def assert_same_response(one: ResponseHead, other: ResponseHead) -> None:
 
 @dataclass(frozen=True)
 class Forwarded:
-    """A head as the other side reads it."""
+    """A head as its receiver reads it."""
 
     start: bytes
     fields: Fields
@@ -113,7 +112,7 @@ class Forwarded:
 
 
 def read(data: bytes) -> Forwarded:
-    """One head and nothing behind it; whatever it is, it has one framing at most."""
+    """One head with nothing behind it, and with one framing at most."""
     assert data.count(b"\r\n\r\n") == 1
     assert data.endswith(b"\r\n\r\n")
     start, _, lines = data[:-2].partition(b"\r\n")
@@ -139,7 +138,7 @@ def relayed(head: ResponseHead, to_1_0: bool = False) -> Forwarded:
 
 
 def gadgets(name: bytes, value: bytes) -> Iterator[bytes]:
-    """Lines that one party may take for that field and another may not."""
+    """Lines that one parser may take for that field and another may not."""
     blanks = [
         b" ",
         b"\t",

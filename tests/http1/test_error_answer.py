@@ -26,7 +26,7 @@ def exchange(method: bytes = b"GET") -> ExchangeRecord:
 
 
 def answerable(below: type[LBError] = LBError) -> Iterator[type[LBError]]:
-    """Every way to fail that a client hears of: who has left hears nothing, and status 0 is no answer."""
+    """Every error that is answered: a client that has left gets nothing, and status 0 is no answer."""
     if below.status and not issubclass(below, ClientGone):
         yield below
     for kind in below.__subclasses__():
@@ -87,7 +87,7 @@ def test_c96_a_client_cannot_add_a_line_or_a_parameter(evil: str) -> None:
 
 
 def test_head_gets_no_body_and_its_length() -> None:
-    error = Unavailable("nobody is there")
+    error = Unavailable("no backend is there")
     head, body = split(error_answer(error, exchange(b"HEAD"), DATE, closing=False))
     assert body == b""
     assert head == split(error_answer(error, exchange(b"GET"), DATE, closing=False))[0]

@@ -335,7 +335,7 @@ def mostly(usual: tuple[bytes, ...], *unusual: tuple[bytes, ...]) -> st.SearchSt
 
 @st.composite
 def lines(draw: st.DrawFn) -> bytes:
-    """A field line, often one that tells something."""
+    """A field line, often a control field."""
     name = draw(st.sampled_from(NAMES) | st.sampled_from(NAMES) | st.sampled_from(TELLING))
     value = draw(st.sampled_from(VALUES))
     joint, end = (

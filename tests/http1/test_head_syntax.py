@@ -202,7 +202,7 @@ def test_b58_every_connection_field_is_heard(lines: tuple[bytes, ...]) -> None:
 
 
 @pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_b60_connection_cannot_name_what_everybody_needs(version: bytes) -> None:
+def test_b60_connection_cannot_name_fields_for_all_recipients(version: bytes) -> None:
     lines = (b"Content-Length: 5", b"Authorization: x", b"Cookie: y", b"Cache-Control: z")
     named = b"Connection: Host, Content-Length, Transfer-Encoding, Authorization, Cookie, Cache-Control"
     head = judged(request(named, *lines, start=b"POST / HTTP/" + version))

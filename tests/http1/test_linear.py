@@ -1,7 +1,7 @@
-"""No head makes us work for long: each pattern, and each verdict, is linear in what it reads.
+"""Each pattern, and each verdict on a head, takes linear time.
 
-The inputs are the worst that each pattern can get. A pattern takes a fifth of the bound on a slow
-machine, the worst verdict four fifths; a quadratic one would take a hundred times as long.
+The inputs are the worst that each pattern can get. On a slow machine a pattern takes a fifth of the bound and
+the worst verdict four fifths; a quadratic one would take a hundred times as long.
 """
 
 import re
@@ -24,7 +24,7 @@ BOUND = 0.005
 
 
 def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
-    """The best of a few times, or of many while the machine has better things to do."""
+    """The best of a few times, or of many while the machine is busy."""
     best = 1.0
     for attempt in range(50):
         began = thread_time()
@@ -36,7 +36,7 @@ def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
 
 
 def of(piece: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
-    """So many pieces that it is 16 KiB, between what stands before and behind."""
+    """Pieces to a length of SIZE, between what stands before and behind."""
     return before + piece * (SIZE // len(piece)) + behind
 
 
@@ -123,7 +123,7 @@ LINES = [
 @pytest.mark.parametrize("lines", LINES, ids=[repr(line[:20]) for line in LINES])
 @pytest.mark.parametrize(("limit", "bound"), [(100, BOUND), (1_000_000, 10 * BOUND)])
 def test_d105_every_verdict_is_linear(lines: bytes, limit: int, bound: float) -> None:
-    """With our limit on fields, and were there none."""
+    """With the usual limit on fields, and with none."""
 
     def verdict(data: bytes) -> None:
         with suppress(BadRequest):
@@ -153,7 +153,7 @@ def _refused(data: bytes, target_limit: int) -> None:
 
 @pytest.mark.parametrize("piece", [1, 65536])
 def test_d112_one_byte_chunks_are_linear(piece: int) -> None:
-    """Four times as many take four times as long, and nothing is kept of those that went by."""
+    """Four times as many chunks take four times as long, and no memory is kept of earlier ones."""
 
     def read(count: int) -> ChunkedReader:
         reader, data = ChunkedReader(), b"1\r\na\r\n" * count

@@ -287,7 +287,7 @@ def test_a30_long_targets(version: bytes) -> None:
         (b"M" * 150, 501),
     ],
 )
-def test_a31_methods_that_nobody_knows(method: bytes, status: int) -> None:
+def test_a31_unknown_methods(method: bytes, status: int) -> None:
     start = b"%b / HTTP/1.1" % method
     assert refusal(request(start=start)) == status
     if not status:
@@ -435,7 +435,7 @@ def test_b69_expect_travels_on_where_there_is_a_body() -> None:
         [b"100-continue", b"x"], [b"100 -continue"], [b"100-continue;q=1"], [b'"100-continue"'],
     ],
 )  # fmt: skip
-def test_b72_expectations_that_nobody_knows(lines: list[bytes]) -> None:
+def test_b72_unknown_expectations(lines: list[bytes]) -> None:
     expect = [b"Expect: " + line for line in lines]
     assert refusal(request(*expect, b"Content-Length: 5", start=POST)) == 417
     assert refusal(request(*expect)) == 417
@@ -502,7 +502,7 @@ def test_c89_c90_c92_gadgets_are_refused(start: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE"])
-def test_c91_a_body_where_nobody_expects_one_is_framed(method: bytes) -> None:
+def test_c91_a_body_where_none_is_expected_is_framed(method: bytes) -> None:
     start = method + b" / HTTP/1.1"
     assert forwarded(judged(request(b"Content-Length: 5", start=start))).values(b"content-length") == [b"5"]
     coded = judged(request(b"Transfer-Encoding: chunked", start=start))
