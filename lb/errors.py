@@ -153,7 +153,7 @@ class BadResponse(BackendError):
 
 
 class NotHttp(BadResponse):
-    """The response is not HTTP/1 at all, so the fault is the backend's and not that of one page."""
+    """The response is not HTTP/1 at all: the fault is the backend's, and not that of one page."""
 
     what = "the answer is not HTTP/1"
 
