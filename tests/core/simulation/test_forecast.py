@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from lb.core.policies.catalogue import POLICIES
-from lb.core.simulation.replay import MOST, Arrival, Forecast, simulate
+from lb.core.simulation.forecast import MOST, Arrival, Forecast, simulate
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings, Probe, Sticky
 from tests.core.scene import spec
