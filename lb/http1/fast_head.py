@@ -11,9 +11,10 @@ import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 
+from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
 from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL
-from lb.http1.request_head import RequestHead, is_host, judge_request
+from lb.http1.request_head import RequestHead, judge_request
 from lb.http1.response_head import ResponseHead, judge_response
 
 

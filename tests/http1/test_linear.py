@@ -14,7 +14,7 @@ from time import thread_time
 import pytest
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1 import body, fast_head, fields, head_reader, head_syntax, request_head
+from lb.http1 import authority, body, fast_head, fields, head_reader, head_syntax, request_head
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
@@ -49,7 +49,7 @@ PATTERNS = [
     (partial(head_reader.EMPTY_LINES.sub, b"", count=1), [of(b"\r\n"), of(b"\r\n", behind=b"\r")]),
     (request_head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
     (request_head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
-    (request_head.HOST.fullmatch, [
+    (authority.HOST.fullmatch, [
         of(b"a", behind=b" "), of(b"%41", behind=b"%"), of(b"a:"), of(b":", b"["), of(b"1", b"a:"), of(b":",
         b"[", b"]"),
     ]),
@@ -91,7 +91,7 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    modules = (head_syntax, request_head, fields, body, fast_head, head_reader)
+    modules = (authority, head_syntax, request_head, fields, body, fast_head, head_reader)
     there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 
