@@ -1,12 +1,13 @@
 """The registry: the pools and backends there are, and the verbs with which operators and probes change them.
 
-Each verb is a plain function that is consistent when it returns, and tells one event. Whatever must act on a
-change (the idle connections, the resolver, the state file, the log) subscribes. Nothing here waits: a drain
-is a fact with a deadline, and the task that keeps the time calls `expire`.
+Each verb is a plain function, and what it leaves is consistent; each change is one event. Whatever must act
+on a change (the idle connections, the resolver, the state file, the log) subscribes. Nothing here waits: a
+drain is a fact with a deadline, and the task that keeps the time calls `expire`.
 """
 
 from collections.abc import Callable, Container, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
@@ -26,8 +27,6 @@ __all__ = ["Conflict", "Event", "NotThere", "PoolEvent", "Registry"]
 
 POLICY_SETTINGS = ("policy", "hash", "sticky")
 """The settings of which a policy is made; after a change of others the pool keeps the policy that it has."""
-PANIC = "too few backends are fit: all that are ready are used"
-CALM = "enough backends are fit: only they are used"
 
 
 class NotThere(LookupError):
@@ -102,9 +101,7 @@ class Registry:
         pool = Pool(name, settings, policy or self._policy(name, settings))
         pool.on_idle = self._drains.went_idle
         pool.health.on_flip = self._happened
-        pool.health.on_panic = lambda begins: self._pool_happened(
-            "panic" if begins else "calm", pool, PANIC if begins else CALM
-        )
+        pool.health.on_panic = partial(self._members.subscribers.tell_of_panic, pool)
         self.pools[name] = pool
         self._pool_happened("added", pool)
         return pool
@@ -112,7 +109,7 @@ class Registry:
     def prepare(self, name: str, settings: PoolSettings) -> Policy | None:
         """The policy that a pool of this name will need for these settings; None where it keeps its own.
 
-        A policy that is prepared fails before anything has changed: ValueError where there is none such.
+        Preparing raises before anything is changed: ValueError where there is no such policy.
         """
         pool = self.pools.get(name)
         if pool is not None and all(

@@ -9,6 +9,9 @@ from lb.core.pool import Pool
 WISHES = frozenset(("added", "changed", "ready", "draining", "drained", "maintenance", "removed"))
 """Events by an operator: after each there is something else to be saved, and a new revision."""
 
+PANIC = "too few backends are fit: all that are ready are used"
+CALM = "enough backends are fit: only they are used"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -63,3 +66,10 @@ class Subscribers:
         event = PoolEvent(kind, pool, detail)
         for tell in self._of_pools:
             tell(event)
+
+    def tell_of_panic(self, pool: Pool, begins: bool) -> None:
+        """A pool begins or ends to panic."""
+        if begins:
+            self.tell_of_pool("panic", pool, PANIC)
+        else:
+            self.tell_of_pool("calm", pool, CALM)
