@@ -1,6 +1,6 @@
-"""Errors that say whose fault it was, which status the client gets, and whether trying again is safe.
+"""The errors of an exchange: whose fault it was, which status the client gets, may it be tried again.
 
-Each class is one way for an exchange to end badly. Its `reason` is the RFC 9209 token that stands in the
+Each class is one way for an exchange to fail. Its `reason` is the RFC 9209 token that stands in the
 `Proxy-Status` field, the log, the metric and the API alike, so that the four can be read side by side.
 """
 
@@ -9,7 +9,7 @@ from enum import Enum, StrEnum
 
 
 class Reason(StrEnum):
-    """RFC 9209 section 2.3 error types, and one of our own for the client that left."""
+    """RFC 9209 section 2.3 error types, and one of our own for a client that left."""
 
     DNS_ERROR = "dns_error"
     DESTINATION_UNAVAILABLE = "destination_unavailable"
@@ -38,22 +38,25 @@ class Retryable(Enum):
 
 
 class LBError(Exception):
-    """How an exchange failed: a status for the client, a reason for everybody, a rule for retries."""
+    """How an exchange failed: the status that the client gets, the reason, and the rule for retries.
+
+    `too_slow` is the text of the error where a timeout raises it.
+    """
 
     status = 500
     reason = Reason.PROXY_INTERNAL_ERROR
     retry = Retryable.NEVER
-    too_slow = "it took too long"  # what a timeout that ends in this error says
+    too_slow = "it took too long"
 
 
 class ClientError(LBError):
-    """The client's doing: never tried again, never held against a backend."""
+    """The client's fault: never tried again, never counted against a backend."""
 
     reason = Reason.HTTP_REQUEST_ERROR
 
 
 class BadRequest(ClientError):
-    """The request is not one that we may act on; `status` says which rule it broke."""
+    """A request that may not be acted on; `status` says which rule it breaks."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
@@ -74,27 +77,27 @@ class RequestTimeout(ClientError):
 
 
 class RequestUnfinished(RequestTimeout):
-    """The backend would not wait any longer for the rest of a request that the client did not send."""
+    """The client did not send the rest of its request, and the backend stopped waiting for it."""
 
     too_slow = "the backend ended the connection, as the rest of the request did not come"
 
 
 class ClientGone(ClientError):
-    """The client left. Nobody reads an answer; 499 is nginx's number for it in the log."""
+    """The client left, so there is no response to send; 499 is nginx's number for it in the log."""
 
     status = 499
     reason = Reason.CLIENT_DISCONNECTED
 
 
 class ClientStalled(ClientGone):
-    """The client stopped reading its answer for longer than `send`, or than its backend would wait."""
+    """The client stopped reading its response for longer than `send`, or than its backend waited."""
 
     reason = Reason.CONNECTION_WRITE_TIMEOUT
     too_slow = "the client stopped reading its answer"
 
 
 class BackendError(LBError):
-    """A backend's doing: counted against it."""
+    """A backend's fault: counted against it."""
 
     status = 502
 
@@ -120,14 +123,14 @@ class NameNotResolved(ConnectFailed):
 
 
 class ConnectionTerminated(BackendError):
-    """The backend closed or reset the connection before the first byte of an answer."""
+    """The backend closed or reset the connection before the first byte of a response."""
 
     reason = Reason.CONNECTION_TERMINATED
     retry = Retryable.IF_IDEMPOTENT
 
 
 class ResponseTimeout(BackendError):
-    """The head of the answer did not come in time."""
+    """The head of the response did not come in time."""
 
     status = 504
     reason = Reason.HTTP_RESPONSE_TIMEOUT
@@ -144,13 +147,13 @@ class BackendStalled(BackendError):
 
 
 class BadResponse(BackendError):
-    """The answer is not HTTP, or not HTTP that we may pass on."""
+    """The response is not HTTP, or not HTTP that may be passed on."""
 
     reason = Reason.HTTP_PROTOCOL_ERROR
 
 
 class NotHttp(BadResponse):
-    """What came is no HTTP/1 at all, so no single page is to blame."""
+    """The response is not HTTP/1 at all: the fault is the backend's, and not that of one page."""
 
     what = "the answer is not HTTP/1"
 
@@ -162,20 +165,20 @@ class UpgradeFailed(BadResponse):
 
 
 class AnswerRefused(BackendError):
-    """The status of the answer is one after which the pool's settings want another attempt."""
+    """The response has a status after which the pool's settings want another attempt."""
 
     reason = Reason.DESTINATION_UNAVAILABLE
     retry = Retryable.IF_IDEMPOTENT
 
 
 class ResponseIncomplete(BackendError):
-    """The answer broke off; the client has seen a part of it and must see that it broke."""
+    """The response broke off. The client has got a part of it, and must see that it is incomplete."""
 
     reason = Reason.HTTP_RESPONSE_INCOMPLETE
 
 
 class ResponseStalled(ResponseIncomplete):
-    """The body of the answer stopped for longer than the idle timeout."""
+    """The body of the response stopped for longer than the idle timeout."""
 
     reason = Reason.CONNECTION_READ_TIMEOUT
     too_slow = "the backend stopped in the middle of its answer"
@@ -189,24 +192,24 @@ class TunnelIdle(LBError):
 
 
 class Unavailable(LBError):
-    """No backend may take the request: each is draining, in maintenance, or was tried already."""
+    """No backend may take the request: each is out (draining, down, ejected, ...) or was tried already."""
 
     status = 503
     reason = Reason.DESTINATION_UNAVAILABLE
 
 
 class AttemptCut(Unavailable):
-    """A drain came to its timeout, or a backend was taken out, while the request ran on it."""
+    """A drain came to its timeout, or an operator took a backend out, while the request ran on it."""
 
 
 class Abandoned(AttemptCut):
-    """The whole connection was ended from outside; there was no answer, so there is no status either."""
+    """The whole connection was ended from outside; there was no response, so there is no status either."""
 
     status = 0
 
 
 class QueueFull(Unavailable):
-    """Every backend is at its cap, and the queue is too long or the wait was."""
+    """Every backend is at its cap, and the queue is full or the wait was too long."""
 
     reason = Reason.CONNECTION_LIMIT_REACHED
 
@@ -221,7 +224,7 @@ class TooManyDescriptors(LBError):
 class ConfigError(Exception):
     """A setting is wrong: the message names the key, what was found and what was expected.
 
-    `mistakes` are what it is made of, each as `key: what is wrong`; none where no single key is to blame.
+    `mistakes` has each of them as `key: what is wrong`, and is empty where no single key is to blame.
     """
 
     def __init__(self, message: str, mistakes: Iterable[str] = ()) -> None:

@@ -19,7 +19,7 @@ from lb.control import Control
 from lb.core.backend import AdminState
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
-from lb.core.simulation.replay import Arrival, Forecast, simulate
+from lb.core.simulation.forecast import Arrival, Forecast, simulate
 from lb.observe.recorder import RECORDS
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import DEFAULT_POOL

@@ -2,4 +2,23 @@
 
 Everything here is plain `def`. Nothing can interleave with a plain function under Trio, so a function is
 our lock, and what it leaves behind is consistent at every await of the callers.
+
+    registry         the verbs of operators and probes; on top of
+      membership       which backends are in which pool, and what is wished of each
+      drain_control    how drains (`drain`) begin, go on and end
+      registry_events  what is told of each change
+    pool             which backend takes a request; on top of
+      request_queue    the order of the requests that wait
+      pool_health      ejections, trials and panic
+      policies/        the choice among candidates
+    backend          one live backend; what an operator may say of it is in `lb.settings.backend_spec`
+      health/          what probes and attempts show about it
+    routes           which pool a request goes to
+    retry            may a request be tried again? `retry_budget`: can the pool afford it?
+    exchange_record  what was decided about a request, and how it went
+    body_pace        how slow a body may be
+    measures/        histograms, rates, sliding windows
+    simulation/      copies of a registry for dry runs, and forecasts
+
+Imports go down this list.
 """

@@ -1,31 +1,43 @@
 """One backend: what the operator said of it, and what is running on it now.
 
-The operator's wish (ready, draining, maintenance), what probes say (up, down), what exchanges have shown
-(admitted, ejected, on trial) and what it can take (its cap) are separate facts, each with an owner of its
-own. What follows from them is derived when one of them changes: *open* is all but the cap, which is looked
-at for each request.
+Four separate facts decide whether a backend takes requests: the operator's wish (ready, draining,
+maintenance), what probes say (up, down), what exchanges have shown (admitted, ejected, on trial), and its
+cap. Each has an owner of its own. `is_open` sums up all but the cap; it is derived when one of them changes,
+and the cap is compared for each request.
 """
 
 from collections import Counter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
+from lb.core.drain import Drain
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Health, Verdict
 from lb.core.measures.histogram import Histogram, Recent
+from lb.errors import Reason
 from lb.settings.backend_spec import BackendSpec, parse_url
 from lb.settings.pool_settings import PoolSettings
-
-if TYPE_CHECKING:
-    from lb.core.drain import Drain
-    from lb.errors import Reason
 
 FULL_SHARE = 100
 """The share of a backend is its weight times this; in slow start less of it."""
 FIRST_SHARE = 0.1
+"""The part of its full share with which a backend in slow start begins."""
 RAMP_STEPS = 50
+
+STATES = (
+    "ready",
+    "warming",
+    "checking",
+    "down",
+    "ejected",
+    "trial",
+    "draining",
+    "drained",
+    "maintenance",
+)
+"""Every word that `Backend.state` may be."""
 
 
 class AdminState(StrEnum):
@@ -37,17 +49,19 @@ class AdminState(StrEnum):
 
 
 class Running(Protocol):
-    """Somebody who uses a backend now, and can be told to stop."""
+    """What runs on a backend and can be cut."""
 
     def cut(self) -> None:
-        """End soon; the backend is given back later, never within this call."""
+        """End soon. The backend is given back later, never within this call."""
         ...
 
 
 class Backend:
     """One backend while it is in the registry. Only the registry and its pool change it.
 
-    The counters are plain ints so that counting costs nothing; /metrics and the API read them when asked.
+    `running` is what runs on it, `share` its part of the requests at this moment, `turn` what round robin
+    owes it. The counters are plain ints, because they are counted for each request; /metrics and the API read
+    them.
     """
 
     __slots__ = (
@@ -116,18 +130,19 @@ class Backend:
         self.recent = Recent()
 
     def respec(self, spec: BackendSpec) -> None:
-        """Take on other settings; what runs keeps the connection that it has."""
+        """Take on another spec; requests that run keep their connections."""
         self.host, self.port = parse_url(spec.url)
         self.spec = spec
         self.share = spec.weight * FULL_SHARE
         self.derive()
 
     def resettle(self, settings: PoolSettings, now: float) -> None:
-        """Take on its pool's other settings; verdicts and counts are kept where they still mean something."""
+        """Take on the pool's other settings; verdicts and counts are kept where they still mean something."""
         if settings.probe is None:
             self.health = None
         elif self.health is None:
-            self.health = Health(msgspec.structs.replace(settings.probe, initial="up"), now)  # it has served
+            # The backend has served without probes, so it begins up, whatever `initial` says.
+            self.health = Health(msgspec.structs.replace(settings.probe, initial="up"), now)
             self.health.respec(settings.probe, now)
         else:
             self.health.respec(settings.probe, now)
@@ -137,7 +152,7 @@ class Backend:
         self.derive()
 
     def derive(self) -> None:
-        """`is_open`: may it have requests at all? `cap`: how many at once."""
+        """Work out `is_open` (may it have requests at all?) and `cap` (how many at once, or None)."""
         self.is_open = self.is_ready and (self.is_fit or self._is_trusted_blindly)
         is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
         caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
@@ -145,7 +160,7 @@ class Backend:
 
     @property
     def is_ready(self) -> bool:
-        """It is the operator's wish that it takes requests."""
+        """The operator wishes that it takes requests."""
         return self._admin_state is AdminState.READY and self.spec.weight > 0
 
     @property
@@ -156,7 +171,7 @@ class Backend:
         return self.outcomes.standing is not Standing.EJECTED
 
     def trust_blindly(self, wish: bool) -> None:
-        """Its pool has too few that are fit, and uses all that are ready (or does so no longer)."""
+        """Whether the pool panics: then health does not count, and `is_open` is `is_ready`."""
         self._is_trusted_blindly = wish
         self.derive()
 
@@ -183,12 +198,12 @@ class Backend:
 
     @property
     def is_worth_waiting_for(self) -> bool:
-        """Only its cap, or that its first probe is still out, keeps it from taking a request."""
+        """Nothing but its cap, or a first probe that has not ended, keeps it from taking a request."""
         return (self.is_full and self.is_open) or (self.is_ready and self._is_checking)
 
     @property
     def keeps_its_clients(self) -> bool:
-        """It drains, and clients that were on it before may still come (`pool_settings.Sticky`)."""
+        """It drains, and clients with its cookie may still come (`lb.settings.pool_settings.Sticky`)."""
         drain = self.drain
         is_kept = drain is not None and drain.outcome is None and drain.keeps_clients
         return is_kept and self.is_fit and not self.is_full
@@ -200,13 +215,13 @@ class Backend:
     # -- slow start ------------------------------------------------------------------------------------
 
     def begin_ramp(self, now: float) -> None:
-        """It has become available: its share grows from a tenth to all of it."""
+        """It has become available: with slow start its share grows from FIRST_SHARE to all of it."""
         if self.slow_start:
             self.ramp_until = now + self.slow_start
             self.ramp(now)
 
     def ramp(self, now: float) -> float | None:
-        """The share of this moment; when it will be another one, or None when it has all of it."""
+        """Set the share of this moment. When it will change again, or None when it is the full share."""
         left = self.ramp_until - now
         full = self.spec.weight * FULL_SHARE
         if left <= 0 or not self.slow_start:
@@ -219,7 +234,7 @@ class Backend:
     # -- in words --------------------------------------------------------------------------------------
 
     def why_not(self) -> str | None:
-        """Why it takes no request now, in words, or None when it is available."""
+        """Why it takes no request now, in words; None when it is available."""
         if self.admin_state is not AdminState.READY:
             return self.admin_state.value
         if self.spec.weight == 0:
@@ -231,7 +246,7 @@ class Backend:
         return None
 
     def why_unfit(self) -> str | None:
-        """What speaks against it, in words, or None where nothing does."""
+        """What probes or exchanges say against it, in words; None where they say nothing."""
         if self.health is not None and self.health.verdict is not Verdict.UP:
             why = self.health.why
             return f"{self.health.verdict.value}: {why}" if why else self.health.verdict.value
@@ -241,7 +256,7 @@ class Backend:
 
     @property
     def state_since(self) -> float:
-        """Since when it is in this state; for one that warms up, since it was admitted or came up."""
+        """Since when it is in this state; while it warms up, since it was admitted or came up."""
         if self.health is not None and self.state == self.health.verdict.value:
             return self.health.since
         if self.state == self.outcomes.standing.value:
@@ -250,7 +265,10 @@ class Backend:
 
     @property
     def state(self) -> str:
-        """One word for people; see `STATES`."""
+        """One word for people, of `STATES`.
+
+        The operator's wish comes first, then what probes say, what exchanges have shown, and slow start.
+        """
         is_kept = self.drain is not None and self.drain.keeps_clients
         if self._admin_state is AdminState.DRAINING and not self.running and not is_kept:
             return "drained"
@@ -261,18 +279,3 @@ class Backend:
         if self.outcomes.standing is not Standing.ADMITTED:
             return self.outcomes.standing.value
         return "warming" if self.ramp_until else "ready"
-
-
-STATES = (
-    "ready",
-    "warming",
-    "checking",
-    "down",
-    "ejected",
-    "trial",
-    "draining",
-    "drained",
-    "maintenance",
-)
-"""Every word that `Backend.state` may be: what the operator wishes comes first, then what probes say, then
-what exchanges have shown, then slow start."""

@@ -1,14 +1,14 @@
 """How slow a body may be: never silent for long, and not slower than a rate on average.
 
 A limit on silence alone lets one byte every few seconds hold a backend for days (slowhttptest's "R U Dead
-Yet"). So the time that we have waited for the sender may be the idle limit, and one second more for each
-`rate` bytes that came: Apache's RequestReadTimeout and Kestrel's MinRequestBodyDataRate (240 bytes a second)
-do the same. Only waiting counts: a body that is slow because its receiver is slow is not the sender's fault.
+Yet"). So the time spent waiting for the sender may be the idle limit, and one second more for each `rate`
+bytes that came: Apache's RequestReadTimeout and Kestrel's MinRequestBodyDataRate (240 bytes a second) do the
+same. Only waiting counts, because a body may also be slow because its receiver is.
 """
 
 
 class Pace:
-    """The patience left for one body; seconds and bytes are told by the caller."""
+    """How long to wait for the next piece of one body; the caller tells the pieces and the waits."""
 
     __slots__ = ("_came", "_idle", "_rate", "_waited")
 
@@ -25,6 +25,6 @@ class Pace:
         return max(0.0, min(self._idle, self._idle + self._came / self._rate - self._waited))
 
     def came(self, count: int, after: float) -> None:
-        """A piece of so many bytes came, and we had waited so long for it."""
+        """A piece of so many bytes came after a wait of so many seconds."""
         self._came += count
         self._waited += after

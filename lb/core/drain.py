@@ -17,7 +17,7 @@ class Then(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a drain ended: by itself, by cutting what was left, or because somebody took it back."""
+    """How a drain ended: by itself, by cutting what was left, or because an operator took it back."""
 
     COMPLETED = "completed"
     TIMEOUT = "timeout"
@@ -25,9 +25,10 @@ class Outcome(StrEnum):
 
 
 class Drain:
-    """The progress of one drain; `started` and `deadline` are on the caller's clock, in seconds.
+    """The progress of one drain; `started`, `deadline` and `ended` are on the caller's clock, in seconds.
 
-    `keeps_clients`: those that a cookie ties to the backend may still come, and it does not end before that.
+    `keeps_clients`: clients that a cookie ties to the backend may still come, and the drain does not end
+    before that. `aborted` counts the requests that were cut.
     """
 
     __slots__ = (
@@ -54,7 +55,7 @@ class Drain:
         self._waiting: list[Callable[[], None]] = []
 
     def when_ended(self, tell: Callable[[], None]) -> None:
-        """Call `tell` once when the drain ends; at once if it has ended."""
+        """Call `tell` once when the drain has ended; at once if it has."""
         if self.outcome is None:
             self._waiting.append(tell)
         else:
@@ -66,10 +67,20 @@ class Drain:
         return (self.started + self.deadline) / 2
 
     def end(self, outcome: Outcome, now: float) -> None:
+        """The drain is over, and those who wait for it are told."""
+        self.settle(outcome, now)
+        self.tell_ended()
+
+    def settle(self, outcome: Outcome, now: float) -> None:
+        """The first half of `end`: from now on the drain has an outcome, and nothing is told yet."""
         self.outcome, self.ended = outcome, now
+
+    def tell_ended(self) -> None:
+        """The second half of `end`."""
         waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()
 
     def duration(self, now: float) -> float:
+        """Seconds that the drain took, or has taken so far."""
         return (now if self.ended is None else self.ended) - self.started

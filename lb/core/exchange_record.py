@@ -1,22 +1,18 @@
 """The record of one exchange: what was decided, why, and how it went.
 
-It holds references and plain numbers only, never a body or a secret; rendering is for whoever looks
-(metrics, log, the API). Times are on the caller's monotonic clock, in seconds; None where a phase was
-never reached.
+It holds references and plain numbers only, never a body or a secret; metrics, log and API render it. Times
+are on the caller's monotonic clock, in seconds; None where a phase was not reached.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lb.core.backend import Backend
-    from lb.errors import Reason
+from lb.core.backend import Backend
+from lb.errors import Reason
 
 
 class Attempt:
-    """One try of one exchange on one backend, and who was passed over for it and why.
+    """One try of one exchange on one backend; `passed_over` are the other backends, and why.
 
-    `sent`: when the request had been sent whole. `is_beaten`: another attempt, made beside it, was quicker;
-    its own answer was not waited for.
+    `sent`: when the request had been sent whole. `is_beaten`: another attempt, made beside it, was quicker,
+    so its response was not waited for.
     """
 
     __slots__ = (
@@ -32,7 +28,7 @@ class Attempt:
         "started",
     )
 
-    def __init__(self, backend: "Backend", passed_over: "PassedOver", started: float) -> None:
+    def __init__(self, backend: Backend, passed_over: "PassedOver", started: float) -> None:
         self.backend = backend
         self.passed_over = passed_over
         self.started = started
@@ -46,9 +42,9 @@ class Attempt:
 
 
 class ExchangeRecord:
-    """One request and its response, as it will be remembered.
+    """One request and its response, as they are remembered.
 
-    `leader` is the attempt that its end is about: the last, or of two in a race the one that is ahead.
+    `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
     """
 
     __slots__ = (
@@ -70,8 +66,8 @@ class ExchangeRecord:
         "target",
     )
 
-    def __init__(self, id: bytes, listener: str, client: str, started: float) -> None:
-        self.id = id
+    def __init__(self, exchange_id: bytes, listener: str, client: str, started: float) -> None:
+        self.id = exchange_id
         self.listener = listener
         self.client = client
         self.started = started
@@ -90,7 +86,7 @@ class ExchangeRecord:
 
     @property
     def deciding(self) -> Attempt | None:
-        """The attempt that its end is about, or None without any."""
+        """The attempt that decides how the exchange ends: the leader, or the last; None without any."""
         return self.leader or (self.attempts[-1] if self.attempts else None)
 
 

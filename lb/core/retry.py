@@ -1,8 +1,9 @@
 """May this request be tried once more? (RFC 9110 section 9.2.2; pingora's ReusedOnly)
 
-Nothing may be processed twice that does not bear it. A connection that never came about has processed
-nothing, so any method may go elsewhere. An attempt that ended without an answer, or with one that counts as
-none, may have been processed: only an idempotent request whose body is still in our hands goes again.
+No request may be processed twice unless it is idempotent. Where no connection came about nothing was
+processed, so any method may be tried elsewhere. An attempt that ended without a response, or with a status
+that counts as a failure, may have been processed: then only an idempotent request is tried again. In both
+cases the body must still be at hand.
 """
 
 from lb.errors import LBError, Retryable
@@ -13,17 +14,17 @@ LONGEST_PAUSE = 1.0
 
 
 def may_retry(error: LBError, is_idempotent: bool, replayable: bool) -> bool:
-    """`replayable`: everything of the request that was sent could be sent again, byte for byte."""
+    """`replayable`: all that was sent of the request can be sent again, byte for byte."""
     if error.retry is Retryable.NOTHING_SENT:
         return replayable
     return error.retry is Retryable.IF_IDEMPOTENT and is_idempotent and replayable
 
 
 def pause(settings: Retry, further: int, chance: float) -> float:
-    """Seconds to wait before the further attempt of this number, from 1: the first goes at once.
+    """Seconds to wait before a further attempt, whose number begins at 1: the first goes at once.
 
-    Those behind it wait `backoff`, twice that and so on, between a half and all of it by `chance`, so that
-    many that failed together do not come back together (the AWS architecture blog's jitter).
+    Later ones wait `backoff`, twice that and so on. `chance` makes it between a half and all of that, so that
+    requests that failed together do not come back together (the AWS architecture blog's jitter).
     """
     if further < 2 or not settings.backoff:
         return 0.0

@@ -1,9 +1,9 @@
 """How many further attempts a pool can afford (Finagle's RetryBudget).
 
-When a pool is ill, every request wants to be tried again, and those attempts are what keeps it ill. So
-retries and hedges are paid for by requests: those of the last ten seconds are at most the share `share` of
-the requests of these ten seconds. A pool with little traffic would never earn one, so beside that there are
-`floor` for each second. What a retry may be sent for is another question (`lb.core.retry`).
+When a pool is overloaded, every request is tried again, and the retries keep it overloaded. So retries and
+hedges of the last ten seconds are at most the share `share` of the requests of the same ten seconds. A pool
+with little traffic would never earn a retry, so it gets `floor` for each second beside that. Which requests
+may be retried at all is decided in `lb.core.retry`.
 """
 
 from lb.core.measures.window import Window
@@ -15,7 +15,7 @@ ROUNDING = 1e-9
 
 
 class RetryBudget:
-    """The budget of one pool; `spent` and `exhausted` count what it granted and refused since the start."""
+    """The budget of one pool; `spent` and `exhausted` count attempts granted and refused since the start."""
 
     __slots__ = ("_floor", "_share", "_window", "exhausted", "spent")
 
@@ -26,16 +26,16 @@ class RetryBudget:
         self.respec(share, floor)
 
     def respec(self, share: float, floor: int) -> None:
-        """Other terms from now on; what was earned and spent in the last seconds still counts."""
+        """Use other settings from now on; what was earned and spent in the last seconds still counts."""
         self._share = share
         self._floor = floor
 
     def request(self, now: float) -> None:
-        """A request has come, whatever becomes of it. 0.06 us."""
+        """A request has come, whatever becomes of it."""
         self._window.add(now)
 
     def spend(self, now: float) -> bool:
-        """Pay for one further attempt. False, and nothing is spent, where it cannot be afforded."""
+        """Pay for one further attempt. False, with nothing spent, where the budget does not allow it."""
         if not self.left(now):
             self.exhausted += 1
             return False
@@ -44,7 +44,7 @@ class RetryBudget:
         return True
 
     def left(self, now: float) -> int:
-        """How many could be spent now."""
+        """How many further attempts the budget allows now."""
         requests, retries = self._window.totals(now)
         earned = int(self._share * requests + ROUNDING) + self._floor * SECONDS
         return max(0, earned - retries)

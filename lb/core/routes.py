@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class RouteLike(Protocol):
-    """`host` exact or `*.domain` (None is any), `path` a prefix that ends at a segment, `pool` a name."""
+    """`host` is exact or `*.domain` (None is any), `path` a prefix in whole segments, `pool` a name."""
 
     @property
     def host(self) -> str | None: ...
@@ -16,7 +16,7 @@ class RouteLike(Protocol):
 
 
 class Routes:
-    """The routes in their order; what none takes goes to `default`."""
+    """The routes in their order; a request that none matches goes to the pool `default`."""
 
     __slots__ = ("_default", "_routes")
 
@@ -50,5 +50,5 @@ def _host_matches(wanted: str | bytes | None, name: bytes) -> bool:
 
 
 def _path_matches(prefix: bytes, path: bytes) -> bool:
-    # without a prefix even `*` matches, the target of an OPTIONS about the whole server
+    # Without a prefix even `*` matches, the target of an OPTIONS about the whole server.
     return not prefix or path == prefix or path.startswith(prefix + b"/")

@@ -1,8 +1,8 @@
 """How a body is framed: by its length, in chunks, or by the end of the connection (RFC 9112 section 6).
 
-A reader is fed what the socket gave and returns content, with the framing taken off; towards the other
-side the framing is made anew. The chunk reader is our own because h11's lets pass what smuggles requests
-past others (a bare CR or LF in an extension, endless extensions); a property test holds it to h11.
+A reader is fed received bytes and returns content, with the framing taken off; towards the other side the
+framing is made anew. The chunk reader is our own because h11's accepts what can smuggle requests past other
+parsers (a bare CR or LF in an extension, endless extensions); a property test holds it to h11.
 """
 
 import re
@@ -12,7 +12,7 @@ from lb.http1.fields import end_to_end_trailers
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
-"""The two bodies whose length nobody knows beforehand, where a length is expected."""
+"""Stand where a length is expected, for the two framings in which the length is not known beforehand."""
 
 LINE_LIMIT = 256
 """Bytes of one chunk-size line; the extensions that are in use (AWS signatures) take about 100."""
@@ -24,11 +24,11 @@ CHUNK_HEAD_BEGUN = re.compile(rb"[0-9A-Fa-f]{0,16}(?:[ \t]*|" + _EXTENSION + rb"
 
 
 class BadBody(ValueError):
-    """The framing of a body is broken: where it ends is anybody's guess, so the connection must end."""
+    """The framing of a body is broken. Where the body ends is not known, so the connection must end."""
 
 
 class Reader(Protocol):
-    """Takes the framing off a body. `rest` is what came behind its end, once `done`."""
+    """Takes the framing off a body. Once `done`, `rest` holds the bytes behind the body."""
 
     done: bool
     rest: bytes
@@ -39,7 +39,7 @@ class Reader(Protocol):
         ...
 
     def ends_with_connection(self) -> bool:
-        """The connection ended here: was that the end of the body?"""
+        """The connection has ended: is that the end of the body?"""
         ...
 
 
@@ -63,7 +63,7 @@ class LengthReader:
         return content
 
     def skip(self, count: int) -> None:
-        """So many bytes of content, not more than are left, went past us."""
+        """Count content that was spliced past the reader; not more than is left."""
         self.left -= count
         self.done = not self.left
 
@@ -72,7 +72,7 @@ class LengthReader:
 
 
 class CloseReader:
-    """A body that ends when the connection does; only an answer can have one."""
+    """A body that ends when the connection does; only a response can have one."""
 
     __slots__ = ("done", "rest", "trailers")
 
@@ -92,15 +92,15 @@ class CloseReader:
 class ChunkedReader:
     """A body in chunks (RFC 9112 section 7.1); extensions are dropped, trailers judged and kept apart.
 
-    Linear in its input however it is cut: what is held back between two calls is at most one chunk-size
-    line or one trailer section, both bounded.
+    It takes linear time however the input is cut: between two calls it holds at most one chunk-size line or
+    one trailer section, and both are bounded.
     """
 
     __slots__ = ("_held", "_in_trailers", "_left", "done", "rest", "trailers")
 
     def __init__(self) -> None:
         self._held = b""
-        self._left = 0  # of the chunk that we are in: its content and the CRLF behind it
+        self._left = 0  # of the current chunk: its content and the CRLF behind it
         self._in_trailers = False
         self.done = False
         self.rest = b""
@@ -186,14 +186,15 @@ def as_chunk(content: bytes) -> bytes:
 
 
 def last_chunk(trailers: bytes = b"") -> bytes:
+    """The end of a chunked body, with trailer lines that may travel on."""
     return b"0\r\n%b\r\n" % trailers
 
 
 def as_it_is(_reader: Reader, content: bytes) -> bytes:
-    """Content unframed: its length was announced, or the end of the connection is its end."""
+    """Content without framing: its length was announced, or the end of the connection ends it."""
     return content
 
 
 def framed(reader: Reader, content: bytes) -> bytes:
-    """Content as one chunk, and the last chunk with the trailers when it is the end."""
+    """Content as one chunk; at the end of the body also the last chunk with the trailers."""
     return as_chunk(content) + last_chunk(reader.trailers) if reader.done else as_chunk(content)

@@ -1,4 +1,4 @@
-"""The answers that are our own: short, plain, and saying what went wrong in the words of RFC 9209.
+"""Responses of our own: short, plain, and saying what went wrong in the words of RFC 9209.
 
 The same token stands in the log, the metric and the API; the id leads from a user's report to the record.
 """
@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import ClientError, LBError
-from lb.http1.head import ALLOW
+from lb.http1.request_head import ALLOW
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -25,10 +25,10 @@ def error_answer(
     by: bytes = b"lb",
     tells_all: bool = True,
 ) -> bytes:
-    """The whole answer for a failed exchange; to HEAD without its body (RFC 9110 section 9.3.2).
+    """The whole response for a failed exchange; to HEAD without its body (RFC 9110 section 9.3.2).
 
-    `by` is who we are in Proxy-Status, as `known_as` writes it. Unless it `tells_all` the words of what is
-    not the client's own mistake, which may name backends, stay with us.
+    `by` is the balancer's name in Proxy-Status, as `known_as` writes it. Details of errors may name backends:
+    unless `tells_all`, the client gets only those of its own mistakes.
     """
     detail = _quotable(str(error)) if tells_all or isinstance(error, ClientError) else b""
     body = b"%d %b%b\n" % (error.status, reason_phrase(error.status), b": " + detail if detail else b"")
@@ -47,12 +47,12 @@ def error_answer(
 
 
 def known_as(name: str) -> bytes:
-    """A name of token characters as an RFC 8941 token, or as a string where it cannot be one."""
+    """A name for Proxy-Status: an RFC 8941 token, or a string where the name cannot be a token."""
     return (name if name[:1].isalpha() else f'"{name}"').encode()
 
 
 def options_answer(date: bytes, closing: bool) -> bytes:
-    """What OPTIONS with `Max-Forwards: 0` asks of us (RFC 9110 section 7.6.2)."""
+    """The response to OPTIONS with `Max-Forwards: 0`, which asks this balancer (RFC 9110 section 7.6.2)."""
     end = b"Connection: close\r\n\r\n" if closing else b"\r\n"
     return b"HTTP/1.1 204 No Content\r\nDate: %b\r\nAllow: %b\r\n%b" % (date, ALLOW, end)
 

@@ -1,38 +1,63 @@
 """The fast way to a verdict: heads that are plain in every respect, matched whole by one strict pattern.
 
-Most heads have nothing in them that needs judging. A head is plain when its bytes match the pattern below
-and every field that could frame, route or end something is absent or has its one usual value; whatever is
-not plain goes to `lb.http1.head`, which is the oracle: for any bytes the recogniser declines, or gives the
-very verdict that the judge would. It may only ever be stricter. `tests/http/test_plain.py` holds it to
-that, and it saves about four fifths of the cost of a head.
+Most heads have nothing in them that needs judging. A head is plain when its bytes match the pattern and every
+control field (`lb.http1.fields`) is absent or has its one usual value. All other heads go to the judge
+(`lb.http1.request_head`, `lb.http1.response_head`), which is the oracle: for any bytes the recogniser
+declines, or gives the verdict that the judge would give. It may only ever be stricter.
+`tests/http1/test_fast_head.py` holds it to that.
 """
 
 import re
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
+from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import TOKEN
-from lb.http1.head import RequestHead, ResponseHead, is_host, judge_request, judge_response
+from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL
+from lb.http1.request_head import RequestHead, judge_request
+from lb.http1.response_head import ResponseHead, judge_response
 
-# Possessive quantifiers: nothing here could match in a second way, and not remembering it saves a quarter.
-FIELD_LINES = rb"((?:" + TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?+\r\n)*+)\r\n"
-PLAIN_REQUEST = re.compile(
-    rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n" + FIELD_LINES
-)
-PLAIN_RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)\r\n" + FIELD_LINES)
-TELLING_OF_REQUEST = re.compile(
-    rb"\n(host|connection|content-length|transfer-encoding|expect|max-forwards|via|forwarded|te|trailer|upgrade"
-    rb"|keep-alive|proxy-connection|proxy-authenticate|proxy-authorization|http2-settings"
-    rb"|x[-_.]forwarded[-_.][a-z]+|x[-_.]real[-_.]ip|x[-_.]request[-_.]id):[ \t]*([^\r\n]*)",
-    re.IGNORECASE,
-)
-TELLING_OF_RESPONSE = re.compile(
-    rb"\n(connection|content-length|transfer-encoding|date|te|trailer|upgrade"
-    rb"|keep-alive|proxy-connection|proxy-authenticate|proxy-authorization|http2-settings):[ \t]*([^\r\n]*)",
-    re.IGNORECASE,
-)
+
+def control_lines(control: Iterable[bytes], identity: Iterable[bytes] = ()) -> re.Pattern[bytes]:
+    """Finds (name, value) of each field line with one of these names, which are given in lower case.
+
+    The names of `identity` are also found in disguise, with `_` or `.` for `-` (`fields.is_identity`).
+    """
+    words = {tuple(map(_either_case, name)) for name in control}
+    words |= {tuple(map(_in_disguise, name)) for name in identity}
+    return re.compile(rb"\n(" + _any_of(words) + rb"):[ \t]*([^\r\n]*)")
+
+
+def _either_case(byte: int) -> bytes:
+    """A set of two letters instead of re.IGNORECASE: a branch that begins with a set is skipped at once."""
+    letter = bytes((byte,))
+    return b"[%b%b]" % (letter, letter.upper()) if letter.isalpha() else re.escape(letter)
+
+
+def _in_disguise(byte: int) -> bytes:
+    return b"[-_.]" if byte == ord("-") else _either_case(byte)
+
+
+def _any_of(words: Collection[tuple[bytes, ...]]) -> bytes:
+    """A pattern for any of these words, which are sequences of patterns; a common beginning stands once."""
+    rests: dict[bytes, set[tuple[bytes, ...]]] = {}
+    for first, *rest in filter(None, words):
+        rests.setdefault(first, set()).add(tuple(rest))
+    branches = [first + _any_of(rest) for first, rest in sorted(rests.items())]
+    if () in words:
+        branches.append(b"")
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+
+FIELDS = rb"((?:" + FIELD_LINE + rb")*+)\r\n"
+PLAIN_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n" + FIELDS)
+PLAIN_RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)\r\n" + FIELDS)
+CONTROL_OF_REQUEST = control_lines(REQUEST_CONTROL, IDENTITY)
+CONTROL_OF_RESPONSE = control_lines(RESPONSE_CONTROL)
 CUT = re.compile(rb"\n(?:connection|content-length|transfer-encoding):[^\n]*+(?=\n)", re.IGNORECASE)
-"""Begins with the line end before it, which the pattern's compiler knows how to look for."""
+"""The lines of the control fields that a plain head may have and that end here.
+
+The pattern begins with the line end before the line: a fixed first byte makes the search quick."""
 ONE_OPTION = frozenset((b"keep-alive", b"close"))
 WITHOUT_A_BODY = frozenset((b"204", b"304"))
 MEMO_BYTES = 512
@@ -53,19 +78,19 @@ def read_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead:
 
 
 def recognise_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:
-    """As `plain_request`, which is remembered for heads that are short."""
+    """As `plain_request`; verdicts on short heads are remembered."""
     recognise = recent_request if len(data) <= MEMO_BYTES else plain_request
     return recognise(data, target_limit, field_limit)
 
 
 def recognise_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead | None:
-    """As `plain_response`, which is remembered for heads that are short."""
+    """As `plain_response`; verdicts on short heads are remembered."""
     recognise = recent_response if len(data) <= MEMO_BYTES else plain_response
     return recognise(data, method, field_limit)
 
 
 def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:
-    """The verdict on a plain head, or None: it is for the judge to say."""
+    """The verdict on a plain head; None where the head is for the judge."""
     match = PLAIN_REQUEST.fullmatch(data) if data.count(b"\n") - 2 <= field_limit else None
     if match is None:
         return None
@@ -76,7 +101,7 @@ def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHe
     host: bytes | None = None
     length: int | None = None
     has_cuts, stays = False, True
-    for name, value in TELLING_OF_REQUEST.findall(data, begin, end):
+    for name, value in CONTROL_OF_REQUEST.findall(data, begin, end):
         match name.lower():
             case b"host" if host is None:
                 host = value.rstrip()
@@ -95,7 +120,7 @@ def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHe
 
 
 def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead | None:
-    """The verdict on a plain head of a final answer, or None: it is for the judge to say."""
+    """The verdict on a plain head of a final response; None where the head is for the judge."""
     match = PLAIN_RESPONSE.fullmatch(data) if data.count(b"\n") - 2 <= field_limit else None
     if match is None:
         return None
@@ -104,7 +129,7 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
     has_body = method != b"HEAD" and status not in WITHOUT_A_BODY
     length: int | None = None
     has_date, has_cuts, stays = False, False, True
-    for name, value in TELLING_OF_RESPONSE.findall(data, begin, end):
+    for name, value in CONTROL_OF_RESPONSE.findall(data, begin, end):
         match name.lower():
             case b"date":
                 has_date = True
@@ -127,6 +152,5 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
 
 recent_request = lru_cache(MEMO_HEADS)(plain_request)
 recent_response = lru_cache(MEMO_HEADS)(plain_response)
-"""The same head comes again and again: a verdict is never changed, so it can be given twice. Only short heads
-are remembered, so that all that is remembered is short too; what is always different costs half a
-microsecond more for it."""
+"""Clients and backends send the same heads again and again. A head is never changed once it is made, so one
+verdict can serve many exchanges. Only short heads are remembered, so that the memory used is small too."""

@@ -1,15 +1,22 @@
-"""Which fields end at us, which are ours to add, and how the added ones read.
+"""The names of fields: which frame, route, identify or end here, and how the lines that we add read.
 
 Fields that belong to one connection are cut before ours are added, so that no `Connection: x-forwarded-for`
 can take away what a backend must be able to trust (RFC 9110 section 7.6.1; the incident was
 CVE-2024-45410).
+
+The sets of names are the only source: the judge of heads and the fast recogniser are both made from them.
 """
 
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-TOKEN = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+"
+from lb.settings import values
+
+TOKEN = values.TOKEN.pattern.encode()
+FIELD_LINE = TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?+\r\n"
+"""Possessive quantifiers: a field line matches in one way only, and the engine need not remember others."""
+FIELD_LINES = re.compile(rb"(?:" + FIELD_LINE + rb")*+")
 
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 HOP_BY_HOP = frozenset(
@@ -39,7 +46,12 @@ IDENTITY = frozenset(
         b"x-request-id",
     )
 )
-"""What says who the client is. Only a trusted peer may say it; from others it is dropped."""
+"""Fields that say who the client is. Only a trusted peer may say it; from others they are dropped."""
+
+REQUEST_CONTROL = FRAMING | HOP_BY_HOP | {b"host", b"expect", b"max-forwards", b"via"}
+"""Fields on which the verdict on a request depends, beside those of IDENTITY; the judge sees no other."""
+RESPONSE_CONTROL = FRAMING | HOP_BY_HOP | {b"date"}
+"""Fields on which the verdict on a response depends; the judge sees no other."""
 
 NEVER_CONNECTION_OPTIONS = FRAMING | {
     b"host",
@@ -72,13 +84,12 @@ NOT_IN_TRAILERS = (
 """Fields that RFC 9110 section 6.5.1 forbids in a trailer section: framing, routing, control, credentials."""
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-FIELD_LINES = re.compile(rb"(?:" + TOKEN + rb":[ \t]*(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n)*")
 
 
 def is_identity(name: bytes) -> bool:
     """Does the name, in lower case, say who the client is, to us or to a backend that reads `_` as `-`?
 
-    CGI and WSGI fold both to the same variable, so `X_Forwarded_For` would stand beside ours and win.
+    CGI and WSGI make the same variable of both, so a client's `X_Forwarded_For` would override our field.
     """
     if name in IDENTITY:
         return True
@@ -86,7 +97,7 @@ def is_identity(name: bytes) -> bool:
 
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
-    """The tokens of all Connection fields together, in lower case."""
+    """The options in the values of all Connection fields, in lower case."""
     return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
 
 
@@ -125,11 +136,11 @@ def cookie_in(lines: bytes, name: bytes) -> bytes | None:
 
 
 class Identity:
-    """What we tell backends about one client connection; made once, when the connection is accepted.
+    """What backends are told about one client connection; made once, when the connection is accepted.
 
-    `trusted` peers (other proxies of the operator's) may say who came before them; their word is kept and
-    extended. Everybody else's is replaced. Via is RFC 9110 section 7.6.3, the rest is custom that every
-    framework reads; `Forwarded` is RFC 7239 and only sent by choice.
+    A `trusted` peer (another proxy of the operator's) may name the clients before it: its fields are kept and
+    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; `Forwarded` is RFC 7239
+    and only sent by choice; the others are custom that every framework reads.
     """
 
     __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
@@ -148,24 +159,26 @@ class Identity:
         claimed = claims.get(b"x-request-id", b"")
         return claimed if REQUEST_ID.fullmatch(claimed) else None
 
-    def lines(self, host: bytes, id: bytes, claims: dict[bytes, bytes] | None, is_1_0: bool = False) -> bytes:
-        """The field lines to add to a request. `claims` is what the client said of itself, lower case.
+    def lines(
+        self, host: bytes, request_id: bytes, claims: dict[bytes, bytes] | None, is_1_0: bool = False
+    ) -> bytes:
+        """The field lines to add to a request; `claims` is that of its head.
 
-        Via names the version in which we got the request, not the one in which we send it.
+        Via names the version in which the request came, not the one in which it is sent on.
         """
         via = self._via[is_1_0]
         if claims and self._trusted:
-            return self._kept(host, id, claims) + via
-        lines = b"%b%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, via, host, id)
+            return self._extended(host, request_id, claims) + via
+        lines = b"%b%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, via, host, request_id)
         return lines + b"Forwarded: %b\r\n" % self._forwarded(host) if self._sends_forwarded else lines
 
-    def _kept(self, host: bytes, id: bytes, claims: dict[bytes, bytes]) -> bytes:
+    def _extended(self, host: bytes, request_id: bytes, claims: dict[bytes, bytes]) -> bytes:
         fields = dict(claims)
         before = claims.get(b"x-forwarded-for")
         fields[b"x-forwarded-for"] = before + b", " + self._peer if before else self._peer
         fields.setdefault(b"x-forwarded-proto", b"http")
         fields.setdefault(b"x-forwarded-host", host)
-        fields[b"x-request-id"] = id
+        fields[b"x-request-id"] = request_id
         if self._sends_forwarded:
             before = claims.get(b"forwarded")
             ours = self._forwarded(host)

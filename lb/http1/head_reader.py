@@ -11,7 +11,9 @@ import re
 
 from lb.errors import BadRequest, BadResponse, NotHttp
 from lb.http1.fast_head import read_request, read_response, recognise_request, recognise_response
-from lb.http1.head import HOPELESS, RequestHead, ResponseHead
+from lb.http1.head_syntax import HOPELESS
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 
 HEAD_END = b"\r\n\r\n"
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
@@ -66,17 +68,6 @@ class RequestHeadReader:
     def has_begun(self) -> bool:
         """A head has begun and has not ended."""
         return self._buffer.data not in NOT_BEGUN
-
-    def recognise(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """The plain head at the beginning of `data`, and what is behind it, by the fast way only.
-
-        None, with nothing kept of `data`, where it does not begin with one whole plain head: `feed` takes it.
-        """
-        end = data.find(HEAD_END) + len(HEAD_END)
-        if not len(HEAD_END) <= end <= self._head_limit or self._buffer.data:
-            return None
-        head = recognise_request(data[:end], self._target_limit, self._field_limit)
-        return None if head is None else (head, data[end:])
 
     def add(self, data: bytes) -> None:
         """Take in what was received; with `next_head` behind it the same as `feed`.
@@ -137,17 +128,6 @@ class ResponseHeadReader:
         """A head has begun and has not ended."""
         return bool(self._buffer.data)
 
-    def recognise(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
-        """The plain final head at the beginning of `data`, and what is behind it, by the fast way only.
-
-        None, with nothing kept of `data`, where it does not begin with one whole plain head: `feed` takes it.
-        """
-        end = data.find(HEAD_END) + len(HEAD_END)
-        if not len(HEAD_END) <= end <= self._head_limit or self._buffer.data:
-            return None
-        head = recognise_response(data[:end], self._method, self._field_limit)
-        return None if head is None else (head, data[end:])
-
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """The next head, judged, and what is behind it, once `data` ends it; None while the head goes on.
 
@@ -174,7 +154,10 @@ class ResponseHeadReader:
 def recognise_whole_request(
     data: bytes, head_limit: int, target_limit: int, field_limit: int
 ) -> tuple[RequestHead, bytes] | None:
-    """The plain head that `data` begins with, and what is behind it; None where it is for a reader to say."""
+    """The plain head at the beginning of `data`, and what is behind it, by the fast way only.
+
+    None where `data` does not begin with one whole plain head: a reader takes it then.
+    """
     end = data.find(HEAD_END) + len(HEAD_END)
     if not len(HEAD_END) <= end <= head_limit:
         return None
@@ -185,7 +168,7 @@ def recognise_whole_request(
 def recognise_whole_response(
     data: bytes, method: bytes, head_limit: int, field_limit: int
 ) -> tuple[ResponseHead, bytes] | None:
-    """The same for the final head of the response to a request of `method`."""
+    """As `recognise_whole_request`, for the final head of the response to a request of `method`."""
     end = data.find(HEAD_END) + len(HEAD_END)
     if not len(HEAD_END) <= end <= head_limit:
         return None

@@ -184,7 +184,7 @@ class Audit:
         backend = event.backend
         before = self._backends.pop(backend.id, None)
         if not backend.removed:
-            self._backends[backend.id] = _seen(backend, is_drained=event.kind == "drained")
+            self._backends[backend.id] = _seen(backend)
         if (act := _acting.get()) is not None:
             act.changed(*(each.state() if each else {} for each in (before, self._backends.get(backend.id))))
 
@@ -197,13 +197,10 @@ class Audit:
             act.changed(*(_settings(name, each) for each in (before, self._pools.get(name))))
 
 
-def _seen(backend: "Backend", is_drained: bool = False) -> Seen:
-    """The state of a backend. `then` is kept only while a drain goes on.
-
-    `is_drained` is needed because the event of a drain's end comes before its outcome is set.
-    """
+def _seen(backend: "Backend") -> Seen:
+    """The state of a backend. `then` is kept only while a drain goes on."""
     drain, wish = backend.drain, backend.admin_state
-    is_over = is_drained or wish is not AdminState.DRAINING or drain is None or drain.outcome is not None
+    is_over = wish is not AdminState.DRAINING or drain is None or drain.outcome is not None
     then = None if is_over or drain is None else drain.then.value
     return Seen(backend.spec, backend.pool, wish.value, then)
 

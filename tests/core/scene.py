@@ -1,16 +1,17 @@
-"""The cast of these tests: backends with short names, requests that do as they are told, a clock by hand."""
+"""What the tests of the core share: backends with short names, scripted requests, a clock set by hand."""
 
 from collections.abc import Callable
 from typing import Any
 
 from lb.core.backend import Backend
+from lb.core.health.probe_verdict import Check
 from lb.core.registry import PoolEvent, Registry
 from lb.settings.backend_spec import BackendSpec
-from lb.settings.pool_settings import PoolSettings
+from lb.settings.pool_settings import PoolSettings, Sticky
 
 
 class Request:
-    """Something that runs on a backend and, told to stop, stops when the test says so."""
+    """A request that counts its cuts, and ends only when the test releases it."""
 
     def __init__(self, name: str = "request", address: str = "192.0.2.1", **fields: bytes) -> None:
         self.name = name
@@ -34,7 +35,7 @@ class Request:
 
 
 class Clock:
-    """Time that passes only when somebody says so."""
+    """A clock that stands still until a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,12 +44,12 @@ class Clock:
         return self.now
 
 
-def spec(id: str, weight: int = 1, cap: int | None = None, **more: Any) -> BackendSpec:
-    return BackendSpec(id=id, url=f"http://{id}.test:80", weight=weight, max_in_flight=cap, **more)
+def spec(name: str, weight: int = 1, cap: int | None = None, **more: Any) -> BackendSpec:
+    return BackendSpec(id=name, url=f"http://{name}.test:80", weight=weight, max_in_flight=cap, **more)
 
 
 def registry(now: Callable[[], float]) -> Registry:
-    """An empty one, in which chance is always the middle and every key the same."""
+    """An empty registry, in which chance is always the middle and every key the same."""
     return Registry(now, chance=lambda: 0.5, secret=lambda _file: b"k" * 32)
 
 
@@ -75,17 +76,54 @@ class Scene:
     def _on_pool(self, event: PoolEvent) -> None:
         self.pool_events.append((event.kind, event.detail))
 
-    def __getitem__(self, id: str) -> Backend:
-        return self.registry.backend(id)
+    def __getitem__(self, name: str) -> Backend:
+        return self.registry.backend(name)
 
     @property
     def kinds(self) -> list[str]:
         return [kind for kind, _, _ in self.events]
 
-    def occupy(self, id: str, count: int = 1) -> list[Request]:
-        """Requests that run on that backend, however the policy would have it."""
-        requests = [Request(f"{id}{number}") for number in range(count)]
+    def occupy(self, name: str, count: int = 1) -> list[Request]:
+        """Requests that run on that backend, whatever the policy would choose."""
+        requests = [Request(f"{name}{number}") for number in range(count)]
         for request in requests:
-            taken, _ = self.pool.take(request, [b for b in self.pool.backends if b.id != id])
-            assert taken is self[id]
+            taken, _ = self.pool.take(request, [b for b in self.pool.backends if b.id != name])
+            assert taken is self[name]
         return requests
+
+
+def check(scene: Scene, name: str, ok: bool) -> None:
+    """The result of a probe."""
+    scene.registry.checked(scene[name], Check(ok, "ok 200" if ok else "refused", 0.1, scene.clock.now))
+
+
+def taken(scene: Scene, count: int = 6) -> set[str]:
+    """The backends that get the next requests, each of which ends at once."""
+    ids = set()
+    for _ in range(count):
+        request = Request()
+        backend, _ = scene.pool.take(request)
+        if backend is not None:
+            ids.add(backend.id)
+            scene.pool.release(backend, request)
+    return ids
+
+
+def later(scene: Scene, seconds: float) -> float | None:
+    """Let time pass; when something will be due."""
+    scene.clock.now += seconds
+    return scene.registry.expire(scene.clock.now)
+
+
+def client_of(scene: Scene, backend: Backend) -> Request:
+    """A client that has been on this backend before."""
+    request = Request()
+    assert scene.pool.sticky is not None
+    line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
+    name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
+    request.cookies[name] = value.partition(b";")[0]
+    return request
+
+
+def sticky(**settings: Any) -> Scene:
+    return Scene(spec("a"), spec("b"), sticky=Sticky(cookie="at"), **settings)

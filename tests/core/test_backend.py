@@ -1,146 +1,11 @@
-"""What may be said of a backend, and what follows from it."""
+"""What follows from a spec, a wish and what runs: does a backend take requests, and what share of them?"""
 
-import re
-
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lb.core.backend import AdminState, Backend
-from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec, default_id, parse_url
-from tests.core.scene import Request, spec
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://a", ("a", 80)),
-        ("http://a/", ("a", 80)),
-        ("http://a:8080", ("a", 8080)),
-        ("http://a:", ("a", 80)),
-        ("http://a:65535", ("a", 65535)),
-        ("HTTP://A.Example:1", ("a.example", 1)),
-        ("http://web_1.internal:80", ("web_1.internal", 80)),
-        ("http://a.", ("a.", 80)),
-        ("http://127.0.0.1:8000", ("127.0.0.1", 8000)),
-        ("http://[::1]:8000", ("::1", 8000)),
-        ("http://[::]", ("::", 80)),
-        ("http://[fe80::1:2]", ("fe80::1:2", 80)),
-    ],
-)
-def test_addresses(url: str, expected: tuple[str, int]) -> None:
-    assert parse_url(url) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("", "expected http"),
-        ("a:80", "expected http"),
-        ("//a", "expected http"),
-        ("https://a", "TLS to backends is not supported"),
-        ("unix:/run/a.sock", "expected http"),
-        ("http://", "names no host"),
-        ("http://:80", "names no host"),
-        ("http:a", "nothing more"),
-        ("http://a/path", "nothing more"),
-        ("http://a?q=1", "nothing more"),
-        ("http://a#f", "nothing more"),
-        ("http://user@a", "nothing more"),
-        ("http://u:p@a:80", "nothing more"),
-        ("http://@a", "nothing more"),
-        ("http://a:0", "port 0"),
-        ("http://a:65536", "out of range"),
-        ("http://a:99999999999", "out of range"),
-        ("http://a:-1", "nothing|could not be cast|[Pp]ort"),
-        ("http://a:80:90", "[Pp]ort"),
-        ("http://a:x", "[Pp]ort"),
-        ("http://a b", "characters"),
-        ("http://a\r\nb", "characters"),
-        ("http://a\x00", "characters"),
-        ("http://\u00e4", "characters"),
-        ("http://a:\u0665", "characters"),
-        ("http://-a", "names no host"),
-        ("http://a-", "names no host"),
-        ("http://a,b", "names no host"),
-        ("http://a\\b", "names no host"),
-        ("http://[::1", "IPv6"),
-        ("http://[::g]", "IPv|valid"),
-        ("http://[fe80::1%25eth0]", "names no host|valid"),
-        ("http://" + "a" * 255, "names no host"),
-        ("http://.", "names no host"),
-    ],
-)
-def test_g147_what_is_no_address_is_refused_with_the_reason(url: str, says: str) -> None:
-    with pytest.raises(ValueError, match=f"^url: .*({says})"):
-        parse_url(url)
-
-
-@given(st.text(max_size=20) | st.from_regex(r"http://[\x20-\x7e]{0,20}", fullmatch=True))
-def test_whatever_is_accepted_can_be_connected_to(url: str) -> None:
-    try:
-        host, port = parse_url(url)
-    except ValueError:
-        pass
-    else:
-        assert re.fullmatch(r"[0-9A-Za-z._:-]+", host)
-        assert 1 <= port <= 65535
-        assert parse_url(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}") == (
-            host,
-            port,
-        )
-
-
-@pytest.mark.parametrize(
-    "host", ["a", "web_1", "127.0.0.1", "::1", "::", "fe80::1", "::ffff:1.2.3.4", "a.", "a" * 120]
-)
-def test_a_default_id_is_an_id(host: str) -> None:
-    assert ID.fullmatch(default_id(host, 8000))
-
-
-def test_addresses_that_differ_have_ids_that_differ() -> None:
-    hosts = ["::", "::1", "1::", "1::1", "1:1::", "1.1", "0.0.0.1"]
-    assert len({default_id(host, 80) for host in hosts}) == len(hosts)
-
-
-def test_the_id_is_filled_in_and_the_rest_is_left_alone() -> None:
-    said = BackendSpec(url="http://web1:8000", weight=3, max_in_flight=7, labels={"rack": "r1"})
-    assert said.checked() == msgspec.structs.replace(said, id="web1-8000")
-    named = msgspec.structs.replace(said, id="web1")
-    assert named.checked() is named
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"id": "a b"}, "id"),
-        ({"id": "a/b"}, "id"),
-        ({"id": 'a"b'}, "id"),
-        ({"id": "a\n"}, "id"),
-        ({"id": "{a}"}, "id"),
-        ({"id": "-a"}, "id"),
-        ({"id": ".."}, "id"),
-        ({"id": "\u00e4"}, "id"),
-        ({"id": "a" * 129}, "id"),
-        ({"weight": -1}, "weight"),
-        ({"weight": MAX_WEIGHT + 1}, "weight"),
-        ({"max_in_flight": 0}, "max_in_flight"),
-        ({"max_in_flight": -1}, "max_in_flight"),
-        ({"url": "ftp://a"}, "url"),
-    ],
-)
-def test_g148_a_broken_rule_names_its_field(changed: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=f"^{says}: "):
-        msgspec.structs.replace(spec("a"), **changed).checked()
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"id": "a" * 128}, {"id": "A_b.c~d-e"}, {"weight": 0}, {"weight": MAX_WEIGHT}, {"max_in_flight": 1}],
-)
-def test_the_rules_let_their_bounds_pass(changed: dict[str, object]) -> None:
-    msgspec.structs.replace(spec("a"), **changed).checked()
+from lb.core.backend import FULL_SHARE, AdminState, Backend
+from lb.settings.backend_spec import BackendSpec
+from lb.settings.pool_settings import Probe
+from tests.core.scene import Request, Scene, check, spec
 
 
 @pytest.mark.parametrize(
@@ -159,7 +24,7 @@ def test_the_rules_let_their_bounds_pass(changed: dict[str, object]) -> None:
         (AdminState.MAINTENANCE, 1, None, 0, "maintenance", False, "maintenance"),
     ],
 )
-def test_who_takes_requests(
+def test_which_backends_take_requests(
     state: AdminState,
     weight: int,
     cap: int | None,
@@ -183,3 +48,28 @@ def test_other_settings_leave_what_runs_alone() -> None:
     backend.respec(BackendSpec(id="a", url="http://b.test:81", weight=4, max_in_flight=1))
     assert (backend.id, backend.host, backend.port) == ("a", "b.test", 81)
     assert (backend.in_flight, backend.is_full) == (1, True)
+
+
+def test_the_share_of_one_that_comes_back_grows_to_all_of_it() -> None:
+    scene = Scene(spec("a"), spec("b", weight=2), slow_start=100.0, probe=Probe(fall=1, rise=1))
+    full = 2 * FULL_SHARE
+    for name in "ab":
+        scene[name].ramp(scene.clock.now + 1000)
+    check(scene, "b", ok=False)
+    check(scene, "b", ok=True)
+    assert (scene["b"].state, scene["b"].share) == ("warming", full // 10)
+    shares = []
+    while (then := scene.registry.expire(scene.clock.now)) is not None:
+        scene.clock.now = then
+        scene.registry.expire(then)
+        shares.append(scene["b"].share)
+    assert shares == sorted(shares)
+    assert (shares[-1], scene["b"].state) == (full, "ready")
+    assert len(shares) == 50
+
+
+def test_without_slow_start_it_is_there_at_once() -> None:
+    scene = Scene(spec("a"))
+    scene.registry.maintenance(scene["a"])
+    scene.registry.ready(scene["a"])
+    assert (scene["a"].share, scene["a"].state) == (FULL_SHARE, "ready")

@@ -1,9 +1,9 @@
-"""A day in the life of two pools, in a second: thousands of events on a clock that jumps to the next.
+"""A day of two pools, simulated in a second: thousands of events on a clock that jumps to the next.
 
 Backends crash, hang, fall ill and recover; operators drain, remove, add and reconfigure; probes tick;
-requests come in bursts, fail, are tried again, wait and leave. All is chance, but of a seed: the same seed
-plays the same. `LB_SEED=7 just test tests/core/test_day.py` plays one day again. Each event is followed by a
-look at all that is promised.
+requests come in bursts, fail, are tried again, wait and leave. All is random, from a seed: the same seed
+gives the same day. `LB_SEED=7 just test tests/core/test_day.py` plays one day again. After each event all
+invariants are checked.
 """
 
 import os
@@ -78,7 +78,7 @@ VERDICTS = frozenset(("up", "down"))
 
 
 class Caller(Request):
-    """A request and its client; `step` counts what was decided about it, so that what is late can be told."""
+    """A request and its client; `step` counts decisions about it, so that a stale event can be recognised."""
 
     pool: Pool
     urgency = 3
@@ -95,12 +95,12 @@ class Caller(Request):
         self.is_over = False
 
     def cut(self) -> None:
-        """It ends a little later, as a task does that is cancelled."""
+        """End a little later, as a cancelled task does."""
         self.cuts += 1
         self.day.later(CUT, partial(self.day.leaves, self))
 
     def __hash__(self) -> int:
-        """The same in each run, and so is the order of a set of them."""
+        """The same in each run, so that the order of a set is the same too."""
         return self.number
 
 
@@ -138,7 +138,7 @@ class Day:
         heappush(self.heap, (instant, next(self.numbers), do))
 
     def every(self, seconds: float, do: Callable[[], None]) -> None:
-        """On average, until the day is over."""
+        """Again and again until the day is over, with random pauses of this average."""
 
         def again() -> None:
             if self.clock.now < self.ends:
@@ -160,7 +160,7 @@ class Day:
         self.check_the_end()
 
     def keep_time(self) -> None:
-        """As the task does that keeps it: whenever something was told, and at the instant it was given."""
+        """Call `expire` as the task that keeps the time does: after each event, and when something is due."""
         self.is_time_up, self.due = False, inf
         due = self.registry.expire(self.clock.now)
         if due is not None:
@@ -169,7 +169,7 @@ class Day:
             self.at(due, partial(self.time_has_come, due))
 
     def time_has_come(self, due: float) -> None:
-        """Unless another instant was given meanwhile."""
+        """Unless `expire` has returned another instant meanwhile."""
         self.is_time_up = self.due == due
 
     # -- what is told ----------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Day:
         return self.random.choice(list(self.registry.backends.values()))
 
     def mishap(self) -> None:
-        """One breaks, and is well again some time later."""
+        """A backend breaks, and is well again some time later."""
         backend = self.one()
         self.condition[backend] = self.random.choice(("crashed", "crashed", "silent", "slow", "ill", "ill"))
         self.note(f"{backend.id} is {self.condition[backend]}")
@@ -236,10 +236,10 @@ class Day:
         do()
 
     def add(self, pool: str) -> None:
-        id = f"b{next(self.numbers)}"
+        name = f"b{next(self.numbers)}"
         cap = self.random.choice((1, 2, 2, 3, None))
         is_backup = self.random.random() < 0.1
-        self.registry.add(spec(id, self.random.choice((1, 1, 2, 5)), cap, backup=is_backup), pool)
+        self.registry.add(spec(name, self.random.choice((1, 1, 2, 5)), cap, backup=is_backup), pool)
 
     def enter(self) -> None:
         name = min(self.lines, key=lambda name: len(self.registry.pool(name).backends))
@@ -282,7 +282,7 @@ class Day:
     # -- requests --------------------------------------------------------------------------------------
 
     def burst(self) -> None:
-        """Many come at once, and as it is when there is much to do, more goes wrong than at other times."""
+        """Many requests come at once, and more goes wrong than at other times."""
         together = [self.operate] * 4 + [self.mishap] * 2 + [self.arrive] * self.random.randrange(2 * BURST)
         for do in together:
             self.later(self.random.uniform(0, BURST_SECONDS), do)
@@ -298,7 +298,7 @@ class Day:
         self.choose(caller)
 
     def give_cookie(self, caller: Caller) -> None:
-        """As if it had been on one of the backends before."""
+        """Give the client the cookie of one of the backends."""
         sticky, backend = caller.pool.sticky, self.random.choice(caller.pool.backends or [self.one()])
         assert sticky is not None
         line = caller.pool.cookie_line(sticky, backend, caller)
@@ -327,7 +327,7 @@ class Day:
             self.later(QUEUE_SECONDS, partial(self.waited, caller, caller.step))
 
     def woken(self, caller: Caller) -> None:
-        """Its task goes on a little later."""
+        """The task of the request goes on a little later."""
         assert caller.ticket is not None
         if caller.ticket.backend is not None:
             assert caller.ticket.turn is Turn.GRANTED
@@ -399,18 +399,18 @@ class Day:
 
     def may_go_elsewhere(self, caller: Caller) -> bool:
         pool, tried = caller.pool, caller.tried
-        anybody = any(
+        is_another_left = any(
             backend not in tried and (backend.why_not() is None or backend.is_worth_waiting_for)
             for backend in pool.backends
         )
         enough = len(tried) > pool.settings.retry.attempts
-        return not enough and anybody and pool.budget.spend(self.clock.now)
+        return not enough and is_another_left and pool.budget.spend(self.clock.now)
 
     def release(self, caller: Caller) -> None:
         caller.pool.release(self.held.pop(caller), caller)
 
     def leaves(self, caller: Caller, why: str = "left") -> None:
-        """Wherever it is."""
+        """Whether it waits, runs, or pauses before a retry."""
         if caller.is_over:
             return
         if caller.ticket is not None:
@@ -430,7 +430,7 @@ class Day:
     # -- promises --------------------------------------------------------------------------------------
 
     def granted(self, caller: Caller, backend: Backend) -> None:
-        """It may have it, and nobody who waits in front of it could have had it."""
+        """It may have the backend, and no request that waits in front of it could have had it."""
         assert caller not in self.held
         assert caller in backend.running
         assert not backend.removed
@@ -439,7 +439,7 @@ class Day:
         cap = self.cap(backend)
         assert cap is None or backend.in_flight <= cap
         if not backend.is_open:
-            assert backend.drain is not None, f"{backend.id} takes nobody"
+            assert backend.drain is not None, f"{backend.id} takes no request"
             assert backend.drain.keeps_clients, f"{backend.id} drains"
             return
         line = self.lines[caller.pool.name]
@@ -477,7 +477,7 @@ class Day:
         assert drain is None or drain.outcome is not None or drain.deadline >= now, "its drain is late"
 
     def never_above(self, what: Backend | Pool, in_flight: int, cap: int | None) -> None:
-        """A cap that was lowered cuts nobody, but lets nobody in."""
+        """A cap that was lowered cuts no request, but lets none in."""
         if cap is not None:
             assert in_flight <= max(cap, self.was_in_flight[what])
         self.was_in_flight[what] = in_flight
@@ -492,7 +492,7 @@ class Day:
         assert pool.is_panicking is (bool(ready) and fit < pool.settings.panic * len(ready))
 
     def check_line(self, pool: Pool) -> None:
-        """Nobody waits for what is there, or for what will never be."""
+        """No request waits for a backend that is available, or for one that never will be."""
         line = self.lines[pool.name]
         assert pool.waiting == len(line)
         for caller in line:

@@ -1,4 +1,4 @@
-"""A drain by itself: it tells everybody once that it has ended."""
+"""A drain by itself: its end is told once to all that wait for it."""
 
 from lb.core.drain import Drain, Outcome, Then
 
@@ -14,7 +14,7 @@ def test_it_tells_each_waiter_once() -> None:
     assert (drain.outcome, drain.ended) == (Outcome.COMPLETED, 12.5)
 
 
-def test_who_asks_late_is_told_at_once() -> None:
+def test_a_wait_for_a_drain_that_has_ended_is_over_at_once() -> None:
     told: list[Outcome | None] = []
     drain = Drain(10.0, 0, 40.0, Then.KEEP)
     drain.end(Outcome.CANCELLED, 10.0)
@@ -22,7 +22,7 @@ def test_who_asks_late_is_told_at_once() -> None:
     assert told == [Outcome.CANCELLED]
 
 
-def test_who_is_told_may_ask_again() -> None:
+def test_a_function_that_is_told_may_wait_again() -> None:
     told: list[str] = []
     drain = Drain(10.0, 1, 40.0, Then.REMOVE)
     drain.when_ended(lambda: drain.when_ended(lambda: told.append("inner")))

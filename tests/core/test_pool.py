@@ -1,4 +1,4 @@
-"""A pool: hard caps, a queue in order, and nobody in it while a backend would take the request."""
+"""A pool: hard caps, a queue in order, and no request in it while a backend would take one."""
 
 import time
 
@@ -6,10 +6,11 @@ import pytest
 
 from lb.core.backend import Backend
 from lb.core.policies.round_robin import RoundRobin
-from lb.core.pool import NOBODY, Pool, Ticket, Turn
+from lb.core.pool import NONE_PASSED_OVER, Pool
+from lb.core.request_queue import Ticket, Turn
 from lb.errors import QueueFull, Unavailable
-from lb.settings.pool_settings import PoolSettings
-from tests.core.scene import Request, Scene, spec
+from lb.settings.pool_settings import Hedge, PoolSettings
+from tests.core.scene import Request, Scene, client_of, spec, sticky, taken
 
 
 class Waiter(Request):
@@ -28,7 +29,7 @@ class Waiter(Request):
 def test_take_counts_and_release_gives_back() -> None:
     scene = Scene(spec("a"))
     request = Request()
-    assert scene.pool.take(request) == (scene["a"], NOBODY)
+    assert scene.pool.take(request) == (scene["a"], NONE_PASSED_OVER)
     assert scene["a"].running == {request}
     scene.pool.release(scene["a"], request)
     assert scene["a"].in_flight == 0
@@ -63,12 +64,12 @@ def test_each_that_is_passed_over_is_named_with_its_reason() -> None:
 
 def test_an_empty_pool_says_so() -> None:
     pool = Scene().pool
-    assert pool.take(Request()) == (None, NOBODY)
+    assert pool.take(Request()) == (None, NONE_PASSED_OVER)
     with pytest.raises(Unavailable, match="'default' has no backends"):
         pool.queue(Request(), (), lambda: None)
 
 
-def test_a_pool_by_itself_needs_nobody_to_tell_when_it_is_idle() -> None:
+def test_a_pool_without_a_registry_works() -> None:
     scene = Scene(spec("a"))
     pool = Pool("alone", PoolSettings(), RoundRobin())
     pool.backends.append(scene["a"])
@@ -80,7 +81,7 @@ def test_a_pool_by_itself_needs_nobody_to_tell_when_it_is_idle() -> None:
 
 
 @pytest.mark.parametrize("wish", ["drain", "maintenance", "weight", "tried"])
-def test_nobody_waits_in_vain(wish: str) -> None:
+def test_no_request_waits_in_vain(wish: str) -> None:
     scene = Scene(spec("a", cap=1))
     scene.occupy("a")
     match wish:
@@ -120,7 +121,7 @@ def test_first_come_first_served_and_never_above_the_cap() -> None:
     assert waiters[2].ticket.backend is scene["a"]
 
 
-def test_a_grant_says_who_was_passed_over() -> None:
+def test_a_grant_says_which_backends_were_passed_over() -> None:
     scene = Scene(spec("a", cap=1), spec("b"))
     [running] = scene.occupy("a")
     scene.registry.maintenance(scene["b"])
@@ -129,7 +130,7 @@ def test_a_grant_says_who_was_passed_over() -> None:
     assert waiter.ticket.passed_over == (("b", "maintenance"),)
 
 
-def test_who_has_tried_all_that_is_free_lets_others_pass() -> None:
+def test_a_request_that_has_tried_all_that_is_free_lets_others_pass() -> None:
     scene = Scene(spec("a", cap=1), spec("b", cap=1))
     [on_a], [_on_b] = scene.occupy("a"), scene.occupy("b")
     picky, other = Waiter(scene.pool, scene["a"]), Waiter(scene.pool)
@@ -138,7 +139,7 @@ def test_who_has_tried_all_that_is_free_lets_others_pass() -> None:
     assert scene.pool.waiting == 1
 
 
-def test_a_newcomer_gets_what_those_who_wait_cannot_use() -> None:
+def test_a_newcomer_gets_what_the_queue_cannot_use() -> None:
     scene = Scene(spec("a"), spec("b", cap=1))
     scene.occupy("b")
     picky = Waiter(scene.pool, scene["a"])
@@ -147,7 +148,7 @@ def test_a_newcomer_gets_what_those_who_wait_cannot_use() -> None:
 
 
 @pytest.mark.parametrize("leaves", ["drain", "maintenance", "remove", "weight 0"])
-def test_who_waits_for_nobody_any_more_is_told_at_once(leaves: str) -> None:
+def test_a_request_with_no_backend_left_to_wait_for_is_told_at_once(leaves: str) -> None:
     scene = Scene(spec("a", cap=1))
     scene.occupy("a")
     waiters = [Waiter(scene.pool) for _ in range(3)]
@@ -164,7 +165,7 @@ def test_who_waits_for_nobody_any_more_is_told_at_once(leaves: str) -> None:
     assert scene.pool.waiting == 0
 
 
-def test_a_newcomer_overtakes_nobody() -> None:
+def test_a_newcomer_does_not_overtake() -> None:
     scene = Scene(spec("a", cap=1))
     [running] = scene.occupy("a")
     first = Waiter(scene.pool)
@@ -216,7 +217,7 @@ def test_many_places_serve_many_at_once() -> None:
     assert [waiter.woken for waiter in waiters] == [1, 1, 0, 0]
 
 
-def test_a_release_looks_at_nobody_who_has_tried_what_came_free() -> None:
+def test_a_release_skips_requests_that_have_tried_what_came_free() -> None:
     scene = Scene(*(spec(f"b{number}", cap=1) for number in range(100)), queue=2000)
     held = [(scene.pool.take(request)[0], request) for request in [Request() for _ in range(100)]]
     backend, request = held[0]
@@ -226,3 +227,86 @@ def test_a_release_looks_at_nobody_who_has_tried_what_came_free() -> None:
     began = time.perf_counter()
     scene.pool.release(backend, request)
     assert time.perf_counter() - began < 0.02  # 90 ms, when it was looked at what each could have
+
+
+# -- backups, caps, urgency --------------------------------------------------------------------------------
+
+
+def test_backups_help_out_when_no_other_can() -> None:
+    scene = Scene(spec("a", cap=1), spec("b", backup=True))
+    backend, passed_over = scene.pool.take(Request())
+    assert (backend, passed_over) == (scene["a"], (("b", "not needed"),))
+    assert taken(scene) == {"b"}
+
+
+def test_a_cap_on_connections_is_a_cap_on_requests() -> None:
+    scene = Scene(spec("a", cap=3, max_connections=2))
+    scene.occupy("a", 2)
+    assert scene["a"].why_not() == "full 2/2"
+
+
+def test_a_full_pool_queues_and_serves_in_order() -> None:
+    scene = Scene(spec("a"), spec("b"), max_in_flight=1)
+    first = Request()
+    backend, _ = scene.pool.take(first)
+    assert backend is not None
+    assert scene.pool.take(Request()) == (None, (("a", "pool full 1/1"), ("b", "pool full 1/1")))
+    tickets = [scene.pool.queue(Request(str(n)), (), lambda: None) for n in range(2)]
+    scene.pool.release(backend, first)
+    assert [ticket.turn for ticket in tickets] == [Turn.GRANTED, Turn.WAITING]
+    assert scene.pool.in_flight == 1
+
+
+def test_a_queue_is_no_longer_than_it_may_be_however_urgent_the_request() -> None:
+    scene = Scene(spec("a", cap=1), queue=1, priority_field="Priority")
+    scene.occupy("a")
+    scene.pool.queue(Request(), (), lambda: None)
+    with pytest.raises(QueueFull):
+        scene.pool.queue(Request(priority=b"u=0"), (), lambda: None)
+
+
+def test_the_more_urgent_are_served_first_and_equals_in_their_order() -> None:
+    scene = Scene(spec("a", cap=1), priority_field="Priority")
+    [running] = scene.occupy("a")
+    values = [b"u=5", b"nonsense", b"1, i", b"u=3, i", b"u=0"]
+    order: list[bytes] = []
+    for value in values:
+        request = Request(priority=value)
+        scene.pool.queue(request, (), lambda value=value: order.append(value))  # type: ignore[misc]
+    holder = running
+    while scene.pool.waiting:
+        scene.pool.release(scene["a"], holder)
+        [holder] = scene["a"].running  # type: ignore[assignment]
+    assert order == [b"u=0", b"1, i", b"nonsense", b"u=3, i", b"u=5"]
+
+
+# -- clients that are tied, and hedges ---------------------------------------------------------------------
+
+
+def test_a_client_comes_back_to_its_backend() -> None:
+    scene = sticky()
+    for _ in range(4):
+        request = client_of(scene, scene["b"])
+        assert scene.pool.take(request)[0] is scene["b"]
+        assert scene.pool.sticky is not None
+        assert scene.pool.cookie_line(scene.pool.sticky, scene["b"], request) == b""
+        scene.pool.release(scene["b"], request)
+
+
+def test_a_second_attempt_is_due_when_nearly_all_answers_would_have_been_there() -> None:
+    scene = Scene(spec("a"), spec("b"), hedge=Hedge(after=0.5, at_least=0.2))
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None
+    for _ in range(20):
+        scene.pool.answered(scene["a"], 200, 0.75, scene.clock.now)
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) == pytest.approx(0.75)
+    for _ in range(40):
+        scene.pool.answered(scene["b"], 200, 0.001, scene.clock.now)
+    assert scene.pool.hedge_after(scene["b"], Request(), scene.clock.now) == 0.2
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now + 61) is None
+
+
+def test_a_backend_alone_is_never_hedged() -> None:
+    scene = Scene(spec("a"), hedge=Hedge())
+    for _ in range(20):
+        scene.pool.answered(scene["a"], 200, 0.0, scene.clock.now)
+    assert scene.pool.hedge_after(scene["a"], Request(), scene.clock.now) is None

@@ -1,8 +1,8 @@
 """What the registry and its pool promise, whatever is done to them in whatever order.
 
-The machine plays operators and requests against a model that is as dumb as possible: who holds what, who
-waits in which order, and which drains there were. The promises are checked at every grant and between any
-two steps.
+The machine plays operators and requests against a model that is as simple as possible: which request holds
+which backend, which requests wait in which order, and which drains there were. The promises are checked at
+every grant and between any two steps.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Waiter(Request):
 
 
 class Watched:
-    """A drain as somebody sees it who waits for its end."""
+    """A drain as it looks to code that waits for its end."""
 
     def __init__(self, drain: Drain, backend: Backend) -> None:
         self.drain = drain
@@ -108,9 +108,9 @@ class Promises(RuleBasedStateMachine):
         backend, passed_over = self.pool.take(request, tried)
         if backend is not None:
             self._check_grant(request, backend, tried)
-            assert all(backend in other.tried for other in self.waiting), "somebody was overtaken"
+            assert all(backend in other.tried for other in self.waiting), "a request was overtaken"
             return
-        assert {id for id, _ in passed_over} == {b.id for b in self.pool.backends}
+        assert {name for name, _ in passed_over} == {b.id for b in self.pool.backends}
         try:
             request.ticket = self.pool.queue(request, tried, lambda: self._granted(request))
         except QueueFull:
@@ -130,7 +130,7 @@ class Promises(RuleBasedStateMachine):
         assert waiter.ticket.turn is Turn.GRANTED
         self._check_grant(waiter, backend, waiter.tried)
         earlier = self.waiting[: self.waiting.index(waiter)]
-        assert all(backend in other.tried for other in earlier), "somebody was overtaken"
+        assert all(backend in other.tried for other in earlier), "a request was overtaken"
         self.waiting.remove(waiter)
 
     @precondition(lambda self: self.held)
@@ -246,7 +246,7 @@ class Promises(RuleBasedStateMachine):
             assert backend.running == {r for r, held in self.held.items() if held is backend}
 
     @invariant()
-    def nobody_waits_while_a_backend_is_available(self) -> None:
+    def no_request_waits_while_a_backend_is_available(self) -> None:
         assert self.pool.waiting == len(self.waiting) <= QUEUE_LIMIT
         for waiter in self.waiting:
             assert waiter.ticket.turn is Turn.WAITING

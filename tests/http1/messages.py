@@ -1,17 +1,22 @@
-"""Heads to judge,
-and a strict reader of what the judge forwards that shares nothing with the code under test."""
+"""Heads to judge, and a strict reader of forwarded heads that shares nothing with the code under test."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lb.errors import BadRequest, BadResponse
 from lb.http1.fast_head import read_request, read_response
-from lb.http1.head import RequestHead, ResponseHead, judge_request, judge_response
+from lb.http1.request_head import RequestHead, judge_request
+from lb.http1.response_head import ResponseHead, judge_response
 
 TARGET_LIMIT = 200
 FIELD_LIMIT = 20
 DEFAULT_HOST = b"default.test:80"
 IDENTITY = b"X-Forwarded-For: 192.0.2.1\r\nVia: 1.1 lb\r\n"
+
+POST = b"POST / HTTP/1.1"
+OLD = b"GET / HTTP/1.0"
+OPTIONS = b"OPTIONS / HTTP/1.1"
 
 LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 
@@ -39,7 +44,7 @@ def fields(lines: bytes) -> Fields:
 
 
 def judged(data: bytes) -> RequestHead:
-    """The judge's verdict; the quick way comes to the same one, also where it is a no."""
+    """The judge's verdict, or its refusal; the fast way must come to the same."""
     try:
         head = judge_request(data, DEFAULT_HOST, TARGET_LIMIT, FIELD_LIMIT)
     except BadRequest:
@@ -68,7 +73,7 @@ def answered(data: bytes, method: bytes = b"GET") -> ResponseHead:
 
 
 def is_refused(data: bytes, method: bytes = b"GET") -> bool:
-    """Is that answer refused, by both ways?"""
+    """Is that response refused? The judge and the fast way must agree."""
     refused = 0
     for read in (judge_response, read_response):
         try:
@@ -93,7 +98,7 @@ def assert_same_response(one: ResponseHead, other: ResponseHead) -> None:
 
 @dataclass(frozen=True)
 class Forwarded:
-    """A head as the other side reads it."""
+    """A head as its receiver reads it."""
 
     start: bytes
     fields: Fields
@@ -107,7 +112,7 @@ class Forwarded:
 
 
 def read(data: bytes) -> Forwarded:
-    """One head and nothing behind it; whatever it is, it has one framing at most."""
+    """One head with nothing behind it, and with one framing at most."""
     assert data.count(b"\r\n\r\n") == 1
     assert data.endswith(b"\r\n\r\n")
     start, _, lines = data[:-2].partition(b"\r\n")
@@ -130,3 +135,51 @@ def forwarded(head: RequestHead) -> Forwarded:
 def relayed(head: ResponseHead, to_1_0: bool = False) -> Forwarded:
     """What a client gets to see."""
     return read(head.to_client(b"now", head.framing(to_1_0), b""))
+
+
+def gadgets(name: bytes, value: bytes) -> Iterator[bytes]:
+    """Lines that one parser may take for that field and another may not."""
+    blanks = [
+        b" ",
+        b"\t",
+        b"\x0b",
+        b"\x0c",
+        b"\r",
+        b"\n",
+        b"\x00",
+        b"\x01",
+        b"\x1f",
+        b"\x7f",
+        b"\xa0",
+        b"\x85",
+        b"\xff",
+    ]
+    for blank in blanks:
+        yield blank + name + b": " + value
+        yield name + blank + b": " + value
+        yield name[:4] + blank + name[4:] + b": " + value
+        yield b"X: y\r\n" + blank + name + b": " + value
+        yield b"X:\r\n" + blank + name + b": " + value
+        if blank not in b" \t":
+            yield name + b":" + blank + value
+            yield name + b": " + blank + value
+            yield name + b": " + value + blank
+            yield name + b": " + value[:1] + blank + value[1:]
+            yield b"X: y" + blank + name + b": " + value if blank not in b"\xa0\x85\xff" else b": x"
+    for joint in (b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n ", b"\r\n\t", b"\n "):
+        yield name + b":" + joint + value
+        yield b"X: y" + joint + name + b": " + value
+        yield name + b": " + value + joint + b"x"
+    for before in (b":", b"(", b'"', b"[", b"@", b",", b";", b"=", b"/", b"\\", b"{", b"?"):
+        yield before + name + b": " + value
+        yield name + before + b": " + value
+    yield name + b"; " + value
+    yield name + b"=" + value
+    yield name + b" " + value
+    yield name
+
+
+TE_GADGETS = list(gadgets(b"Transfer-Encoding", b"chunked"))
+
+
+CL_GADGETS = list(gadgets(b"Content-Length", b"7"))

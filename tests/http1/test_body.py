@@ -331,7 +331,7 @@ ENDS = (b"\n", b"\r", b"", b"XX", b"\r\r\n")
 TRAILERS = (b"A: b\r\n", b"a:\r\n", b"Content-Length: 5\r\n", b"X_Real_Ip: 1\r\n")
 DOUBTFUL_TRAILERS = (b"A : b\r\n", b" x\r\n", b"A: b\n", b"A\r\n")
 H11_REFUSES = re.compile(rb"[0-9a-f][ \t]+;|\r\n(content-length|transfer-encoding):", re.IGNORECASE)
-"""What we take and h11 does not: `5 ;a` (RFC 9112 section 7.1.1 has it), and trailers that we drop anyway."""
+"""What we accept and h11 does not: `5 ;a` (allowed by RFC 9112 section 7.1.1), and trailers that we drop."""
 CUTS = st.lists(st.integers(0, 120), max_size=6)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import BackendStalled, BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
 from lb.http1.error_answer import CONTINUE, error_answer, known_as, options_answer, reason_phrase
-from lb.http1.head import ALLOW, METHOD
+from lb.http1.request_head import ALLOW, METHOD
 from tests.http1.messages import answered, read
 
 DATE = b"Thu, 01 Jan 2026 00:00:00 GMT"
@@ -26,7 +26,7 @@ def exchange(method: bytes = b"GET") -> ExchangeRecord:
 
 
 def answerable(below: type[LBError] = LBError) -> Iterator[type[LBError]]:
-    """Every way to fail that a client hears of: who has left hears nothing, and status 0 is no answer."""
+    """Every error that is answered: a client that has left gets nothing, and status 0 is no answer."""
     if below.status and not issubclass(below, ClientGone):
         yield below
     for kind in below.__subclasses__():
@@ -87,7 +87,7 @@ def test_c96_a_client_cannot_add_a_line_or_a_parameter(evil: str) -> None:
 
 
 def test_head_gets_no_body_and_its_length() -> None:
-    error = Unavailable("nobody is there")
+    error = Unavailable("no backend is there")
     head, body = split(error_answer(error, exchange(b"HEAD"), DATE, closing=False))
     assert body == b""
     assert head == split(error_answer(error, exchange(b"GET"), DATE, closing=False))[0]

@@ -1,9 +1,11 @@
-"""The quick way to a verdict is held to the judge, and both are held to h11.
+"""The fast way to a verdict is held to the judge, and both are held to h11.
 
 For any bytes the recogniser declines, or it gives the very verdict that the judge would; and that is the
 request or the answer that h11 reads. The bytes come from a grammar of heads, sound and doubtful, with a few
 of them changed.
 """
+
+import re
 
 import h11
 import pytest
@@ -12,9 +14,19 @@ from hypothesis import strategies as st
 
 from lb.errors import BadRequest, BadResponse
 from lb.http1.body import CHUNKED
-from lb.http1.fast_head import PLAIN_REQUEST, plain_request, plain_response, read_request, read_response
-from lb.http1.fields import HOP_BY_HOP, is_identity
-from lb.http1.head import RequestHead, ResponseHead, judge_request, judge_response
+from lb.http1.fast_head import (
+    CONTROL_OF_REQUEST,
+    CONTROL_OF_RESPONSE,
+    PLAIN_REQUEST,
+    control_lines,
+    plain_request,
+    plain_response,
+    read_request,
+    read_response,
+)
+from lb.http1.fields import HOP_BY_HOP, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL, is_identity
+from lb.http1.request_head import RequestHead, judge_request
+from lb.http1.response_head import ResponseHead, judge_response
 from tests.http1.messages import (
     DEFAULT_HOST,
     FIELD_LIMIT,
@@ -165,6 +177,65 @@ def test_what_could_frame_route_or_end_something_is_for_the_judge(line: bytes) -
         assert plain_response(response(b"Content-Length: 5", line), b"GET", FIELD_LIMIT) is None
 
 
+def found(pattern: re.Pattern[bytes], name: bytes) -> list[tuple[bytes, bytes]]:
+    return pattern.findall(b"GET / HTTP/1.1\r\n%b:\tv\r\nOther: w\r\n\r\n" % name)
+
+
+@pytest.mark.parametrize("name", sorted(REQUEST_CONTROL | IDENTITY))
+def test_no_name_that_decides_about_a_request_escapes_the_fast_way(name: bytes) -> None:
+    disguises = {name, name.replace(b"-", b"_"), name.replace(b"-", b".")} if name in IDENTITY else {name}
+    for each in {spelling for other in disguises for spelling in (other, other.title(), other.upper())}:
+        assert found(CONTROL_OF_REQUEST, each) == [(each, b"v")]
+        for value in VALUES:
+            data = request(
+                each + b": " + value, start=b"POST / HTTP/1.1", host=None if name == b"host" else b"a"
+            )
+            plain = plain_request(data, TARGET_LIMIT, FIELD_LIMIT)
+            if plain is not None:
+                assert_same_request(plain, judge_request(data, DEFAULT_HOST, TARGET_LIMIT, FIELD_LIMIT))
+                assert name in (b"host", b"content-length", b"connection")
+
+
+@pytest.mark.parametrize("name", sorted(RESPONSE_CONTROL))
+def test_no_name_that_decides_about_a_response_escapes_the_fast_way(name: bytes) -> None:
+    for each in (name, name.title(), name.upper()):
+        assert found(CONTROL_OF_RESPONSE, each) == [(each, b"v")]
+        for value in VALUES:
+            data = response(each + b": " + value, b"Content-Length: 0")
+            plain = plain_response(data, b"GET", FIELD_LIMIT)
+            if plain is not None:
+                assert_same_response(plain, judge_response(data, b"GET", FIELD_LIMIT))
+                assert name in (b"date", b"connection")
+
+
+def test_the_patterns_are_made_from_the_sets_of_names() -> None:
+    assert CONTROL_OF_REQUEST.pattern == control_lines(REQUEST_CONTROL, IDENTITY).pattern
+    assert CONTROL_OF_RESPONSE.pattern == control_lines(RESPONSE_CONTROL).pattern
+
+
+def test_a_name_that_is_added_to_a_set_is_found() -> None:
+    assert found(CONTROL_OF_REQUEST, b"X-Tenant") == found(CONTROL_OF_REQUEST, b"TE-2") == []
+    pattern = control_lines(REQUEST_CONTROL | {b"te-2"}, IDENTITY | {b"x-tenant"})
+    for name in (b"X-Tenant", b"x_tenant", b"TE-2", b"te"):
+        assert found(pattern, name) == [(name, b"v")]
+    assert found(pattern, b"te_2") == []  # only what identifies is found in disguise
+
+
+NEAR = st.sampled_from(sorted(REQUEST_CONTROL | IDENTITY))
+
+
+@given(
+    NEAR, st.integers(0, 20), st.sampled_from((b"", b"-", b"_", b".", b"a", b"E", b"2")), st.integers(0, 2)
+)
+def test_the_pattern_finds_the_names_of_the_sets_and_no_other(
+    name: bytes, at: int, piece: bytes, cut: int
+) -> None:
+    name = name[:at] + piece + name[at + cut :]
+    if name:
+        is_told = name.lower() in REQUEST_CONTROL or is_identity(name.lower())
+        assert found(CONTROL_OF_REQUEST, name) == [(name, b"v")] * is_told
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -264,7 +335,7 @@ def mostly(usual: tuple[bytes, ...], *unusual: tuple[bytes, ...]) -> st.SearchSt
 
 @st.composite
 def lines(draw: st.DrawFn) -> bytes:
-    """A field line, often one that tells something."""
+    """A field line, often a control field."""
     name = draw(st.sampled_from(NAMES) | st.sampled_from(NAMES) | st.sampled_from(TELLING))
     value = draw(st.sampled_from(VALUES))
     joint, end = (

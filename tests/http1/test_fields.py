@@ -51,7 +51,7 @@ def test_b67_every_spelling_of_an_identity_is_seen(name: bytes) -> None:
 
 
 @given(st.from_regex(rb"[a-z]{1,3}([-_.][a-z]{1,3}){0,2}", fullmatch=True))
-def test_b67_other_names_are_nobody(name: bytes) -> None:
+def test_b67_other_names_do_not_identify(name: bytes) -> None:
     assert not is_identity(name)
 
 
@@ -169,11 +169,13 @@ def test_forwarded_extends_what_a_friend_said(before: bytes | None, expected: by
     assert said[b"forwarded"] == expected + b'for=10.0.0.1;host="a";proto=http'
 
 
-@pytest.mark.parametrize("id", [b"a", b"A-1._~+/=:z", b"x" * 128])
-def test_an_id_of_a_friend_is_taken_over(id: bytes) -> None:
-    assert friend().request_id({b"x-request-id": id}) == id
+@pytest.mark.parametrize("claimed", [b"a", b"A-1._~+/=:z", b"x" * 128])
+def test_an_id_of_a_friend_is_taken_over(claimed: bytes) -> None:
+    assert friend().request_id({b"x-request-id": claimed}) == claimed
 
 
-@pytest.mark.parametrize("id", [b"", b"a b", b"a, b", b'a"', b"a\xe4", b"x" * 129, b"a\\", b"a;b", b"a\tb"])
-def test_an_id_that_is_not_fit_to_be_logged_is_not(id: bytes) -> None:
-    assert friend().request_id({b"x-request-id": id}) is None
+@pytest.mark.parametrize(
+    "claimed", [b"", b"a b", b"a, b", b'a"', b"a\xe4", b"x" * 129, b"a\\", b"a;b", b"a\tb"]
+)
+def test_an_id_that_is_not_fit_to_be_logged_is_not(claimed: bytes) -> None:
+    assert friend().request_id({b"x-request-id": claimed}) is None

@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1.head import RequestHead, ResponseHead
-from lb.http1.head_reader import MOST_INTERIM, HeadBuffer, RequestHeadReader, ResponseHeadReader
+from lb.http1.head_reader import (
+    MOST_INTERIM,
+    HeadBuffer,
+    RequestHeadReader,
+    ResponseHeadReader,
+    recognise_whole_request,
+    recognise_whole_response,
+)
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 from tests.http1.messages import (
     DEFAULT_HOST,
     FIELD_LIMIT,
@@ -146,16 +154,13 @@ def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, offset: int) 
     assert refused_request([data]) == refused_request(bytewise(data)) == why
 
 
-def test_the_fast_way_takes_whole_plain_heads_and_keeps_nothing_of_others() -> None:
-    reader, plain = of_requests(), request(b"Accept: */*")
-    found = reader.recognise(plain + b"rest")
+def test_the_fast_way_takes_a_whole_plain_head_and_nothing_else() -> None:
+    plain = request(b"Accept: */*")
+    found = recognise_whole_request(plain + b"rest", HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     assert found is not None
     assert found[1] == b"rest"
     for other in (b"", plain[:-1], request(b"Expect: 100-continue"), request(b"A: " + b"a" * HEAD_LIMIT)):
-        assert reader.recognise(other) is None
-        assert not reader.has_begun
-    reader.add(b"\r")
-    assert reader.recognise(plain) is None  # the bytes before it must be read first
+        assert recognise_whole_request(other, HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT) is None
 
 
 # -- responses ---------------------------------------------------------------------------------------------
@@ -218,15 +223,12 @@ def test_a_response_head_has_begun_with_its_first_byte() -> None:
     assert reader.has_begun
 
 
-def test_the_fast_way_takes_whole_plain_responses() -> None:
-    reader = of_responses()
-    found = reader.recognise(OK + b"hi")
+def test_the_fast_way_takes_a_whole_plain_response_and_nothing_else() -> None:
+    found = recognise_whole_response(OK + b"hi", b"GET", HEAD_LIMIT, FIELD_LIMIT)
     assert found is not None
     assert found[1] == b"hi"
-    assert reader.recognise(EARLY) is None
-    assert reader.recognise(OK[:-1]) is None
-    assert reader.feed(OK[:-1]) is None
-    assert reader.recognise(OK) is None
+    for other in (b"", OK[:-1], EARLY, response(b"Content-Length: 2", b"A: " + b"a" * HEAD_LIMIT)):
+        assert recognise_whole_response(other, b"GET", HEAD_LIMIT, FIELD_LIMIT) is None
 
 
 # -- however they are cut ----------------------------------------------------------------------------------

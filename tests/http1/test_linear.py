@@ -1,7 +1,7 @@
-"""No head makes us work for long: each pattern, and each verdict, is linear in what it reads.
+"""Each pattern, and each verdict on a head, takes linear time.
 
-The inputs are the worst that each pattern can get. A pattern takes a fifth of the bound on a slow
-machine, the worst verdict four fifths; a quadratic one would take a hundred times as long.
+The inputs are the worst that each pattern can get. On a slow machine a pattern takes a fifth of the bound and
+the worst verdict four fifths; a quadratic one would take a hundred times as long.
 """
 
 import re
@@ -14,7 +14,7 @@ from time import thread_time
 import pytest
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1 import body, fast_head, fields, head, head_reader
+from lb.http1 import authority, body, fast_head, fields, head_reader, head_syntax, request_head
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
@@ -24,7 +24,7 @@ BOUND = 0.005
 
 
 def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
-    """The best of a few times, or of many while the machine has better things to do."""
+    """The best of a few times, or of many while the machine is busy."""
     best = 1.0
     for attempt in range(50):
         began = thread_time()
@@ -36,28 +36,28 @@ def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
 
 
 def of(piece: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
-    """So many pieces that it is 16 KiB, between what stands before and behind."""
+    """Pieces to a length of SIZE, between what stands before and behind."""
     return before + piece * (SIZE // len(piece)) + behind
 
 
 FIRST = b"GET / HTTP/1.1\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 PATTERNS = [
-    (head.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"), of(b"\xff",
-    behind=b"\r")]),
-    (head.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
+    (head_syntax.ILLEGAL.search, [of(b"a", behind=b"\x00"), of(b"\r\n"), of(b"a\r\n", behind=b"\n"),
+    of(b"\xff", behind=b"\r")]),
+    (head_syntax.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
     (partial(head_reader.EMPTY_LINES.sub, b"", count=1), [of(b"\r\n"), of(b"\r\n", behind=b"\r")]),
-    (head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
-    (head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
-    (head.HOST.fullmatch, [
+    (request_head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
+    (request_head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
+    (authority.HOST.fullmatch, [
         of(b"a", behind=b" "), of(b"%41", behind=b"%"), of(b"a:"), of(b":", b"["), of(b"1", b"a:"), of(b":",
         b"[", b"]"),
     ]),
-    (head.ABSOLUTE.fullmatch, [of(b"a", b"http://", b"#"), of(b"/", b"http://", b"#"), of(b"?",
+    (request_head.ABSOLUTE.fullmatch, [of(b"a", b"http://", b"#"), of(b"/", b"http://", b"#"), of(b"?",
     b"http://a/", b"#")]),
-    (head.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
-    (head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
-    (head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
+    (head_syntax.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
+    (request_head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
+    (request_head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
     (fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
     (fields.FIELD_LINES.fullmatch, [
         of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
@@ -74,10 +74,10 @@ PATTERNS = [
         of(b"a:\r\n", OK, b"x"), of(b" ", OK + b"a:", b"\x00"), of(b"a: b \r\n", OK), of(b" ",
         b"HTTP/1.1 200 "),
     ]),
-    (fast_head.TELLING_OF_REQUEST.findall, [
+    (fast_head.CONTROL_OF_REQUEST.findall, [
         of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b" ", b"\nvia:"),
     ]),
-    (fast_head.TELLING_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
+    (fast_head.CONTROL_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
     (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",
     b"connection:")]),
 ]  # fmt: skip
@@ -91,9 +91,8 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    there = [
-        value for module in (head, fields, body, fast_head, head_reader) for value in vars(module).values()
-    ]
+    modules = (authority, head_syntax, request_head, fields, body, fast_head, head_reader)
+    there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 
 
@@ -124,7 +123,7 @@ LINES = [
 @pytest.mark.parametrize("lines", LINES, ids=[repr(line[:20]) for line in LINES])
 @pytest.mark.parametrize(("limit", "bound"), [(100, BOUND), (1_000_000, 10 * BOUND)])
 def test_d105_every_verdict_is_linear(lines: bytes, limit: int, bound: float) -> None:
-    """With our limit on fields, and were there none."""
+    """With the usual limit on fields, and with none."""
 
     def verdict(data: bytes) -> None:
         with suppress(BadRequest):
@@ -154,7 +153,7 @@ def _refused(data: bytes, target_limit: int) -> None:
 
 @pytest.mark.parametrize("piece", [1, 65536])
 def test_d112_one_byte_chunks_are_linear(piece: int) -> None:
-    """Four times as many take four times as long, and nothing is kept of those that went by."""
+    """Four times as many chunks take four times as long, and no memory is kept of earlier ones."""
 
     def read(count: int) -> ChunkedReader:
         reader, data = ChunkedReader(), b"1\r\na\r\n" * count

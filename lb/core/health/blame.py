@@ -1,13 +1,13 @@
 """Whose fault it is that an attempt failed: a backend is blamed only for what it did itself.
 
-What counts against a backend can eject it, so a client that sends slowly, or reads slowly, or asks for a page
-that we refuse must never be able to bring that about. Not blamed is a backend
+Failures that count against a backend can eject it. So a client that sends slowly, reads slowly, or asks for a
+page that we refuse must not be able to cause one. A backend is not blamed when
 
-- whose request had not been sent to it whole: it may have tired of a client that did not go on;
-- that broke off while bytes for the client waited here: it may have tired of a client that did not read;
-- whose answer broke a rule of ours: the answer is refused, and the backend may be well;
-- whose idle connection had gone stale: it ended before the request came;
-- that had less than its time, because the deadline of the whole exchange had come.
+- its request had not been sent whole: the client may have stopped sending, and the backend waiting;
+- it broke off while bytes for the client waited here: the client may have stopped reading;
+- its response broke a rule of ours: the response is refused, but the backend may be well;
+- its idle connection had gone stale: the connection ended before the request came;
+- it had less than its time, because the deadline of the whole exchange came first.
 """
 
 from lb.errors import (
@@ -27,17 +27,16 @@ from lb.errors import (
 )
 
 PATIENCE_SECONDS = 1.0
-"""For so long a backend has to bear with a client; one that breaks off later is excused."""
+"""A backend that waits for a client for less than this is blamed for breaking off."""
 
 
 class Circumstances:
     """What is known of an attempt when it fails; times in seconds.
 
     `is_sent`: its request was sent whole. `is_reused`: it ran on a connection that had been idle.
-    `is_hurried`: the deadline of the exchange came before the timeout that is the backend's own.
-    `client_held`: for so long in all did bytes of the response wait for the client to take them.
-    `client_owed`: for so long has the backend had all that came of a request whose rest is the client's to
-    send; None where that is not so.
+    `is_hurried`: the deadline of the exchange came before the backend's own timeout. `client_held`: how long
+    in all bytes of the response waited for the client to read. `client_owed`: how long the backend, which
+    had all that came of the request, has waited for the client to send the rest; None where it did not wait.
     """
 
     __slots__ = ("client_held", "client_owed", "is_hurried", "is_reused", "is_sent")
@@ -76,7 +75,7 @@ def is_blamed(error: LBError, seen: Circumstances) -> bool:
 
 
 def told(error: BackendError, seen: Circumstances, *, is_answered: bool) -> LBError:
-    """The error to tell of a failure behind which nothing is tried: the client's, where it was the client.
+    """The error to report for an attempt that is the last: a ClientError where the client was the cause.
 
     `is_answered`: the head of the response has gone to the client. An idle connection that ends as the
     request comes has gone stale; it has not waited for the client.

@@ -7,11 +7,12 @@
 
 Each ejection lasts `base` seconds longer than the one before, `longest` at most. One of them is forgotten
 whenever the backend has been admitted for as long as the last ejection lasted. So a backend that keeps
-breaking is left out longer and longer until it works for at least half of the time, and what was severe
-takes long to be forgiven; and that needs no setting (Envoy forgets one for each of its `interval`s).
+breaking is left out longer and longer, until it works for at least half of the time, and long ejections take
+long to be forgotten. That needs no setting (Envoy forgets one for each of its `interval`s).
 
-Whether a backend that is due may really go is for the pool to say, which knows how many are out already:
-it asks `may_eject`. So `failed` only gives the cause, and gives it again until `eject` or a success.
+Whether a backend that is due is really ejected depends on how many others are out (`may_eject`), and only its
+pool knows that. So `failed` returns the cause, again and again, until the pool calls `eject` or an attempt
+succeeds.
 """
 
 from collections import Counter
@@ -31,7 +32,7 @@ class Cause(StrEnum):
 
 
 class Standing(StrEnum):
-    """What is thought of a backend: it takes requests, takes none, or takes one at a time to be tried."""
+    """A backend takes requests, takes none, or is tried with one at a time."""
 
     ADMITTED = "admitted"
     EJECTED = "ejected"
@@ -39,16 +40,17 @@ class Standing(StrEnum):
 
 
 def may_eject(ready: int, out: int, share: float) -> bool:
-    """May one more of `ready` backends go, when `out` others are out? At most `share` of them at a time."""
-    # 29 / 100 is the same float as 0.29, but 100 * 0.29 is a little less than 29.
+    """May one more of `ready` backends be ejected, when `out` others are? At most `share` at a time."""
+    # Divide, do not multiply: 29 / 100 is the same float as 0.29, but 100 * 0.29 is a little less than 29.
     return ready > 0 and (out + 1) / ready <= share
 
 
 class Outcomes:
-    """The outcomes of one backend's attempts, and its standing `since` when; 0.0 before it ever changed.
+    """The outcomes of one backend's attempts, and the standing that follows from them.
 
-    `until` is the end of the last ejection and `why` its reason in words, inf and "" when admitted. `times`
-    is how many ejections were remembered when the last one began; `ejections` counts all of them.
+    `since` is when the standing began; 0.0 before it ever changed. `until` is the end of the last ejection
+    and `why` its reason in words, inf and "" when admitted. `times` is how many ejections were remembered
+    when the last one began; `ejections` counts all of them.
     """
 
     __slots__ = (
@@ -82,7 +84,7 @@ class Outcomes:
 
     @settings.setter
     def settings(self, settings: Ejection) -> None:
-        """Judge by other settings from now on; an ejection that runs keeps its end."""
+        """Use other settings from now on; an ejection that runs keeps its end."""
         if settings.window != self._settings.window:
             self._window = Window(settings.window)
         self._settings = settings
@@ -90,15 +92,15 @@ class Outcomes:
     # -- what attempts show ----------------------------------------------------------------------------
 
     def succeeded(self, now: float) -> None:
-        """An attempt went well. 0.06 us, for it is told of nearly every one."""
+        """An attempt went well. Called for nearly every request, so it does as little as it can."""
         self._window.add(now)
         if self._streak:
             self._streak = 0
 
     def failed(self, now: float) -> Cause | None:
-        """An attempt failed. For what the backend is due to be ejected, if it is.
+        """An attempt failed. The cause for which the backend is due to be ejected, or None.
 
-        Failures during an ejection are of attempts from before it, which has punished them already.
+        Failures during an ejection come from attempts that began before it, so they do not count again.
         """
         if self.standing is Standing.EJECTED:
             return None
@@ -120,7 +122,7 @@ class Outcomes:
     # -- what becomes of it ----------------------------------------------------------------------------
 
     def eject(self, cause: Cause, now: float, why: str) -> float:
-        """It takes no requests until the instant that is returned."""
+        """The backend takes no requests until the instant that is returned."""
         if self.standing is Standing.ADMITTED:
             self._forget(now)
         self.times += 1
@@ -130,20 +132,20 @@ class Outcomes:
         return self.until
 
     def _forget(self, now: float) -> None:
-        """One ejection for each time as long as the last one that it has been admitted since."""
+        """Forget one ejection per healthy period as long as the last ejection."""
         self.times -= int(min(self.times, (now - self.since) / self._lasted))
 
     def begin_trial(self, now: float) -> None:
-        """Its time is over; the next request shows whether it works."""
+        """The ejection is over; the next request shows whether the backend works."""
         self.standing, self.since = Standing.TRIAL, now
 
     def admit(self, now: float) -> None:
-        """It takes requests like the others; what was before its ejection does not count again."""
+        """The backend takes requests like the others; outcomes before the ejection do not count again."""
         self.standing, self.since, self.until, self.why = Standing.ADMITTED, now, inf, ""
         self._window = Window(self._settings.window)
         self._streak = 0
 
     def clear(self, now: float) -> None:
-        """An operator says that it is well: nothing is remembered of it but the count of its ejections."""
+        """An operator says that the backend is well: forget all but the count of its ejections."""
         self.times = 0
         self.admit(now)

@@ -1,15 +1,16 @@
-"""What probes say about one backend: a verdict that takes more than one result to turn.
+"""What probes say about one backend: a verdict that only a streak of results turns.
 
-One failure is an accident, and one success may be luck, so only a streak against the verdict turns it:
+One failure may be an accident and one success luck, so it takes several in a row against the verdict:
 
     up        `fall` failures in a row     -> down
     down      `rise` successes in a row    -> up
     checking  the first result             -> up or down
 
-*checking* is where a backend begins that may not be used before it was seen to work (`initial = "probe"`);
-no verdict ever leads back to it. While there is a streak the verdict may be about to turn, so probes come
-faster. Who sends them, and what counts as a success, is not known here; nor are the outcomes of exchanges,
-which `lb.core.health.ejection` judges.
+A backend begins as *checking* where it may not be used before it was seen to work (`initial = "probe"`); no
+verdict leads back to that. During a streak the verdict may be about to turn, so probes come faster.
+
+The prober sends the probes and decides what counts as a success. The outcomes of exchanges are judged apart
+from this, in `lb.core.health.ejection`.
 """
 
 from collections import Counter, deque
@@ -37,7 +38,7 @@ INITIALLY = {
 
 
 class Check(NamedTuple):
-    """The result of one probe: `why` in words ("connection refused", "ok 200"), how long it took, its end."""
+    """The result of one probe: `why` in words ("connection refused", "ok 200"), its length, and its end."""
 
     ok: bool
     why: str
@@ -46,10 +47,10 @@ class Check(NamedTuple):
 
 
 class Health:
-    """The verdict about one backend, `since` when, and `why`: the words of the check that turned it.
+    """The verdict about one backend; `since` is when it came, `why` the words of the check that turned it.
 
-    `passes`, `fails` and `flips` (by the verdict that came) count since the start; `recent` has the results
-    of the last thirty checks, the newest at its right end.
+    `passes`, `fails` and `flips` (by the new verdict) count since the start; `recent` has the results of the
+    last RECENT checks, the newest at its right end.
     """
 
     __slots__ = (
@@ -77,7 +78,7 @@ class Health:
         self.recent: deque[bool] = deque(maxlen=RECENT)
 
     def respec(self, probe: Probe, now: float) -> None:
-        """Go by other settings from the next check on; the verdict and the streak stay."""
+        """Use other settings from the next check on; the verdict and the streak stay."""
         self._probe = probe
 
     def observe(self, check: Check) -> bool:
@@ -102,7 +103,7 @@ class Health:
 
     @property
     def _needed(self) -> int:
-        """How long a streak turns the verdict."""
+        """The length of a streak that turns the verdict."""
         if self.verdict is Verdict.CHECKING:
             return 1
         return self._probe.fall if self.verdict is Verdict.UP else self._probe.rise
@@ -114,13 +115,13 @@ class Health:
 
     @property
     def doubts(self) -> str:
-        """What speaks against the verdict so far, in words; "" where nothing does."""
+        """The streak against the verdict, in words; "" where there is none."""
         if not self._against or self.last is None:
             return ""
         how = "passed" if self.last.ok else "failed"
         return f"{self._against} of {self._needed} probes {how}: {self.last.why}"
 
     def pause(self, chance: float) -> float:
-        """Seconds until the next probe; `chance`, 0 to 1, spreads those of many backends and balancers."""
+        """Seconds until the next probe; `chance`, 0 to 1, keeps backends and balancers out of step."""
         interval = self._probe.changing_interval if self.is_changing else self._probe.interval
         return interval * (1 + self._probe.jitter * (2 * chance - 1))

@@ -1,18 +1,19 @@
-"""Counting into buckets with one bisect: cheap enough to stay on for every exchange."""
+"""Histograms of durations: one bisect for each observation, so that every exchange can be counted."""
 
 from bisect import bisect_left
 from itertools import accumulate
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""OpenTelemetry's buckets for HTTP, with 1 and 2.5 ms before (a proxy lives there) and 30 s behind."""
+"""OpenTelemetry's buckets for HTTP, with 1 and 2.5 ms before (what a proxy takes) and 30 s behind."""
 
 FEWEST = 20
-"""Of fewer observations no quantile says anything."""
+"""A quantile of fewer observations means nothing."""
 HALF_SECONDS = 30.0
+"""The length of each of the two histograms in a `Recent`."""
 
 
 class Histogram:
-    """How often each bucket was hit, and the sum of all that was observed, in seconds."""
+    """How many observations fell into each bucket, and their sum in seconds."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -26,12 +27,12 @@ class Histogram:
         self.total += seconds
 
     def cumulative(self) -> list[tuple[str, int]]:
-        """(upper bound, count up to it), ending with ("+Inf", all): the shape that Prometheus wants."""
+        """(upper bound, count up to it) for each bucket, ending with ("+Inf", all), as for Prometheus."""
         names = [*map(str, self.bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
 
     def quantile(self, share: float) -> float | None:
-        """The time within which this share of all was, interpolated in its bucket; None of too few."""
+        """The time within which this share of all observations fell, interpolated; None of too few."""
         count = sum(self.counts)
         if count < FEWEST:
             return None
@@ -43,7 +44,7 @@ class Histogram:
         return self.bounds[-1]
 
     def quantiles(self, *shares: float) -> list[float | None]:
-        """As `quantile`, but even of one: who sends three requests by hand wants to see how they did."""
+        """As `quantile`, but even of one observation, so that a few requests sent by hand can be seen."""
         counts = list(accumulate(self.counts))
         if not counts[-1]:
             return [None for _ in shares]
@@ -59,7 +60,7 @@ class Histogram:
 
 
 class Recent:
-    """What was observed lately: in this half of a minute and in the one before."""
+    """Observations of the current half-minute and of the one before."""
 
     __slots__ = ("_before", "_now", "_until")
 
@@ -74,7 +75,7 @@ class Recent:
         self._now.observe(seconds)
 
     def quantile(self, share: float, now: float) -> float | None:
-        """As of a `Histogram`, of the half that has more to say."""
+        """Quantile of the previous half-minute, or of the current one if that has too few samples."""
         if now >= self._until:
             self._turn(now)
         return self._before.quantile(share) or self._now.quantile(share)

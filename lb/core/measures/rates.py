@@ -1,10 +1,12 @@
-"""How something has been doing lately, from counters that only ever grow.
+"""Rates, shares and quantiles of the last seconds, from counters that only grow.
 
-A reading is what the counters say at one moment. The difference of two readings is all that happened between
-them, and what can be said of it (a rate, a share, a quantile) is worked out when somebody asks. So who reads
-once a second costs nothing to who counts, and a reading that comes late makes no number wrong: its time is
-part of it. Two rings hold what is needed: a reading a second for the last ten, one in five for a minute.
-They hold many of them, but nothing that could be part of a cycle, so the collector is spared (`gc=False`).
+A reading is a copy of the counters at one instant. The difference of two readings is all that happened
+between them, and numbers are worked out from it on demand. So counting costs nothing more, and a reading that
+comes late makes no number wrong, because its time is part of it. Two rings hold the readings: one a second
+for the last ten seconds, and every fifth for a minute.
+
+There are many readings, and none can be part of a reference cycle, so the garbage collector need not visit
+them (`gc=False`).
 """
 
 from collections import deque
@@ -17,17 +19,17 @@ import msgspec
 from lb.core.measures.histogram import Histogram
 
 WINDOW = 10
-"""Seconds, and readings: a burst shows soon, and single requests do not make the numbers jump."""
+"""Seconds, and readings: short enough to show a burst, long enough that one request is no burst."""
 STEP = 5
 """One reading in so many is kept for longer, and makes a point of the history."""
 MINUTE = 12
-"""Steps."""
+"""A minute, in steps."""
 HISTORY = 60
-"""Steps: five minutes."""
+"""Five minutes, in steps."""
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What had ended by then, with what code or with none (`failed`), and the buckets of how long it took."""
+    """The counters at one instant: requests that ended, by class of status or `failed`, and by duration."""
 
     at: float
     ended: int = 0
@@ -37,7 +39,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Codes(msgspec.Struct, frozen=True, gc=False):
-    """How often there was an answer of each class; `failed` is how often none, or one that broke off."""
+    """How many responses of each class there were; `failed` counts requests without a whole response."""
 
     ok: int = msgspec.field(default=0, name="2xx")
     redirected: int = msgspec.field(default=0, name="3xx")
@@ -60,7 +62,7 @@ class Rates(msgspec.Struct, frozen=True, gc=False):
 
 
 class Point(NamedTuple):
-    """One moment of a history: the numbers that people watch over time."""
+    """One instant of a history: the numbers that people watch over time."""
 
     requests_per_second: float
     share_5xx: float
@@ -75,7 +77,7 @@ QUIET, NONE = Rates(), Codes()
 
 
 class Trend:
-    """The last readings of one set of counters, oldest first, in rings that never grow."""
+    """The last readings of one set of counters, oldest first, in rings of a fixed size."""
 
     __slots__ = ("_lately", "_steps", "points")
 
@@ -85,13 +87,13 @@ class Trend:
         self.points: deque[Point] = deque(maxlen=HISTORY)
 
     def take(self, reading: Reading, is_step: bool) -> None:
-        """The next reading; the first of all is what later ones are compared with."""
+        """Add a reading; later ones are compared with it."""
         self._lately.append(reading)
         if is_step or not self._steps:
             self._steps.append(reading)
 
     def lately(self) -> Rates:
-        """Of the last `WINDOW` seconds, or of all that there were if they were less."""
+        """Of the last WINDOW seconds, or of as many as there were."""
         return between(self._lately[0], self._lately[-1]) if self._lately else QUIET
 
     def last_step(self) -> Rates:
@@ -99,7 +101,7 @@ class Trend:
         return between(self._steps[-2], self._steps[-1]) if len(self._steps) > 1 else QUIET
 
     def minute(self) -> Codes:
-        """The codes of the last minute, and up to a step more."""
+        """The codes of the last minute and up to a step more."""
         if not self._steps or self._steps[0].ended == self._lately[-1].ended:
             return NONE
         before, after = self._steps[0], self._lately[-1]

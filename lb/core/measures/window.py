@@ -1,9 +1,9 @@
-"""Counts of the last seconds: what happens all the time, and the rare things among it.
+"""A sliding window with two counts: of usual things, and of the rare things among them.
 
 A list of instants would be exact, but grows with the traffic. So time is cut into buckets of a tenth of the
-window, and the oldest falls out as a whole: the counts look back for nine tenths of `length` at least, and
-always for less than all of it. Both counts share the buckets, so they speak of the same time and may be
-compared. Buckets turn when somebody counts or asks, and never by a timer: a window at rest costs nothing.
+window, and the oldest bucket falls out as a whole: the counts look back for at least nine tenths of `length`,
+and always for less than all of it. Both counts share the buckets, so they are of the same time and may be
+compared. Buckets turn when something is counted or asked, never by a timer: a window at rest costs nothing.
 """
 
 from collections import deque
@@ -15,8 +15,7 @@ BUCKETS = 10
 class Window:
     """Two counts over the last `length` seconds.
 
-    An instant from before the bucket that runs, of somebody who looked at the clock a little earlier, counts
-    as now.
+    An instant before the current bucket counts as now: the caller may have read the clock a little earlier.
     """
 
     __slots__ = ("_ends", "_past", "_rare", "_usual", "_width")
@@ -24,17 +23,18 @@ class Window:
     def __init__(self, length: float) -> None:
         self._width = length / BUCKETS
         self._past: deque[tuple[int, int]] = deque(maxlen=BUCKETS - 1)
-        self._ends = -inf  # of the bucket that runs, like the two counts
+        self._ends = -inf  # of the current bucket, like the two counts
         self._usual = 0
         self._rare = 0
 
     def add(self, now: float) -> None:
-        """Count a usual thing. It happens for every request, and costs 0.04 us."""
+        """Count a usual thing. Called for every request, so it does as little as it can."""
         if now >= self._ends:
             self._turn(now)
         self._usual += 1
 
     def add_rare(self, now: float) -> None:
+        """Count a rare thing."""
         if now >= self._ends:
             self._turn(now)
         self._rare += 1
@@ -50,7 +50,7 @@ class Window:
         return usual, rare
 
     def _turn(self, now: float) -> None:
-        """Begin the bucket that `now` is in; `_ends` has passed."""
+        """Begin the bucket that `now` is in, once `_ends` has passed."""
         behind = now - self._ends
         if behind < (BUCKETS - 1) * self._width:
             empty = int(behind / self._width)

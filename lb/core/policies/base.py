@@ -1,7 +1,7 @@
-"""What a policy may know of a request, and what it owes the pool in return.
+"""The interface between a pool and its policy: what a policy is given, and what it returns.
 
-A policy sees only candidates that may take the request; who is draining, full or ejected is not its business
-(pingora's split). It chooses in a plain call: it keeps what state it likes, and never waits.
+A policy sees only candidates: backends that may take the request. Backends that drain, are full or ejected
+were left out before (pingora's split). It chooses in a plain call: it may keep state, but never waits.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from lb.core.backend import Backend
 
 
 class Asking(Protocol):
-    """The request that a backend is chosen for."""
+    """What a policy sees of the request that a backend is chosen for."""
 
     @property
     def address(self) -> str:
@@ -27,21 +27,23 @@ class Asking(Protocol):
         """The first value of the field with this name, which is in lower case."""
         ...
 
-    def cookie(self, name: bytes) -> bytes | None: ...
+    def cookie(self, name: bytes) -> bytes | None:
+        """The value of the first cookie with this name."""
+        ...
 
 
 class Policy(Protocol):
-    """One of your own needs this method and no other. It may keep state; it must not wait."""
+    """Chooses a backend for each request. A policy of the operator's own needs `choose` and nothing else."""
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
-        """One of the candidates, of which there is always at least one."""
+        """One of the candidates, of which there is at least one."""
         ...
 
 
 @runtime_checkable
 class Learns(Protocol):
-    """A policy that wants to be told how attempts went."""
+    """A policy that is told how long attempts took."""
 
     def ended(self, backend: Backend, seconds: float) -> None:
-        """An attempt has come to its first byte, or to its failure, after so many seconds."""
+        """An attempt came to its first byte, or failed, after so many seconds."""
         ...

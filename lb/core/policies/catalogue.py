@@ -6,9 +6,9 @@
     ewma            the shortest expected wait                         lb.core.policies.load_based
     random          by chance                                          lb.core.policies.load_based
     hash            the same key to the same backend                   lb.core.policies.consistent_hash
-    module:Class    one of your own                                    lb.core.policies.custom
+    module:Class    a policy of the operator's own                     lb.core.policies.custom
 
-A pool that is sticky asks the client's cookie first (`lb.core.policies.sticky`).
+A sticky pool looks at the client's cookie first (`lb.core.policies.sticky`).
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ POLICIES: dict[str, Callable[[PoolSettings, Number, Number], Policy]] = {
     "hash": lambda settings, _now, _chance: HashPolicy(settings.hash),
     "random": lambda _settings, _now, chance: Random(chance),
 }
-"""Each is made from the settings, the clock, and chance."""
+"""How to make each policy from the settings, the clock, and chance."""
 
 
 def make(
@@ -46,8 +46,8 @@ def make(
 ) -> Policy:
     """The policy of a pool; ValueError, in a sentence, where there is no such policy.
 
-    `chance` gives a number from 0 up to 1, `key` signs cookies, and `tell` hears of every failure of a policy
-    of one's own.
+    `chance` gives a number from 0 up to 1, `key` signs cookies, and `tell` is called with every exception of
+    a policy of the operator's own.
     """
     if ":" in settings.policy:
         policy: Policy = make_own(settings.policy, tell)

@@ -1,8 +1,8 @@
-"""Policies of one's own: a class in any module that can be imported.
+"""Policies of the operator's own: a class in any module that can be imported.
 
-Such a class is somebody else's code in the middle of ours. What is wrong with it before it has run is a
-ValueError with a sentence; what goes wrong later costs nobody a request: round robin chooses instead, and
-the failure is counted and told.
+Such a class is foreign code in the middle of ours. A class that cannot be loaded or made is a ValueError with
+a sentence. An exception in it later fails no request: round robin chooses instead, and the failure is counted
+and told.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from lb.core.policies.base import Asking, Learns, Policy
 from lb.core.policies.round_robin import RoundRobin
 
 LONGEST = 200
-"""Characters that are kept of a failure."""
+"""Characters that are kept of the text of an exception."""
 
 
 class NotACandidate(Exception):
-    """A policy chose something that it was not given."""
+    """A policy chose something that is not among its candidates."""
 
 
 def in_words(error: BaseException) -> str:
-    """Its type and text, not too long; unlike `str` this never fails, whatever the exception is."""
+    """The type and text of an exception, shortened; unlike `str` this never raises."""
     return "".join(format_exception_only(error)).strip()[:LONGEST]
 
 
 def load(name: str) -> type[Policy]:
-    """The class `package.module:Class`; ValueError, in a sentence, where it is none or not a policy."""
+    """The class `package.module:Class`; ValueError, in a sentence, where there is none or it is no policy."""
     module_name, _, class_name = name.partition(":")
     try:
         module = import_module(module_name)
@@ -47,7 +47,7 @@ def load(name: str) -> type[Policy]:
 
 
 def make_own(name: str, tell: Callable[[Exception], None]) -> "Guarded":
-    """The policy of this name, under guard; ValueError, in a sentence, where there can be none."""
+    """The policy of this name, guarded; ValueError, in a sentence, where it cannot be loaded or made."""
     made = load(name)
     try:
         policy = made()
@@ -57,9 +57,9 @@ def make_own(name: str, tell: Callable[[Exception], None]) -> "Guarded":
 
 
 class Guarded:
-    """Asks `policy`; where that fails, `fallback` chooses, and `tell` is called with the exception.
+    """A policy with a fallback: where `policy` raises, `fallback` chooses, and `tell` gets the exception.
 
-    `failures` counts, and `last_failure` says what the last one was, "" before the first.
+    `failures` counts the exceptions; `last_failure` is the last one in words, "" before the first.
     """
 
     def __init__(self, policy: Policy, fallback: RoundRobin, tell: Callable[[Exception], None]) -> None:
@@ -75,7 +75,7 @@ class Guarded:
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         try:
-            # In a tuple of its own, so that it cannot take away what we fall back on.
+            # Pass a copy: a policy that mutates the list must not affect the fallback.
             return self._own_choice(tuple(candidates), request)
         except Exception as exc:
             self._failed(exc)

@@ -1,7 +1,7 @@
-"""The policies that look at how busy the candidates are, and the one that looks at nothing.
+"""The policies that compare the load of the candidates, and `random`, which looks at nothing.
 
-All measure a backend by its share, so twice the weight stands twice the load. They differ in what they ask:
-requests in flight of everybody, requests in flight of two, or how long answers take.
+All divide the load of a backend by its share, so twice the weight takes twice the load. They differ in what
+they look at: the requests in flight of all, the requests in flight of two, or how long responses take.
 """
 
 from bisect import bisect
@@ -14,9 +14,9 @@ from lb.core.policies.base import Asking
 from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
-"""Seconds in which what is known of a backend's answers fades to 1/e; Finagle and linkerd have the same."""
+"""Seconds in which what is known of a backend's latency fades to 1/e; Finagle and linkerd have the same."""
 UNHEARD = 60.0
-"""Seconds that the answers of a backend are thought to take while its first one is awaited."""
+"""Seconds that a backend is assumed to take until its first response has come."""
 
 
 class LeastRequests:
@@ -40,15 +40,15 @@ class Random:
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         ends = list(accumulate([backend.share for backend in candidates]))
-        # The product may round up to the last end, which is nobody's.
+        # The random point may round up to the total; `hi` keeps the index in range.
         return candidates[bisect(ends, self._chance() * ends[-1], hi=len(ends) - 1)]
 
 
 class TwoChoices:
     """Two by chance, and of these the one with fewer in flight for its share (the power of two choices).
 
-    Balancers that do not know of each other do not all run to the same idle backend, as with least requests.
-    Both are drawn in proportion to the shares, so weights count in an idle pool too.
+    With least requests, balancers that do not know of each other would all choose the same idle backend. Both
+    are drawn in proportion to the shares, so weights count in an idle pool too.
     """
 
     def __init__(self, chance: Callable[[], float]) -> None:
@@ -65,10 +65,10 @@ class TwoChoices:
 
 
 class Latency:
-    """How long the answers of one backend take.
+    """How long the responses of one backend take.
 
-    A longer one counts at once and in full, shorter ones only as time passes: trouble is believed quickly
-    and forgotten slowly. `asked` is when it was last chosen or heard of.
+    A longer time counts at once and in full, shorter ones only as time passes: trouble is believed quickly
+    and forgotten slowly. `asked` is when the backend was last chosen or observed.
     """
 
     __slots__ = ("_heard", "_seconds", "asked")
@@ -84,18 +84,18 @@ class Latency:
         self._heard = self.asked = now
 
     def expected(self, now: float) -> float:
-        """Seconds; the less, the longer nobody has tried it, so that it is tried again.
+        """Seconds. They decay while the backend is not chosen, so that a slow one is tried again.
 
-        Being chosen brings back what was thought before: so a backend of which little is known gets one
-        request and not a flood, until its answer is there.
+        When the backend is chosen, `asked` undoes the decay: it gets one request, not a flood, until the
+        response to that one has come.
         """
         return self._seconds * exp((self.asked - now) / DECAY)
 
 
 class Ewma:
-    """The least time that the requests on it should take: the peak EWMA of Finagle and linkerd.
+    """The shortest expected wait: the peak EWMA of Finagle and linkerd.
 
-    That is what its answers took of late, times the requests that it would have in flight, for its share.
+    The wait is the backend's recent latency, times the requests that it would have in flight, for its share.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -114,12 +114,12 @@ class Ewma:
         return best
 
     def ended(self, backend: Backend, seconds: float) -> None:
-        """What ends on a backend that was removed meanwhile is of no more use."""
+        # A backend that was removed meanwhile is not in the table any more.
         if (latency := self._latencies.get(backend)) is not None:
             latency.observe(seconds, self._now())
 
     def _met(self, backend: Backend) -> Latency:
-        """A new one; those that are gone make room for it."""
+        """Add a new backend; drop the entries of removed ones."""
         self._latencies = {each: kept for each, kept in self._latencies.items() if not each.removed}
         latency = self._latencies[backend] = Latency()
         return latency

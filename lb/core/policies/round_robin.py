@@ -2,18 +2,18 @@
 
 Each backend has a *turn*: the requests that it is owed, counted in ONEs. With every request each candidate
 gains its share of that request, and the one that is owed most is chosen and pays for all of it. Weights 5, 1
-and 1 give a a b a c a a; with n equal weights any n choices in a row go to n backends. No chance is in it.
+and 1 give a a b a c a a; with n equal weights any n choices in a row go to n backends. It uses no chance.
 
-nginx counts in weights, of which a request costs the more the more candidates there are; what was saved up
-in a large set buys far too many requests in a small one. Counted in requests it is worth the same in any, so
-one that is passed over, full or draining simply keeps its turn, and a weight may change at any time.
+nginx counts in weights, and there a request costs more the more candidates there are: what was saved up in a
+large set buys far too many requests in a small one. Counted in requests, a turn is worth the same in any set.
+So a backend that is passed over, full or draining simply keeps its turn, and a weight may change at any time.
 
 What holds, for any sequence of candidates and shares: all turns add up to 0, and any k of a pool's n backends
 are together owed at most k(n-k)/2. So each has always had the sum of its exact shares, give or take (n-1)/2
-requests, and in any stretch of time its share of that stretch, give or take n-1. While everybody stays, from
-the start on, nobody is ever a whole request ahead. This is Fagin and Williams's carpool problem, in which no
-rule that cannot see the future does better (Coppersmith, Nowicki, Paleologo, Tresser and Wu, "The optimality
-of the online greedy algorithm in carpool and chairman assignment problems").
+requests, and in any stretch of time its share of that stretch, give or take n-1. While the candidates stay
+the same, from the start on, no backend is ever a whole request ahead. This is Fagin and Williams's carpool
+problem, in which no rule that cannot see the future does better (Coppersmith, Nowicki, Paleologo, Tresser and
+Wu, "The optimality of the online greedy algorithm in carpool and chairman assignment problems").
 
 The proof is by induction over the requests. Let j be chosen, and A be k backends. With j in A, or without any
 candidate in A, A is owed no more than before. Otherwise let i be a candidate in A. j was owed at least as
@@ -28,9 +28,9 @@ from lb.core.backend import FULL_SHARE, Backend
 from lb.core.policies.base import Asking
 
 ONE = FULL_SHARE * lcm(*range(1, 37))
-"""One request. It is paid for in a whole multiple of all shares together, the largest that is not above ONE,
-so that their ratio is exact. Where the weights add up to 36 or less that is ONE itself; else it is less by
-one part in a million at the very most."""
+"""One request. What a request costs is a multiple of the sum of all shares, the largest that is not above
+ONE, so that the division by shares is exact. Where the weights add up to 36 or less that is ONE itself, else
+less by one part in a million at most."""
 
 
 class RoundRobin:
@@ -43,7 +43,7 @@ class RoundRobin:
         self._grain = 0
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
-        """O(n), in one pass: it takes the shares to add up to what they did the last time."""
+        """One pass, O(n). It assumes that the shares add up to the same total as the last time."""
         grain, total = self._grain, 0
         best = candidates[0]
         most = best.turn
@@ -66,16 +66,16 @@ class RoundRobin:
 
 
 def hand_over(leaver: Backend, remaining: Sequence[Backend]) -> None:
-    """Divide among the remaining backends of a pool what the one that leaves it is owed, or owes.
+    """Divide among the remaining backends of a pool what the leaving one is owed, or owes.
 
-    An equal part for each would keep the sum at 0 but could break the bound, which is tighter for the m that
-    are left. Shrunk by m/(m+2) it holds: with p = k/m, (1-p) f(k) + p f(k+1) of m+1 backends is exactly
-    (m+2)/m times the f(k) of m.
+    An equal part for each would keep the sum at 0 but could break the bound, which is tighter for the m
+    backends that remain. Shrunk by m/(m+2) the turns keep it: with p = k/m, (1-p) f(k) + p f(k+1) of m+1
+    backends is exactly (m+2)/m times the f(k) of m.
     """
     count = len(remaining)
     for backend in remaining:
         backend.turn = (count * backend.turn + leaver.turn) // (count + 2)
     if remaining:
         least = min(remaining, key=lambda backend: backend.turn)
-        least.turn -= sum(backend.turn for backend in remaining)  # what the rounding has left
+        least.turn -= sum(backend.turn for backend in remaining)  # the rest of the divisions
     leaver.turn = 0

@@ -1,9 +1,9 @@
-"""Clients that come back to the backend that they were on, by a cookie.
+"""Sticky sessions: a cookie brings clients back to the backend that they were on.
 
-The cookie names the backend and carries a keyed digest of that name, so that nobody can aim at a backend of
-their choice. Nothing is remembered here: any balancer with the same key reads the cookies of any other. A
-cookie binds a client as long as its backend is a candidate; else another policy chooses, and a new cookie
-follows.
+The cookie names the backend and carries a keyed digest of that name, so that a client cannot choose a backend
+for itself. Nothing is remembered here: any balancer with the same key reads the cookies of any other. A
+cookie binds a client as long as its backend is a candidate; else another policy chooses, and the client gets
+a new cookie.
 """
 
 import hmac
@@ -36,28 +36,28 @@ class Sticky:
         self._attributes = f"; Path=/; HttpOnly; SameSite=Lax{age}{secure}".encode()
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
-        id = self.names(request)
-        if id is not None:
+        named = self.names(request)
+        if named is not None:
             for backend in candidates:
-                if backend.spec.id == id:
+                if backend.spec.id == named:
                     return backend
         return self.inner.choose(candidates, request)
 
     def names(self, request: Asking) -> str | None:
-        """The id of the backend that a valid cookie of the client names, whether there is one or not."""
+        """The id of the backend that a valid cookie of the client names; that backend need not exist."""
         value = request.cookie(self._name)
         if value is None or len(value) > MAX_VALUE:
             return None
-        id, _, signature = value.rpartition(b".")
-        if not hmac.compare_digest(self._signature(id), signature):
+        named, _, signature = value.rpartition(b".")
+        if not hmac.compare_digest(self._signature(named), signature):
             return None
-        return id.decode("ascii")  # nothing but ids was ever signed
+        return named.decode("ascii")  # ids are ASCII, and nothing else was ever signed
 
     def cookie_for(self, backend: Backend) -> bytes:
         """The value of the Set-Cookie field that ties a client to this backend."""
-        id = backend.id.encode("ascii")
-        return b"%b=%b.%b%b" % (self._name, id, self._signature(id), self._attributes)
+        name = backend.id.encode("ascii")
+        return b"%b=%b.%b%b" % (self._name, name, self._signature(name), self._attributes)
 
-    def _signature(self, id: bytes) -> bytes:
-        full = hmac.digest(self._key, id, "sha256")
+    def _signature(self, name: bytes) -> bytes:
+        full = hmac.digest(self._key, name, "sha256")
         return urlsafe_b64encode(full[:SIGNATURE]).rstrip(b"=")

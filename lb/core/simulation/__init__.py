@@ -1,1 +1,1 @@
-"""A registry that is not real: for dry runs and for what-if."""
+"""Registries without traffic: a copy of the real one for dry runs, and replays for what-if."""

@@ -1,7 +1,7 @@
-"""A registry to try things on: in the same state as the real one, and nothing that happens in it is real.
+"""A copy of the registry to try changes on: the same state, and no effect on the real one.
 
-Nobody hears of its events, nobody waits in its queues, and what runs in it are stand-ins that cannot be cut.
-What one may change of a backend or a pool is its own; what only traffic changes is shared.
+It has no subscribers, its queues are empty, and what runs on its backends are stand-ins that ignore a cut. It
+has copies of all that an operator may change of a backend or a pool, and shares what only traffic changes.
 """
 
 from copy import copy, deepcopy
@@ -13,28 +13,28 @@ from lb.core.registry import Registry
 
 
 class StandIn:
-    """A request that runs, as far as anybody can count."""
+    """Stands for a request in flight, so that the counts are right."""
 
     def cut(self) -> None:
-        """It is not there."""
+        """Nothing to end."""
 
 
 def rehearsal(registry: Registry) -> Registry:
-    """Another one like this. It takes some 20 us for each backend."""
+    """A copy of the registry; it takes time for each backend."""
     twin = registry.empty()
     for pool in registry.pools.values():
         _copy_pool(pool, twin)
     twins = {backend.id: backend for pool in twin.pools.values() for backend in pool.backends}
-    twin.backends = {id: twins[id] for id in registry.backends}
+    twin.backends.update((backend_id, twins[backend_id]) for backend_id in registry.backends)
     twin.revision = registry.revision
     return twin
 
 
 def _copy_pool(pool: Pool, into: Registry) -> None:
-    twin = into.add_pool(pool.name, pool.settings, pool.policy)  # it is asked for nobody here
+    twin = into.add_pool(pool.name, pool.settings, pool.policy)  # shared: no request is chosen for here
     twin.budget = deepcopy(pool.budget)
     twin.in_flight, twin.hedged = pool.in_flight, pool.hedged
-    twin.waiting, twin.is_panicking = pool.waiting, pool.is_panicking
+    twin.request_queue.waiting, twin.health.is_panicking = pool.waiting, pool.is_panicking
     twin.backends += map(_backend, pool.backends)
 
 
@@ -47,7 +47,7 @@ def _backend(backend: Backend) -> Backend:
 
 
 def _drain(drain: Drain) -> Drain:
-    """Without those who wait for its end."""
+    """Without the functions that wait for its end."""
     twin = Drain(drain.started, drain.started_with, drain.deadline, drain.then)
     twin.keeps_clients, twin.aborted = drain.keeps_clients, drain.aborted
     twin.ended, twin.outcome = drain.ended, drain.outcome

@@ -9,7 +9,7 @@ import trio
 
 from lb.control import Control
 from lb.core.exchange_record import Attempt, ExchangeRecord
-from lb.core.simulation.replay import Forecast
+from lb.core.simulation.forecast import Forecast
 from tests.admin.kit import Add, Api
 
 

@@ -29,7 +29,7 @@ def test_there_is_one_for_every_name_that_may_be_set() -> None:
     assert set(POLICIES) == set(NAMES)
 
 
-def test_round_robin_is_what_nobody_asked_for() -> None:
+def test_round_robin_is_the_default() -> None:
     assert isinstance(policy(), RoundRobin)
 
 
@@ -38,9 +38,9 @@ def test_round_robin_is_what_nobody_asked_for() -> None:
 def test_every_policy_chooses_one_of_the_candidates(
     name: str, data: st.DataObject, weights: list[int], chance: float
 ) -> None:
-    everybody, chosen_by = backends(*weights), policy(chance, policy=name)
+    members, chosen_by = backends(*weights), policy(chance, policy=name)
     for _ in range(20):
-        candidates = data.draw(st.lists(st.sampled_from(everybody), min_size=1, unique_by=id))
+        candidates = data.draw(st.lists(st.sampled_from(members), min_size=1, unique_by=id))
         chosen = chosen_by.choose(candidates, Request())
         assert chosen in candidates
         chosen.running.add(Request())

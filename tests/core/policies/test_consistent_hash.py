@@ -1,4 +1,4 @@
-"""The policy `hash`: who keeps its backend, who moves, and what the bound does."""
+"""The policy `hash`: which keys keep their backend, which move, and what the bound does."""
 
 from collections import Counter
 from math import ceil, sqrt
@@ -22,7 +22,7 @@ def unbounded(key: str = "address") -> HashPolicy:
 
 
 def homes(candidates: list[Backend]) -> dict[str, str]:
-    """Which backend each key goes to, by somebody who has never seen these backends before."""
+    """Which backend each key goes to, by a policy that has never seen these backends before."""
     policy = unbounded()
     return {key: policy.choose(candidates, Request(address=key)).id for key in KEYS}
 
@@ -31,9 +31,9 @@ def homes(candidates: list[Backend]) -> dict[str, str]:
 def test_one_that_goes_moves_its_own_keys_and_one_that_comes_takes_only_its_own(
     weights: list[int], data: st.DataObject
 ) -> None:
-    everybody = backends(*weights)
-    gone = data.draw(st.sampled_from(everybody))
-    before, after = homes(everybody), homes([each for each in everybody if each is not gone])
+    members = backends(*weights)
+    gone = data.draw(st.sampled_from(members))
+    before, after = homes(members), homes([each for each in members if each is not gone])
     assert all((before[key] == gone.id) is (before[key] != after[key]) for key in KEYS)
 
 
@@ -44,9 +44,9 @@ def test_another_weight_moves_keys_to_or_from_that_backend_only(
     at = data.draw(st.integers(0, len(weights) - 1))
     changed = [weight if each == at else old for each, old in enumerate(weights)]
     before, after = homes(backends(*weights)), homes(backends(*changed))
-    id = backends(*weights)[at].id
+    home = backends(*weights)[at].id
     moved = [key for key in KEYS if before[key] != after[key]]
-    assert all((after if weight > weights[at] else before)[key] == id for key in moved)
+    assert all((after if weight > weights[at] else before)[key] == home for key in moved)
 
 
 @given(WEIGHTS, st.randoms(use_true_random=False))
@@ -171,4 +171,4 @@ def test_those_that_are_gone_are_forgotten() -> None:
     policy.choose([a, b], Request())
     a.removed = True
     policy.choose([b, new], Request())
-    assert set(policy._ids) == {b, new}
+    assert set(policy._digests) == {b, new}

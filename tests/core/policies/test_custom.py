@@ -15,7 +15,7 @@ from tests.core.scene import Request, backends
 
 
 class Last:
-    """A policy as somebody would write it, with a history."""
+    """A policy as an operator would write it, with a history."""
 
     heard: ClassVar[list[tuple[str, float]]] = []
 

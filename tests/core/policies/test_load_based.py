@@ -14,7 +14,7 @@ from tests.core.scene import Clock, Request, backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)
 LOADS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=6)
-ANYBODY = Request()
+ANY = Request()
 
 
 def busy(*loads: tuple[int, int]) -> list[Backend]:
@@ -50,13 +50,13 @@ def test_least_requests_for_the_weight(
     weights: tuple[int, ...], in_flight: tuple[int, ...], chosen: str
 ) -> None:
     candidates, policy = busy(*zip(weights, in_flight, strict=True)), LeastRequests()
-    assert "".join(policy.choose(candidates, ANYBODY).id for _ in chosen) == chosen
+    assert "".join(policy.choose(candidates, ANY).id for _ in chosen) == chosen
 
 
 @given(LOADS)
-def test_least_requests_takes_nobody_who_has_more(loads: list[tuple[int, int]]) -> None:
+def test_least_requests_takes_no_backend_that_has_more(loads: list[tuple[int, int]]) -> None:
     candidates = busy(*loads)
-    best = LeastRequests().choose(candidates, ANYBODY)
+    best = LeastRequests().choose(candidates, ANY)
     assert all(best.in_flight * other.share <= other.in_flight * best.share for other in candidates)
 
 
@@ -65,13 +65,13 @@ def test_an_idle_pool_rotates_under_least_requests_as_under_round_robin(weights:
     one, other = backends(*weights), backends(*weights)
     least, rotation = LeastRequests(), RoundRobin()
     for _ in range(sum(weights)):
-        assert least.choose(one, ANYBODY).id == rotation.choose(other, ANYBODY).id
+        assert least.choose(one, ANY).id == rotation.choose(other, ANY).id
 
 
 def test_one_that_warms_up_gets_its_small_share() -> None:
     a, b = busy((1, 5), (1, 1))
     b.share = 10
-    assert LeastRequests().choose([a, b], ANYBODY) is a
+    assert LeastRequests().choose([a, b], ANY) is a
 
 
 # -- random --------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_one_that_warms_up_gets_its_small_share() -> None:
 )
 def test_random_is_in_proportion_to_the_shares(chance: float, chosen: str) -> None:
     """1.0 is never drawn, but a product may be rounded up to as much."""
-    assert Random(lambda: chance).choose(backends(1, 2, 1), ANYBODY).id == chosen
+    assert Random(lambda: chance).choose(backends(1, 2, 1), ANY).id == chosen
 
 
 # -- two_choices ---------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_random_is_in_proportion_to_the_shares(chance: float, chosen: str) -> No
 @given(loads=LOADS, seed=st.integers(0, 999))
 def test_two_choices_never_takes_the_busiest_of_all(loads: list[tuple[int, int]], seed: int) -> None:
     candidates = busy(*loads)
-    chosen = TwoChoices(Chance(seed).random).choose(candidates, ANYBODY)
+    chosen = TwoChoices(Chance(seed).random).choose(candidates, ANY)
     others = [other for other in candidates if other is not chosen]
     assert not others or any(
         chosen.in_flight * each.share <= each.in_flight * chosen.share for each in others
@@ -101,15 +101,15 @@ def test_two_choices_never_takes_the_busiest_of_all(loads: list[tuple[int, int]]
 
 def test_two_choices_takes_the_less_busy_of_the_two() -> None:
     policy = TwoChoices(lambda: 0.0)  # the first, and the first of the others
-    assert policy.choose(busy((1, 2), (1, 1), (1, 0)), ANYBODY).id == "b"
-    assert policy.choose(busy((1, 1), (1, 1), (1, 0)), ANYBODY).id == "a"
-    assert policy.choose(busy((3, 2), (1, 1)), ANYBODY).id == "a"
+    assert policy.choose(busy((1, 2), (1, 1), (1, 0)), ANY).id == "b"
+    assert policy.choose(busy((1, 1), (1, 1), (1, 0)), ANY).id == "a"
+    assert policy.choose(busy((3, 2), (1, 1)), ANY).id == "a"
 
 
 def test_the_two_are_drawn_by_their_shares() -> None:
     candidates, policy = backends(6, 3, 1), TwoChoices(Chance(1).random)
-    chosen = Counter(policy.choose(candidates, ANYBODY).id for _ in range(10_000))
-    assert {id: round(count / 1000) for id, count in chosen.items()} == {"a": 6, "b": 3, "c": 1}
+    chosen = Counter(policy.choose(candidates, ANY).id for _ in range(10_000))
+    assert {name: round(count / 1000) for name, count in chosen.items()} == {"a": 6, "b": 3, "c": 1}
 
 
 # -- ewma ----------------------------------------------------------------------------------------------
@@ -124,13 +124,13 @@ class Race:
         self.a, self.b = self.pair = backends(1, 1)
 
     def heard(self, a: float, b: float) -> None:
-        self.policy.choose([self.a], ANYBODY)
-        self.policy.choose([self.b], ANYBODY)
+        self.policy.choose([self.a], ANY)
+        self.policy.choose([self.b], ANY)
         self.policy.ended(self.a, a)
         self.policy.ended(self.b, b)
 
     def next(self) -> str:
-        return self.policy.choose(self.pair, ANYBODY).id
+        return self.policy.choose(self.pair, ANY).id
 
 
 def test_the_quicker_one_is_chosen() -> None:
@@ -193,9 +193,9 @@ def test_each_that_is_new_is_tried_at_once_and_not_flooded() -> None:
 def test_before_any_answer_the_fewest_in_flight_are_chosen() -> None:
     race, chosen = Race(), Counter[str]()
     for _ in range(20):
-        id = race.next()
-        chosen[id] += 1
-        occupy(race.a if id == "a" else race.b, chosen[id])
+        name = race.next()
+        chosen[name] += 1
+        occupy(race.a if name == "a" else race.b, chosen[name])
     assert chosen == {"a": 10, "b": 10}
 
 
@@ -216,9 +216,9 @@ def test_after_a_quiet_night_the_first_ones_do_not_all_go_to_one() -> None:
     race.clock.now += 36_000
     chosen = Counter[str]()
     for _ in range(100):
-        id = race.next()
-        chosen[id] += 1
-        occupy(race.a if id == "a" else race.b, chosen[id])
+        name = race.next()
+        chosen[name] += 1
+        occupy(race.a if name == "a" else race.b, chosen[name])
     assert chosen == {"a": 50, "b": 50}
 
 
@@ -227,7 +227,7 @@ def test_those_that_are_gone_are_forgotten() -> None:
     race.heard(0.020, 0.010)
     race.a.removed = True
     (new,) = backends(1)
-    race.policy.choose([race.b, new], ANYBODY)
+    race.policy.choose([race.b, new], ANY)
     assert set(race.policy._latencies) == {race.b, new}
     race.policy.ended(race.a, 0.020)
     assert set(race.policy._latencies) == {race.b, new}

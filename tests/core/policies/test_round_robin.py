@@ -1,4 +1,4 @@
-"""Round robin: exact shares, and no chance in them, whoever comes and goes."""
+"""Round robin: exact shares without chance, whichever candidates come and go."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def test_a_full_cycle_gives_each_exactly_its_weight(weights: list[int], cycles: 
 
 
 @given(weights=WEIGHTS, requests=st.integers(1, 200))
-def test_nobody_is_a_whole_request_ahead_of_its_share(weights: list[int], requests: int) -> None:
+def test_no_backend_is_a_whole_request_ahead_of_its_share(weights: list[int], requests: int) -> None:
     candidates = backends(*weights)
     chosen = Counter(rounds(candidates, requests))
     for backend in candidates:
@@ -67,7 +67,7 @@ def test_one_that_sits_out_neither_loses_nor_saves_up_its_turns() -> None:
     assert rounds([a, c], 4) == "acac"
 
 
-def test_one_that_joins_disturbs_nobody() -> None:
+def test_one_that_joins_does_not_disturb_the_others() -> None:
     a, b, c = backends(1, 1, 1)
     assert rounds([a, b], 3) == "aba"
     assert set(rounds([a, b, c], 3)) == {"a", "b", "c"}
@@ -104,7 +104,7 @@ def test_the_last_one_leaves_with_nothing() -> None:
 
 
 @given(number=st.integers(2, 12), data=st.data())
-def test_the_bound_holds_for_those_who_are_left(number: int, data: st.DataObject) -> None:
+def test_the_bound_holds_for_those_that_are_left(number: int, data: st.DataObject) -> None:
     """In the worst state there is, in which any k are owed as much as the bound allows."""
     story = Story()
     for at in range(number):
@@ -164,7 +164,7 @@ class Story:
 
 
 @given(data=st.data(), weights=st.lists(ANY_WEIGHT, min_size=1, max_size=7))
-def test_everybody_has_had_its_share_whoever_comes_and_goes(data: st.DataObject, weights: list[int]) -> None:
+def test_each_has_had_its_share_whichever_come_and_go(data: st.DataObject, weights: list[int]) -> None:
     """Within (n-1)/2 at any time, and within n-1 in any stretch: joins, leaves, pauses, other weights."""
     story = Story()
     for weight in weights:
@@ -186,8 +186,8 @@ def test_everybody_has_had_its_share_whoever_comes_and_goes(data: st.DataObject,
 
 
 @given(shares=st.lists(st.integers(1, 9), min_size=2, max_size=12), data=st.data())
-def test_nobody_can_push_the_debts_further(shares: list[int], data: st.DataObject) -> None:
-    """An opponent who offers whoever is owed most, or least, again and again."""
+def test_no_order_can_push_the_debts_further(shares: list[int], data: st.DataObject) -> None:
+    """An opponent that offers the backends that are owed most, or least, again and again."""
     story = Story()
     for share in shares:
         story.join(share)

@@ -60,10 +60,10 @@ def test_balancers_with_the_same_key_agree_and_others_do_not() -> None:
 
 
 @given(st.from_regex(ID, fullmatch=True))
-def test_every_id_that_a_backend_may_have(id: str) -> None:
-    backend, policy = Backend(BackendSpec(id=id, url="http://a.test"), "default", "test", 0.0), sticky()
+def test_every_id_that_a_backend_may_have(name: str) -> None:
+    backend, policy = Backend(BackendSpec(id=name, url="http://a.test"), "default", "test", 0.0), sticky()
     value = value_of(policy, backend)
-    assert policy.names(bearer(value)) == id
+    assert policy.names(bearer(value)) == name
     assert set(value) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 
 

@@ -42,8 +42,8 @@ def test_it_begins_in_the_same_state() -> None:
     scene.registry.drain(scene["a"], 60, Then.REMOVE)
     twin = rehearsal(scene.registry)
     assert twin.revision == scene.registry.revision
-    for id in ("a", "b"):
-        real, stage = scene[id], twin.backend(id)
+    for name in ("a", "b"):
+        real, stage = scene[name], twin.backend(name)
         assert (stage.spec, stage.state, stage.in_flight) == (real.spec, real.state, real.in_flight)
         assert stage is not real
     drain = twin.backend("a").drain

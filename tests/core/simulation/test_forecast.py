@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from lb.core.policies.catalogue import POLICIES
-from lb.core.simulation.replay import MOST, Arrival, Forecast, simulate
+from lb.core.simulation.forecast import MOST, Arrival, Forecast, simulate
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings, Probe, Sticky
 from tests.core.scene import spec
@@ -33,13 +33,13 @@ def test_peaks_are_how_many_run_at_once() -> None:
     assert forecast.peak == {"a": 4, "b": 4}
 
 
-def test_who_finds_all_full_waits_in_turn() -> None:
+def test_a_request_that_finds_all_full_waits_in_turn() -> None:
     forecast = played(every(0.0, 3, lasting=2.0), spec("a", cap=1), queue=8)
     assert (forecast.requests["a"], forecast.queued, forecast.refused) == (3, 2, 0)
     assert forecast.longest_wait == 4.0
 
 
-def test_who_waits_too_long_or_finds_the_queue_full_is_refused() -> None:
+def test_a_request_that_waits_too_long_or_finds_the_queue_full_is_refused() -> None:
     forecast = played(every(0.0, 5, lasting=2.0), spec("a", cap=1), queue=3, patience=3.0)
     assert (forecast.requests["a"], forecast.queued, forecast.refused) == (2, 3, 3)
     assert forecast.longest_wait == 3.0
@@ -72,7 +72,7 @@ def test_probes_and_cookies_are_left_out() -> None:
 
 
 def test_done_and_given_up_at_one_instant() -> None:
-    """The place that comes free goes to who still waits."""
+    """The place that comes free goes to a request that still waits."""
     arrivals = [Arrival(0.0, 3.0), Arrival(0.0, 1.0)]
     forecast = played(arrivals, spec("a", cap=1), patience=3.0, queue=1)
     assert (forecast.requests["a"], forecast.refused) == (2, 0)

@@ -1,9 +1,10 @@
-"""What if the pool were another one? The requests of a while ago, played again on backends that are not.
+"""What if the pool were another one? Recorded requests, replayed on simulated backends.
 
-The real pool decides, with its real policy: it takes, it queues, it refuses. Only time and chance are made:
-a request lasts as long as it did, wherever it goes now. So the answer is about who gets what, not about how a
-backend would bear it. Of a request its address and target are known, and none of its fields: a hash over a
-field, and cookies, choose as if it had none. Probes, ejections, hedges and retries are left out.
+The code of the real pool decides, with a real policy: it takes, it queues, it refuses. Only time and chance
+are simulated: a request lasts as long as it did, wherever it goes now. So the forecast says which backend
+gets which requests, not how a backend would bear them. Address and target of a request are known, its fields
+are not: a hash over a field, and cookies, choose as if it had none. Probes, ejections, hedges and retries are
+left out.
 """
 
 from collections import Counter
@@ -23,12 +24,12 @@ from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings
 
 MOST = 1000
-"""Of more requests the last ones are played."""
+"""Requests that are replayed: the last ones, if there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request: when it came, how long a backend had it, and what a policy may look at."""
+    """One request: when it came, how long it was on a backend, and what a policy may look at."""
 
     at: float
     seconds: float
@@ -58,12 +59,12 @@ class Guest:
         return None
 
     def cut(self) -> None:
-        """Nobody cuts here."""
+        """Nothing is cut in a simulation."""
 
 
 @dataclass(slots=True)
 class Forecast:
-    """By backend: how many requests, and how many at once; and how many had to wait, or got nothing."""
+    """How many requests each backend gets, and at once; how many had to wait, and how many were refused."""
 
     requests: Counter[str] = field(default_factory=Counter)
     peak: Counter[str] = field(default_factory=Counter)
@@ -80,12 +81,12 @@ def simulate(
     queue_timeout: float,
     chance: Callable[[], float],
 ) -> Forecast:
-    """Play these on a pool of these backends; the same chance, the same forecast."""
+    """Replay these on a pool of these backends. The same `chance` gives the same forecast."""
     return _Simulation(backends, settings, queue_timeout, chance).run(arrivals)
 
 
 class _Simulation:
-    """Instants in their order: somebody comes, is done, or has waited too long."""
+    """A heap of what is due: a request comes, is done, or has waited too long."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class _Simulation:
         return self.forecast
 
     def _at(self, when: float, happens: Callable[[], None], *, late: bool) -> None:
-        """At the same instant those that are done go first."""
+        """Put it on the heap; at the same instant requests that are done (not `late`) go first."""
         heappush(self._due, (when, late, next(self._order), happens))
 
     def _comes(self, arrival: Arrival) -> None:
@@ -156,7 +157,7 @@ class _Simulation:
 
 
 def _pool(registry: Registry, backends: Sequence[BackendSpec], settings: PoolSettings) -> Pool:
-    """The pool as it would be after a while: everybody is well and warm, and nobody has a cookie."""
+    """The pool with all backends fit and at their full share, and without cookies and probes."""
     plain = msgspec.structs.replace(settings, probe=None, sticky=None, hedge=None, slow_start=0.0)
     pool = registry.add_pool("what-if", plain)
     with registry.together():

@@ -1,5 +1,7 @@
-"""What the judge lets pass, what it refuses,
-and what becomes of the rest; numbers are those of the checks."""
+"""What the judge of requests lets pass, what it refuses, and how the rest is forwarded.
+
+Numbers are those of the checks.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,26 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.errors import BadRequest, BadResponse
-from lb.http1.body import CHUNKED, UNTIL_CLOSE
-from lb.http1.head import HOPELESS, ILLEGAL, judge_request, judge_response
+from lb.errors import BadRequest
+from lb.http1.body import CHUNKED
+from lb.http1.request_head import judge_request
 from tests.http1.messages import (
+    CL_GADGETS,
     DEFAULT_HOST,
     FIELD_LIMIT,
+    OLD,
+    OPTIONS,
+    POST,
     TARGET_LIMIT,
-    answered,
+    TE_GADGETS,
     forwarded,
-    is_refused,
     judged,
     refusal,
-    relayed,
     request,
-    response,
 )
-
-POST = b"POST / HTTP/1.1"
-OLD = b"GET / HTTP/1.0"
-OPTIONS = b"OPTIONS / HTTP/1.1"
 
 # -- A: the bytes of a head --------------------------------------------------------------------------------
 
@@ -66,13 +65,6 @@ def test_a04_bare_carriage_return(data: bytes) -> None:
     assert refusal(data) == 400
 
 
-@pytest.mark.parametrize("byte", [*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
-@pytest.mark.parametrize("line", [b"X: a%bb", b"X%b: a", b"X: %b", b"%b", b"X:%ba"])
-def test_a05_a06_control_characters(line: bytes, byte: int) -> None:
-    assert refusal(request(line % bytes([byte]))) == 400
-    assert is_refused(response(line % bytes([byte]), b"Content-Length: 0"))
-
-
 def test_a06_tabs_and_obs_text_are_legal_in_a_value() -> None:
     head = forwarded(judged(request(b"X:\ta\tb\xe4 \xff\t")))
     assert head.values(b"x") == [b"a\tb\xe4 \xff"]
@@ -86,41 +78,6 @@ def test_a07_whitespace_before_the_colon(line: bytes) -> None:
 @pytest.mark.parametrize("first", [b" Host: a", b"\tHost: a", b" X: b"])
 def test_a08_whitespace_before_the_first_field(first: bytes) -> None:
     assert refusal(request(first, b"Host: a", host=None)) == 400
-
-
-@pytest.mark.parametrize("fold", [b"\r\n b", b"\r\n\tb", b"\r\n ", b"\r\n \r\n b"])
-@pytest.mark.parametrize(
-    "line",
-    [b"X: a", b"X:", b"Transfer-Encoding: chunked", b"Content-Length: 5", b"Expect: 100-continue", b""],
-)
-def test_a09_a10_a11_folded_lines(line: bytes, fold: bytes) -> None:
-    assert refusal(request(line + fold, start=POST)) == 400
-    assert refusal(request(host=b"a" + fold)) == 400
-    assert is_refused(response(b"Content-Length: 0", line + fold))
-
-
-@pytest.mark.parametrize("line", [b"X : a", b"X\t: a", b"Content-Length : 5"])
-def test_a12_whitespace_before_the_colon_of_an_answer(line: bytes) -> None:
-    assert is_refused(response(b"Content-Length: 0", line))
-
-
-@pytest.mark.parametrize("line", [b": x", b":", b" : x", b"::"])
-def test_a13_empty_name(line: bytes) -> None:
-    assert refusal(request(line)) == 400
-    assert is_refused(response(b"Content-Length: 0", line))
-
-
-@pytest.mark.parametrize("line", [b"X", b"Host", b"Transfer-Encoding", b"GET / HTTP/1.1"])
-def test_a14_no_colon(line: bytes) -> None:
-    assert refusal(request(line)) == 400
-    assert is_refused(response(b"Content-Length: 0", line))
-
-
-@pytest.mark.parametrize("character", [*b'()<>@,;\\"/[]?={} ', 0x80, 0xA0, 0xE4, 0xFF])
-@pytest.mark.parametrize("name", [b"%bX", b"X%b", b"X%bY", b"Content-Length%b", b"%bTransfer-Encoding"])
-def test_a15_a_name_that_is_no_token(name: bytes, character: int) -> None:
-    assert refusal(request(name % bytes([character]) + b": 7")) == 400
-    assert is_refused(response(name % bytes([character]) + b": 7", b"Content-Length: 0"))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +287,7 @@ def test_a30_long_targets(version: bytes) -> None:
         (b"M" * 150, 501),
     ],
 )
-def test_a31_methods_that_nobody_knows(method: bytes, status: int) -> None:
+def test_a31_unknown_methods(method: bytes, status: int) -> None:
     start = b"%b / HTTP/1.1" % method
     assert refusal(request(start=start)) == status
     if not status:
@@ -364,87 +321,6 @@ def test_a33_one_length_said_twice_is_one_length(lines: list[bytes]) -> None:
     assert forwarded(head).values(b"content-length") == [b"5"]
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [b"Content-Length: 5", b"Content-Length: 6"],
-        [b"Content-Length: 5, 6"],
-        [b"Content-Length: 5", b"Content-Length: 05"],
-        [b"Content-Length: 5", b"Content-Length:"],
-        [b"Content-Length: 0", b"Content-Length: 5"],
-    ],
-)
-def test_a34_lengths_that_differ(lines: list[bytes]) -> None:
-    assert refusal(request(*lines, start=POST)) == 400
-    assert is_refused(response(*lines))
-
-
-@pytest.mark.parametrize(
-    "length",
-    [
-        b"+5", b"-1", b"0x5", b"5_0", b"5 5", b"", b" ", b",5", b"5,", b",", b"5;x", b"\xd9\xa5", b"\xb2",
-        b"5.0",
-        b"5e1", b'"5"', b"1" * 21, b"1" * 300, b"%d" % (1 << 63), b"%d" % (1 << 64), b"%d" % (1 << 128),
-        b"5\t5",
-        b"5,\t6", b"chunked", b"NaN", b"5 bytes",
-    ],
-)  # fmt: skip
-def test_a35_c101_lengths_that_are_none(length: bytes) -> None:
-    assert refusal(request(b"Content-Length: " + length, start=POST)) == 400
-    assert is_refused(response(b"Content-Length: " + length))
-
-
-def test_a36_a_length_is_normalised() -> None:
-    for length in (b"005", b"\t 5", b"5 \t"):
-        head = judged(request(b"Content-Length: " + length, start=POST))
-        assert forwarded(head).values(b"content-length") == [b"5"]
-        assert relayed(answered(response(b"Content-Length: " + length))).values(b"content-length") == [b"5"]
-    largest = (1 << 63) - 1
-    assert judged(request(b"Content-Length: %d" % largest, start=POST)).length == largest
-
-
-@pytest.mark.parametrize(
-    ("coding", "status"),
-    [
-        (b"identity", 400),
-        (b"gzip", 400),
-        (b"chunked, chunked", 400),
-        (b"chunked, gzip", 400),
-        (b"chunked, identity", 400),
-        (b"xchunked", 400),
-        (b'"chunked"', 400),
-        (b"'chunked'", 400),
-        (b"chunked;q=1", 400),
-        (b"chunked;", 400),
-        (b",chunked", 400),
-        (b"chunked,", 400),
-        (b",", 400),
-        (b"", 400),
-        (b" ", 400),
-        (b"chunked chunked", 400),
-        (b"chunked\tx", 400),
-        (b"chunk\xa0ed", 400),
-        (b"\xa0chunked", 400),
-        (b"chunked\xa0", 400),
-        (b"chun\xc4\xb7ed", 400),
-        (b"chunked\r\nTransfer-Encoding: chunked", 400),
-        (b"gzip\r\nTransfer-Encoding: chunked", 400),
-        (b"gzip, chunked\r\nTransfer-Encoding: chunked", 400),
-        (b"chunked\r\nTransfer-Encoding: identity", 400),
-        (b"\r\nTransfer-Encoding: chunked", 400),
-        (b"gzip;q=1, chunked", 400),
-        (b"gz ip, chunked", 400),
-        # an unknown coding before a last chunked: sound, but not spoken here
-        (b"gzip, chunked", 501),
-        (b"identity,chunked", 501),
-        (b"GZIP , br ,\tCHUNKED", 501),
-    ],
-)
-def test_a37_transfer_codings(coding: bytes, status: int) -> None:
-    assert refusal(request(b"Transfer-Encoding: " + coding, start=POST)) == status
-    assert is_refused(response(b"Transfer-Encoding: " + coding))
-
-
 def test_a37_another_fault_is_not_excused_by_an_unknown_coding() -> None:
     assert refusal(request(b"X : y", b"Transfer-Encoding: gzip, chunked", start=POST)) == 400
 
@@ -456,95 +332,7 @@ def test_a37_chunked_is_chunked(coding: bytes) -> None:
     assert forwarded(head).values(b"transfer-encoding") == [b"chunked"]
 
 
-@pytest.mark.parametrize("coding", [b"chunked", b"gzip, chunked", b"identity"])
-def test_a38_http_1_0_has_no_transfer_coding(coding: bytes) -> None:
-    assert refusal(request(b"Transfer-Encoding: " + coding, start=b"POST / HTTP/1.0")) == 400
-    assert is_refused(response(b"Transfer-Encoding: " + coding, start=b"HTTP/1.0 200 OK"))
-
-
-@pytest.mark.parametrize("length", [b"0", b"100"])
-def test_a52_the_length_of_an_answer_to_head_is_shown_and_not_awaited(length: bytes) -> None:
-    head = answered(response(b"Content-Length: " + length), b"HEAD")
-    assert (head.length, head.keep_alive) == (0, True)
-    assert relayed(head).values(b"content-length") == [length]
-    coded = answered(response(b"Transfer-Encoding: chunked"), b"HEAD")
-    assert (coded.length, coded.keep_alive) == (0, True)
-    assert answered(response(), b"HEAD").keep_alive
-
-
-@pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints", b"204 No Content"])
-@pytest.mark.parametrize(
-    ("line", "keeps"),
-    [(b"X: y", True), (b"Content-Length: 0", True), (b"Content-Length: 5", False),
-    (b"Transfer-Encoding: chunked", False)],
-)  # fmt: skip
-def test_a53_answers_that_cannot_have_a_body(status: bytes, line: bytes, keeps: bool) -> None:
-    head = answered(response(line, start=b"HTTP/1.1 " + status))
-    assert (head.length, head.keep_alive) == (0, keeps)
-    assert not relayed(head).names & {b"content-length", b"transfer-encoding"}
-
-
-def test_a53_not_modified_shows_the_length_it_would_have() -> None:
-    head = answered(response(b"Content-Length: 5", start=b"HTTP/1.1 304 Not Modified"))
-    assert (head.length, head.announced, head.keep_alive) == (0, 5, True)
-    coded = answered(response(b"Transfer-Encoding: chunked", start=b"HTTP/1.1 304 Not Modified"))
-    assert coded.length == 0
-    assert b"transfer-encoding" not in relayed(coded).names
-
-
-@pytest.mark.parametrize(
-    "line", [b"Connection: ClOsE", b"Connection: keep-alive, close", b"Connection: x,\tCLOSE ,"]
-)
-def test_a54_close_is_close(line: bytes) -> None:
-    assert not judged(request(line)).keep_alive
-    assert not judged(request(b"Connection:", line)).keep_alive
-    assert not answered(response(line, b"Content-Length: 0")).keep_alive
-
-
-@pytest.mark.parametrize(
-    "line", [b"Connection: keep-alive", b"Connection: closed", b"Connection: x-close", b"X: close"]
-)
-def test_a54_what_is_not_close_is_not(line: bytes) -> None:
-    assert judged(request(line)).keep_alive
-    assert answered(response(line, b"Content-Length: 0")).keep_alive
-
-
-def test_a55_http_1_0_is_never_kept() -> None:
-    assert not judged(request(b"Connection: keep-alive", start=OLD)).keep_alive
-    assert not answered(
-        response(b"Connection: keep-alive", b"Content-Length: 0", start=b"HTTP/1.0 200 OK")
-    ).keep_alive
-
-
-@pytest.mark.parametrize("start", [b"HTTP/1.1 200", b"HTTP/1.1 200 "])
-def test_a56_an_answer_without_a_reason(start: bytes) -> None:
-    head = answered(response(b"Content-Length: 0", start=start))
-    assert head.to_client(b"now", b"", b"").startswith(b"HTTP/1.1 200 \r\n")
-
-
 # -- B: what travels on ------------------------------------------------------------------------------------
-
-
-def test_b57_what_connection_names_stays_here() -> None:
-    lines = (b"Connection: x-a, X-B", b"X-A: 1", b"x-b: 2", b"X-C: 3")
-    assert forwarded(judged(request(*lines))).names & {b"x-a", b"x-b", b"x-c", b"connection"} == {b"x-c"}
-    there = relayed(answered(response(*lines, b"Content-Length: 0"))).names
-    assert there & {b"x-a", b"x-b", b"x-c", b"connection"} == {b"x-c"}
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        (b"Connection:", b"Connection: x-a"),
-        (b"Connection: ", b"CONNECTION: ,,X-A"),
-        (b"Connection: close", b"Connection: X-a"),
-        (b"connection: \tx-A\t,",),
-        (b"Connection: keep-alive", b"Connection: keep-alive", b"Connection: x-a"),
-    ],
-)
-def test_b58_every_connection_field_is_heard(lines: tuple[bytes, ...]) -> None:
-    assert b"x-a" not in forwarded(judged(request(b"X-A: 1", *lines))).names
-    assert b"x-a" not in relayed(answered(response(b"X-A: 1", *lines, b"Content-Length: 0"))).names
 
 
 def test_b59_b62_what_we_add_cannot_be_named_away() -> None:
@@ -554,40 +342,7 @@ def test_b59_b62_what_we_add_cannot_be_named_away() -> None:
     there = forwarded(head)
     assert there.values(b"x-forwarded-for") == [b"192.0.2.1"]
     assert there.values(b"via") == [b"1.1 lb"]
-    assert head.via == b"Via: 1.0 x\r\n"  # a loop is seen all the same
-
-
-@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-def test_b60_connection_cannot_name_what_everybody_needs(version: bytes) -> None:
-    lines = (b"Content-Length: 5", b"Authorization: x", b"Cookie: y", b"Cache-Control: z")
-    named = b"Connection: Host, Content-Length, Transfer-Encoding, Authorization, Cookie, Cache-Control"
-    head = judged(request(named, *lines, start=b"POST / HTTP/" + version))
-    assert head.length == 5
-    for name, value in (
-        (b"host", b"a"),
-        (b"content-length", b"5"),
-        (b"authorization", b"x"),
-        (b"cookie", b"y"),
-    ):
-        assert forwarded(head).values(name) == [value]
-    answer = answered(
-        response(b"Connection: date, set-cookie, content-length", b"Date: d", b"Set-Cookie: c", *lines)
-    )
-    there = relayed(answer)
-    assert (answer.length, there.values(b"date"), there.values(b"set-cookie")) == (5, [b"d"], [b"c"])
-
-
-HOP_BY_HOP = (
-    b"Keep-Alive", b"Proxy-Connection", b"TE", b"Upgrade", b"Trailer", b"Proxy-Authenticate",
-    b"Proxy-Authorization", b"HTTP2-Settings", b"Connection",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HOP_BY_HOP)
-def test_b61_hop_by_hop_fields_stay_here(name: bytes) -> None:
-    for said in (name, name.upper(), name.lower()):
-        assert name.lower() not in forwarded(judged(request(said + b": x"))).names
-        assert name.lower() not in relayed(answered(response(said + b": x", b"Content-Length: 0"))).names
+    assert head.via == b"1.0 x"  # a loop is seen all the same
 
 
 def test_b61_te_trailers_is_said_anew() -> None:
@@ -680,7 +435,7 @@ def test_b69_expect_travels_on_where_there_is_a_body() -> None:
         [b"100-continue", b"x"], [b"100 -continue"], [b"100-continue;q=1"], [b'"100-continue"'],
     ],
 )  # fmt: skip
-def test_b72_expectations_that_nobody_knows(lines: list[bytes]) -> None:
+def test_b72_unknown_expectations(lines: list[bytes]) -> None:
     expect = [b"Expect: " + line for line in lines]
     assert refusal(request(*expect, b"Content-Length: 5", start=POST)) == 417
     assert refusal(request(*expect)) == 417
@@ -693,64 +448,12 @@ def test_b73_http_1_0_has_no_expectations() -> None:
         assert b"expect" not in forwarded(head).names
 
 
-def test_b74_unknown_fields_keep_their_names_and_their_order() -> None:
-    lines = (b"X-One: 1", b"x-TWO: 2", b"X-One: 3", b"Cookie: a", b"Cookie: b", b"X-Empty:")
-    head = judged(request(*lines, b"Transfer-Encoding: chunked", start=POST))
-    assert head.lines == b"Host: a\r\n" + b"".join(line + b"\r\n" for line in lines[:-1]) + b"X-Empty: \r\n"
-    cookies = (b"Set-Cookie: a=1", b"X: y", b"set-cookie: b=2, c=3")
-    answer = answered(response(*cookies, b"Content-Length: 0"))
-    assert answer.lines == b"".join(line + b"\r\n" for line in cookies)
-
-
 @pytest.mark.parametrize(
     "target",
     [b"//a/../b%2Fc;x?y=%0d%0a&&", b"/./..//", b"/%zz", b"/?", b"/??#"[:3], b'/\\"<>^`{|}', b"/http://b"],
 )
 def test_b75_targets_travel_byte_for_byte(target: bytes) -> None:
     assert forwarded(judged(request(start=b"GET %b HTTP/1.1" % target))).start == b"GET %b HTTP/1.1" % target
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"If-None-Match: W/\"x\", *", b"If-Modified-Since: x", b"Range: bytes=0-1,5-",
-        b"Authorization: Basic eA==",
-        b"WWW-Authenticate: Basic realm=\"a, b\"", b"Allow: GET", b"ETag: W/\"x\"",
-        b"Cache-Control: no-store, private",
-        b"Content-Encoding: gzip", b"Accept-Encoding: gzip, br", b"Warning: 110 - \"x\"", b"Age: 5",
-    ],
-)  # fmt: skip
-def test_b76_end_to_end_fields_are_left_alone(line: bytes) -> None:
-    assert line + b"\r\n" in judged(request(line)).lines
-    assert line + b"\r\n" in answered(response(line, b"Content-Length: 0")).lines
-
-
-def test_b77_a_missing_date_is_added() -> None:
-    assert relayed(answered(response(b"Content-Length: 0"))).values(b"date") == [b"now"]
-    assert relayed(answered(response(b"date: then", b"Content-Length: 0"))).values(b"date") == [b"then"]
-    interim = answered(response(start=b"HTTP/1.1 103 Early Hints"))
-    assert b"date" not in relayed(interim).names
-
-
-def test_b79_an_answer_with_both_framings_is_chunked_and_costs_the_connection() -> None:
-    head = answered(response(b"Transfer-Encoding: chunked", b"Content-Length: 5"))
-    assert (head.length, head.announced, head.keep_alive) == (CHUNKED, None, False)
-    assert relayed(head).values(b"transfer-encoding") == [b"chunked"]
-    assert b"content-length" not in relayed(head).names
-
-
-def test_b80_an_answer_without_framing_ends_with_its_connection() -> None:
-    head = answered(response())
-    assert (head.length, head.keep_alive) == (UNTIL_CLOSE, False)
-    assert relayed(head).values(b"transfer-encoding") == [b"chunked"]
-    assert not relayed(head, to_1_0=True).names & {b"content-length", b"transfer-encoding"}
-
-
-def test_a20_no_chunks_for_http_1_0() -> None:
-    head = answered(response(b"Transfer-Encoding: chunked"))
-    assert relayed(head).values(b"transfer-encoding") == [b"chunked"]
-    assert not relayed(head, to_1_0=True).names & {b"content-length", b"transfer-encoding"}
-    assert relayed(answered(response(b"Content-Length: 5")), to_1_0=True).values(b"content-length") == [b"5"]
 
 
 @pytest.mark.parametrize(
@@ -782,59 +485,7 @@ def test_b81_b84_upgrades(lines: list[bytes], expected: bytes) -> None:
     assert judged(request(*[x for x in lines if b"Transfer" not in x], start=OLD)).upgrade == b""
 
 
-def test_b83_the_protocol_that_a_backend_switches_to_is_known() -> None:
-    lines = (b"Connection: Upgrade", b"Upgrade: websocket")
-    head = answered(response(*lines, start=b"HTTP/1.1 101 Switching Protocols"))
-    assert (head.status, head.is_interim, head.upgrade, head.length) == (101, True, b"websocket", 0)
-
-
 # -- C: smuggling ------------------------------------------------------------------------------------------
-
-
-def gadgets(name: bytes, value: bytes) -> Iterator[bytes]:
-    """Lines that one party may take for that field and another may not."""
-    blanks = [
-        b" ",
-        b"\t",
-        b"\x0b",
-        b"\x0c",
-        b"\r",
-        b"\n",
-        b"\x00",
-        b"\x01",
-        b"\x1f",
-        b"\x7f",
-        b"\xa0",
-        b"\x85",
-        b"\xff",
-    ]
-    for blank in blanks:
-        yield blank + name + b": " + value
-        yield name + blank + b": " + value
-        yield name[:4] + blank + name[4:] + b": " + value
-        yield b"X: y\r\n" + blank + name + b": " + value
-        yield b"X:\r\n" + blank + name + b": " + value
-        if blank not in b" \t":
-            yield name + b":" + blank + value
-            yield name + b": " + blank + value
-            yield name + b": " + value + blank
-            yield name + b": " + value[:1] + blank + value[1:]
-            yield b"X: y" + blank + name + b": " + value if blank not in b"\xa0\x85\xff" else b": x"
-    for joint in (b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n ", b"\r\n\t", b"\n "):
-        yield name + b":" + joint + value
-        yield b"X: y" + joint + name + b": " + value
-        yield name + b": " + value + joint + b"x"
-    for before in (b":", b"(", b'"', b"[", b"@", b",", b";", b"=", b"/", b"\\", b"{", b"?"):
-        yield before + name + b": " + value
-        yield name + before + b": " + value
-    yield name + b"; " + value
-    yield name + b"=" + value
-    yield name + b" " + value
-    yield name
-
-
-TE_GADGETS = list(gadgets(b"Transfer-Encoding", b"chunked"))
-CL_GADGETS = list(gadgets(b"Content-Length", b"7"))
 
 
 @pytest.mark.parametrize("start", [POST, b"GET / HTTP/1.1", b"POST / HTTP/1.0"])
@@ -850,12 +501,8 @@ def test_c89_c90_c92_gadgets_are_refused(start: bytes) -> None:
     assert len(TE_GADGETS + CL_GADGETS) > 200
 
 
-def test_c89_gadgets_of_a_backend_are_refused() -> None:
-    assert [g for g in TE_GADGETS + CL_GADGETS if not is_refused(response(g, b"Content-Length: 5"))] == []
-
-
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"DELETE"])
-def test_c91_a_body_where_nobody_expects_one_is_framed(method: bytes) -> None:
+def test_c91_a_body_where_none_is_expected_is_framed(method: bytes) -> None:
     start = method + b" / HTTP/1.1"
     assert forwarded(judged(request(b"Content-Length: 5", start=start))).values(b"content-length") == [b"5"]
     coded = judged(request(b"Transfer-Encoding: chunked", start=start))
@@ -869,27 +516,6 @@ def test_c95_other_names_frame_nothing(name: bytes) -> None:
     head = judged(request(name + b": 7", start=POST))
     assert head.length is None
     assert not forwarded(head).names & {b"content-length", b"transfer-encoding"}
-
-
-@pytest.mark.parametrize("piece", [b"\r\nX: y", b"\rX: y", b"\nX: y", b"\x00", b"\r\n\r\nHTTP/1.1 200 OK"])
-def test_c96_nothing_is_injected_into_an_answer(piece: bytes) -> None:
-    head = response(b"Location: /a" + piece, b"Content-Length: 0")
-    if piece == b"\r\nX: y":
-        assert relayed(answered(head)).values(b"x") == [b"y"]  # an honest second line
-    elif piece.startswith(b"\r\n\r\n"):
-        assert b"HTTP/1.1 200 OK" not in answered(head).to_client(b"", b"", b"")[10:]
-    else:
-        assert is_refused(head)
-    assert is_refused(response(b"Content-Length: 0", start=b"HTTP/1.1 200 O" + piece[:1] + b"K"))
-
-
-@given(st.text("a:/ \t\r\n\x00\x7f\xff", max_size=12).map(lambda text: text.encode("latin-1")))
-def test_what_is_hopeless_half_way_is_illegal_when_whole_and_nothing_else(data: bytes) -> None:
-    hopeless = next((end for end in range(len(data) + 1) if HOPELESS.search(data[:end])), None)
-    if hopeless is not None:
-        assert all(ILLEGAL.search(data[:end] + b"\r\n\r\n") for end in range(hopeless, len(data) + 1))
-    elif not data.endswith(b"\r"):
-        assert ILLEGAL.search(data) is None
 
 
 SOUND = (
@@ -943,61 +569,9 @@ REQUESTS = (
     | st.binary(max_size=60).map(lambda line: request(line))
     | st.binary(max_size=20).map(lambda target: request(start=b"GET /%b HTTP/1.1" % target))
 )
-RESPONSES = (
-    st.binary(max_size=200)
-    | st.binary(max_size=60).map(lambda line: response(line))
-    | st.binary(max_size=20).map(lambda status: response(start=b"HTTP/1.1 " + status))
-)
 
 
 @given(REQUESTS)
 def test_c102_any_bytes_are_a_verdict_or_a_refusal(data: bytes) -> None:
     with suppress(BadRequest):
         forwarded(judge_request(data, DEFAULT_HOST, TARGET_LIMIT, FIELD_LIMIT))
-
-
-@given(RESPONSES, st.sampled_from((b"GET", b"HEAD")))
-def test_c102_any_bytes_of_a_backend_are_a_verdict_or_a_refusal(data: bytes, method: bytes) -> None:
-    with suppress(BadResponse):
-        relayed(judge_response(data, method, FIELD_LIMIT))
-
-
-# -- D, E: limits and answers that are none ----------------------------------------------------------------
-
-
-def test_d104_e122_the_number_of_fields_is_limited() -> None:
-    many = [b"X: y"] * FIELD_LIMIT
-    assert refusal(request(*many)) == 431
-    assert refusal(request(*many[1:])) == 0
-    assert is_refused(response(*many, b"Content-Length: 0"))
-    assert not is_refused(response(*many[1:], b"Content-Length: 0"))
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"HTTP/1.1 abc", b"HTTP/1.1", b"HTTP/1.1 20", b"HTTP/1.1 2000 OK", b"HTTP/1.1 +20 OK",
-        b"HTTP/1.1  200 OK",
-        b"HTTP/1.1 200\tOK", b"HTTP/1.1 099 x", b"HTTP/1.1 000 x", b"HTTP/1.1 600 x", b"HTTP/1.1 999 x",
-        b"HTTP/2.0 200 OK", b"HTTP/0.9 200 OK", b"HTTP/1.10 200 OK", b"http/1.1 200 OK", b"HTTP/1 200 OK",
-        b"",
-        b" HTTP/1.1 200 OK", b"ICY 200 OK", b"SSH-2.0-x", b"PRI * HTTP/2.0", b"\x15\x03\x01\x00\x02\x02\x50",
-        b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200 O\x7fK",
-    ],
-)  # fmt: skip
-def test_e121_status_lines_that_are_none(start: bytes) -> None:
-    assert is_refused(response(b"Content-Length: 0", start=start))
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\r\n", b"\r\n\r\n", b"GET", b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n"]
-)
-def test_what_is_not_whole_is_refused(data: bytes) -> None:
-    assert refusal(data) == 400
-    assert is_refused(data)
-
-
-def test_e132_an_answer_of_http_1_0_costs_the_connection() -> None:
-    head = answered(response(b"Content-Length: 5", start=b"HTTP/1.0 200 OK"))
-    assert (head.length, head.keep_alive) == (5, False)
-    assert relayed(head).start == b"HTTP/1.1 200 OK"

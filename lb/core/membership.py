@@ -1,0 +1,87 @@
+"""Which backends are in which pool, and what the operator wishes of each: the state under the registry.
+
+A function here makes one change and tells one event. Which changes an operator may make, and in which order,
+is for `lb.core.registry` and `lb.core.drain_control` to say.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lb.core.backend import AdminState, Backend
+from lb.core.policies.round_robin import hand_over
+from lb.core.pool import Pool
+from lb.core.registry_events import Subscribers
+from lb.settings.backend_spec import BackendSpec
+
+
+class Membership:
+    """All pools and backends by name. A backend's id is unique over all pools."""
+
+    __slots__ = ("_put_off", "backends", "now", "pools", "subscribers")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.pools: dict[str, Pool] = {}
+        self.backends: dict[str, Backend] = {}
+        self.subscribers = Subscribers()
+        self._put_off: dict[str, Pool] | None = None
+
+    def enter(self, spec: BackendSpec, into: Pool, source: str) -> Backend:
+        """A new backend of a spec that was checked; from the configuration it gets its full share at once."""
+        backend = Backend(spec, into.name, source, self.now(), into.settings)
+        self.backends[backend.id] = backend
+        into.backends.append(backend)
+        backend.trust_blindly(into.is_panicking)
+        if source != "config":
+            backend.begin_ramp(self.now())
+        self.subscribers.tell("added", backend, spec.url)
+        self.reconsider(into)
+        return backend
+
+    def leave(self, backend: Backend) -> None:
+        """Take a backend out. Requests that run on it go on, and count in no pool."""
+        if backend.removed:
+            return
+        backend.removed = True
+        del self.backends[backend.id]
+        pool = self.pools[backend.pool]
+        pool.backends.remove(backend)
+        hand_over(backend, pool.backends)
+        self.subscribers.tell("removed", backend)
+        self.reconsider(pool)
+
+    def wish(self, backend: Backend, state: AdminState, detail: str = "") -> None:
+        """Set the operator's wish; an event only if it is another one."""
+        if state is AdminState.READY:
+            backend.drain = None
+        if backend.admin_state is state:
+            return
+        backend.admin_state, backend.since = state, self.now()
+        if state is AdminState.READY:
+            backend.begin_ramp(backend.since)
+        self.subscribers.tell(state.value, backend, detail)
+        self.reconsider(self.pools[backend.pool])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Batch changes: each pool calls `reconsider` once, on exit, even after an error.
+
+        That looks at all backends of the pool, so a thousand that come one by one would cost a million looks.
+        """
+        if self._put_off is not None:
+            yield
+            return
+        self._put_off = {}
+        try:
+            yield
+        finally:
+            pools, self._put_off = self._put_off, None
+            for pool in pools.values():
+                pool.reconsider()
+
+    def reconsider(self, pool: Pool) -> None:
+        """The pool's backends or settings have changed: `Pool.reconsider`, now or at the end of the batch."""
+        if self._put_off is None:
+            pool.reconsider()
+        else:
+            self._put_off[pool.name] = pool

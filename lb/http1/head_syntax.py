@@ -1,0 +1,45 @@
+"""What request and response heads have in common: legal bytes, lengths, and how h11's fields are sorted."""
+
+import re
+
+import h11
+
+from lb.http1.fields import NEVER_CONNECTION_OPTIONS
+
+ILLEGAL = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+"""Control characters, a lone CR or LF (RFC 9112 section 2.2), or a folded line (section 5.2)."""
+HOPELESS = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r[^\n]|(?<!\r)\n|\n[ \t]")
+"""What is illegal in a head that has not ended yet, where a CR may still be followed by its LF."""
+LENGTH = re.compile(rb"[0-9]{1,19}")
+
+H11_HEAD_LIMIT = 1 << 20
+"""Our limits apply before h11 sees a head, so that of h11 must never be the first to refuse one."""
+
+TRAVELS_ON = frozenset((b"host", b"date", b"via"))
+"""Fields that are judged and forwarded; all other fields that are judged end here."""
+
+Judged = dict[bytes, list[bytes]]
+"""The values of the fields on which a verdict depends, by name in lower case."""
+Kept = list[tuple[bytes, bytes]]
+"""(name in lower case, the whole line) of each field that travels on."""
+
+
+def sort_fields(
+    event: h11.Request | h11.Response | h11.InformationalResponse, control: frozenset[bytes]
+) -> tuple[Judged, Kept]:
+    """The values of the `control` fields, and the lines that travel on; both in the order of the head."""
+    judged: Judged = {}
+    kept: Kept = []
+    raw_items = event.headers.raw_items()
+    for (name, value), (raw, _) in zip(event.headers, raw_items, strict=True):
+        if name in control:
+            judged.setdefault(name, []).append(value)
+        if name not in control or name in TRAVELS_ON:
+            kept.append((name, b"%b: %b\r\n" % (raw, value)))
+    return judged, kept
+
+
+def joined(kept: Kept, options: frozenset[bytes]) -> bytes:
+    """All kept lines but those that a Connection field names in its options (RFC 9110 section 7.6.1)."""
+    cut = options - NEVER_CONNECTION_OPTIONS
+    return b"".join(line for name, line in kept if name not in cut)
