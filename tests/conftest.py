@@ -46,10 +46,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Set the clock of tests on virtual time, after pytest-trio has set its own."""
-    from tests.kit.time import run_on_virtual_time
-
     for item in items:
         if item.get_closest_marker("virtual_time") is not None:
+            from tests.kit.time import run_on_virtual_time
+
             item.add_marker(pytest.mark.trio(run=run_on_virtual_time), append=False)
         for program in needed(item):
             if program not in DEBIAN:
