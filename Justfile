@@ -12,9 +12,17 @@ default:
 run *args: (_setup "." "run")
     @exec .venv/bin/lb run "$@"
 
-# Run the tests; arguments go to pytest
+# Run the tests, two at a time; with arguments, which go to pytest, one at a time
+[no-exit-message]
 test *args: _dev
-    @exec .venv/bin/python -m pytest "$@"
+    #!/bin/sh
+    set -eu
+    # Where it is set, as in many containers, each program that a test starts would compile itself again.
+    export PYTHONDONTWRITEBYTECODE=
+    case "$*" in
+    "" | --everything) set -- --numprocesses 2 --dist loadfile --no-loadscope-reorder "$@" ;;
+    esac
+    exec .venv/bin/python -m pytest "$@"
 
 # Make up damaged connections and answers for so many minutes
 fuzz minutes="10": _dev

@@ -1,19 +1,111 @@
-"""What all tests share: asserts in the kit that explain themselves, and the mark of tests on virtual time."""
+"""What all tests share: three marks, `virtual_time`, `needs` and `alone`, and what each of them does."""
+
+import os
+from collections.abc import Generator, Iterable
+from pathlib import Path
 
 import pytest
 
+from tests.programs import DEBIAN, missing, packages
+from tests.turns import Turns
+
 pytest.register_assert_rewrite("tests.kit")
+
+MARKERS = (
+    "virtual_time: it runs on a clock that jumps when every task waits",
+    "needs(program, ...): it starts these programs, which pip does not install (tests/programs.py)",
+    "alone: it runs while no other test does (tests/turns.py)",
+)
+SLOW = tuple(Path(__file__).parent / folder for folder in ("system", "browser"))
+"""What takes longest begins first, so that the workers end at about the same time."""
+ABSENT = "absent program"
+TURNS = pytest.StashKey[Turns]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--everything",
+        action="store_true",
+        default=bool(os.environ.get("CI")),
+        help="a program that is missing fails its tests, which are skipped otherwise; so it is with CI set",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "virtual_time: it runs on a clock that jumps when nobody can move")
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    if hasattr(config, "workerinput"):  # one of several workers; pytest-xdist has set its folder
+        config.stash[TURNS] = Turns(Path(config.option.basetemp).parent)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if turns := config.stash.get(TURNS, None):
+        turns.close()
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Behind pytest-trio's own marks, and before them in rank."""
-    from tests.kit.time import run_on_virtual_time
-
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Set the clock of tests on virtual time, after pytest-trio has set its own."""
     for item in items:
         if item.get_closest_marker("virtual_time") is not None:
+            from tests.kit.time import run_on_virtual_time
+
             item.add_marker(pytest.mark.trio(run=run_on_virtual_time), append=False)
+        for program in needed(item):
+            if program not in DEBIAN:
+                raise pytest.UsageError(
+                    f"{item.nodeid} needs {program}, which tests/programs.py does not have"
+                )
+    if TURNS in config.stash:
+        items.sort(key=rank)
+
+
+def rank(item: pytest.Item) -> int:
+    """Its place in the order of several workers: while a test is alone the others wait, so it comes last."""
+    if is_alone(item):
+        return 2
+    return 0 if any(item.path.is_relative_to(folder) for folder in SLOW) else 1
+
+
+def is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    turns = item.config.stash.get(TURNS, None)
+    if turns is None:
+        return (yield)
+    with turns.turn(alone=is_alone(item)):
+        return (yield)
+
+
+# -- programs that are missing ---------------------------------------------------------------------------
+
+
+def needed(item: pytest.Item) -> list[str]:
+    return [program for mark in item.iter_markers("needs") for program in mark.args]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    absent = missing(needed(item))
+    if not absent:
+        return
+    reason = told(absent)
+    if item.config.getoption("everything"):
+        pytest.fail(reason, pytrace=False)
+    item.user_properties.extend((ABSENT, program) for program in absent)
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.getreports("skipped")
+    absent = {program for report in skipped for name, program in report.user_properties if name == ABSENT}
+    if absent:
+        terminalreporter.write_line(f"skipped: {told(absent)}")
+
+
+def told(absent: Iterable[str]) -> str:
+    return f"not on PATH: {', '.join(sorted(absent))} (on Debian: apt install {' '.join(packages(absent))})"

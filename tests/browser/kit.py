@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.programs import path_of
 from tests.system.servers import free_ports
 
 PATIENCE = 10.0
@@ -179,13 +180,13 @@ class Tab:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Chrome]:
-    """Without it the tests fail."""
+    """A browser with a profile of its own in this folder."""
     options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = path_of("chromium")
     for flag in (*FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver = Chrome(options=options, service=Service(path_of("chromedriver")))
     try:
         yield driver
     finally:

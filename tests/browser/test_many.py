@@ -11,6 +11,8 @@ import pytest
 
 from tests.browser.kit import Balancer, Tab, chromium, until
 
+pytestmark = [pytest.mark.needs("chromium", "chromedriver"), pytest.mark.alone]
+
 BACKENDS = 500
 PAUSE_SECONDS = 0.02
 SECONDS = 4.0

@@ -13,6 +13,8 @@ import pytest
 
 from tests.browser.kit import Balancer, Tab, chromium, ended, until
 
+pytestmark = pytest.mark.needs("chromium", "chromedriver")
+
 TOKEN = "the-token-of-this-test"
 TOKEN_TO_READ = "the-token-of-a-dashboard"
 SLOW_SECONDS = 2
@@ -140,6 +142,7 @@ def test_filter_sort_and_weight(scene: Scene) -> None:
     until(lambda: tab.all("tbody tr")[0].get_attribute("data-id") == "web3")
 
 
+@pytest.mark.needs("curl")
 def test_a_drain_from_the_page_counts_to_zero(scene: Scene) -> None:
     tab, url = scene.tab, scene.balancer.url
     scene.balancer.again()

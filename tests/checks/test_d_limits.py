@@ -83,6 +83,7 @@ async def cost_of(lb: Scene, request: bytes) -> float:
     return min(costs)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("request_", WORST.values(), ids=WORST)
 async def test_d105_the_worst_of_heads_costs_less_than_5_ms(request_: bytes) -> None:
     async with running() as lb, lb.backend.answering(OK):
@@ -269,6 +270,7 @@ async def test_d114_one_more_than_the_limit_waits_until_somebody_leaves() -> Non
             await third.hears(200)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("request_", WORST.values(), ids=WORST)
 async def test_d116_no_head_costs_a_hundred_times_its_like(request_: bytes) -> None:
     """In memory a hundred times the limit of a head; in time a hundred times the plainest request."""

@@ -37,6 +37,7 @@ BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"
 # -- connecting -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_e117_a_refusal_leads_to_the_next_and_at_last_to_502_at_once() -> None:
     """502 as nginx says it: there was a backend to ask, and it was the one that failed."""
     async with running(Refusing, Backend) as lb, lb.backend.answering(OK):

@@ -217,6 +217,7 @@ def test_many_places_serve_many_at_once() -> None:
     assert [waiter.woken for waiter in waiters] == [1, 1, 0, 0]
 
 
+@pytest.mark.alone
 def test_a_release_skips_requests_that_have_tried_what_came_free() -> None:
     scene = Scene(*(spec(f"b{number}", cap=1) for number in range(100)), queue=2000)
     held = [(scene.pool.take(request)[0], request) for request in [Request() for _ in range(100)]]

@@ -19,6 +19,8 @@ from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
 
+pytestmark = pytest.mark.alone
+
 SIZE = 16 * 1024
 BOUND = 0.005
 

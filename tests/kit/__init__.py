@@ -1,4 +1,4 @@
-"""What tests speak with: a client and backends over real sockets, on virtual time, scripted line by line.
+r"""A client and backends that talk to a balancer over real sockets on virtual time. A test is a dialogue:
 
     async with running() as lb:
         client = await lb.client()
@@ -8,12 +8,23 @@
         await peer.says(OK)
         await client.hears(200)
 
-`line` is one end of a connection, `message` a strict reader of its own (what the balancer sends is judged
-by nobody who is related to it), `client` and `backend` the two parties, `balancer` the house between them
-and what must hold when a test leaves it, `cancel` the instrument that cancels at every step.
+Virtual time (`pytestmark = virtual_time`) is Trio's `MockClock`: it stands still while a task can run, and
+jumps to the next deadline when all tasks wait. A timeout of 60 s ends at 60.0 exactly, in a millisecond. Real
+sockets fit in: on loopback the kernel has delivered the bytes when `send` returns, and Trio asks the kernel
+once more before the clock jumps. The clock does not wait for threads; a test with threads takes real time.
 
-A module on virtual time says `pytestmark = virtual_time`: time stands still while anybody can move, and
-jumps to the next deadline when nobody can, so that every timeout is met at its exact moment.
+`running()` runs a balancer. At the end of its block the clients leave, and it checks that no request is in
+flight, that each open socket of the process has an owner, that each exchange has one complete record and the
+counters agree with the records, and that nothing was logged as an error.
+
+`says` sends bytes. `hears` reads the next message and fails if it is not the one that the test names. `asks`
+is a new client that says a request. `lasting(2)` fails unless its block takes exactly 2 s on Trio's clock.
+
+`until_not_reached` and `Steps` repeat a test and cancel a client connection at its first step, at its second,
+and so on. Trio cancels a task only between two steps, so this tries every cancellation that there can be.
+
+`line` is one end of a connection, `client` and `backend` are the two kinds of end, `message` is a strict
+parser that shares no code with the balancer, `smuggling` a table of requests with which parsers are deceived.
 """
 
 from tests.kit.backend import OK, Backend, BlackHole, Peer, Refusing, answer

@@ -1,4 +1,4 @@
-"""Backends whose every word is in the test, and two that never say any."""
+"""A backend that answers what the test says, and two addresses at which no backend answers."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -20,16 +20,16 @@ def answer(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
 
 
 class Peer(Line):
-    """The balancer, as a backend meets it on one connection."""
+    """The backend's end of one connection from the balancer."""
 
     async def hears_request(self, start: bytes = b"") -> Request:
-        """The next request, whole; its request line, if one is given, must be this one."""
+        """Read the next request with its body. `start`, if given, must be its request line."""
         request = await self.hears_head(start)
         await read_body(self, request)
         return request
 
     async def hears_head(self, start: bytes = b"") -> Request:
-        """The next head, and not its body."""
+        """Read the next head, and leave its body."""
         request = await read_request_head(self)
         assert not start or request.head.startswith(start + b"\r\n"), f"{request.start!r}"
         return request
@@ -40,7 +40,7 @@ class Peer(Line):
 
 
 class Stand:
-    """Something that a backend's URL can lead to. Whoever opens it closes it."""
+    """What a backend's URL leads to: a socket with a port. `running` closes it."""
 
     def __init__(self) -> None:
         self._listening = socket.socket()
@@ -54,16 +54,16 @@ class Stand:
 
     @property
     def sockets(self) -> int:
-        """How many of the open sockets are ours."""
+        """How many sockets it has open."""
         return int(self._listening.fileno() >= 0)
 
 
 class Refusing(Stand):
-    """Nobody listens there, and nobody else can take the port."""
+    """A port without a listener, which is held so that no other program listens on it."""
 
 
 class BlackHole(Stand):
-    """Its backlog is full: a connection is neither made nor refused."""
+    """A listener whose backlog is full: a connection is neither made nor refused."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ def _connects(sock: socket.socket) -> bool:
 
 
 class Backend(Stand):
-    """A backend that does what the test says, one connection after the other."""
+    """A backend that does what the test says, one step after the other."""
 
     def __init__(self, receive_buffer: int = 0) -> None:
         super().__init__()
@@ -105,20 +105,20 @@ class Backend(Stand):
         self.peers: list[Peer] = []
 
     async def accepts(self) -> Peer:
-        """The next connection."""
+        """Accept the next connection."""
         with trio.fail_after(PATIENCE):
             sock, _ = await self._sock.accept()
         self.peers.append(Peer(sock))
         return self.peers[-1]
 
     async def hears(self, start: bytes = b"") -> Peer:
-        """The next connection and, on it, the first request, whole."""
+        """Accept the next connection and read the first request on it."""
         peer = await self.accepts()
         await peer.hears_request(start)
         return peer
 
     async def accepts_nobody(self) -> None:
-        """Nobody has anything left to do, and no connection is waiting."""
+        """When all tasks wait, no connection is in the backlog."""
         await trio.testing.wait_all_tasks_blocked()
         self._listening.setblocking(False)
         try:
@@ -130,9 +130,9 @@ class Backend(Stand):
 
     @asynccontextmanager
     async def answering(self, *answers: bytes) -> AsyncIterator[list[Request]]:
-        """Give every request an answer, these in turn, on as many connections as it takes.
+        """Answer each request with the next of these answers, on any number of connections.
 
-        What is heard is in the list, in its order. It ends with the block; the connections stay.
+        The list gets the requests in the order in which they came. The connections stay open after the block.
         """
         heard: list[Request] = []
 

@@ -1,4 +1,4 @@
-"""The house between the two parties, and what must hold whenever a test leaves it."""
+"""The balancer between a test's clients and backends, and what is checked when the test leaves it."""
 
 import os
 import stat
@@ -21,11 +21,11 @@ from tests.kit.client import Client, connected
 
 IDS = ("one", "two", "three", "four", "five", "six")
 LEAVING_SECONDS = 3.0
-"""How long the balancer may take to notice that every client has left."""
+"""How long the balancer may take to end its connections after the clients have closed theirs."""
 
 
 class Scene:
-    """A running balancer with its backends, the clients that the test has called in, and what was told."""
+    """A running balancer, its backends, the clients of the test, and the records of its exchanges."""
 
     def __init__(self, balancer: lb.Balancer, stands: list[Stand]) -> None:
         self.balancer = balancer
@@ -35,11 +35,15 @@ class Scene:
         self.backends = [stand for stand in stands if isinstance(stand, Backend)]
         self.clients: list[Client] = []
         self.errors_expected = 0
-        """How many bugs of ours (lines of the log on level error) the test provokes."""
+        """How many lines on level error the test expects in the log."""
         self.exchanges: list[ExchangeRecord] = []
+        # Every backend that there was, in order. A removed one must leave nothing behind either.
         self.everybody = dict.fromkeys(balancer.registry.backends.values())
         self.context: Context = balancer._context
         self.context.chance = lambda: 1.0  # pauses have their full length
+        # The wall clock follows the virtual one, so that a time reads the same however long a test takes.
+        start = balancer.control.wall(0.0)
+        balancer.control.wall = lambda moment: start + moment
         self.context.observers = (*self.context.observers, self.exchanges.append)
         self.registry.subscribe(lambda event: self.everybody.update({event.backend: None}))
 
@@ -53,7 +57,7 @@ class Scene:
         return [connection for connection in self.context.clients if isinstance(connection, ClientConnection)]
 
     def __getitem__(self, id: str) -> core.Backend:
-        """A backend as the registry sees it."""
+        """The registry's backend with this id."""
         return self.registry.backend(id)
 
     @property
@@ -63,7 +67,7 @@ class Scene:
 
     @property
     def reason(self) -> str | None:
-        """Why it failed."""
+        """Why it failed, as a token of RFC 9209."""
         return self.exchange.reason
 
     async def client(self, listener: int = 0) -> Client:
@@ -72,7 +76,7 @@ class Scene:
         return client
 
     async def asks(self, request: bytes) -> Client:
-        """A new client that has said this."""
+        """A new client that has said this request."""
         client = await self.client()
         await client.says(request)
         return client
@@ -94,17 +98,17 @@ async def running(
     each: Mapping[str, Any] = MappingProxyType({}),
     **config: Any,
 ) -> AsyncIterator[Scene]:
-    """A balancer with a backend of each kind ("one", "two", ...), one `Backend` unless others are asked for.
+    """Run a balancer with backends of these kinds, by default one `Backend`; their ids are "one", "two" ...
 
-    `each` is what every backend has in its settings; the rest is as in `lb.toml`. Behind the block nothing
-    may be left of what happened in it: see `check_at_rest` and `check_accounts`.
+    `each` has settings for every backend, `config` what `lb.toml` could have. If the block ends without an
+    exception, `check_at_rest` and `check_accounts` check that nothing is left of what happened in it.
     """
     sockets = open_sockets()
     stands = [kind() for kind in kinds or (Backend,)]
     try:
         with structlog.testing.capture_logs() as logged:
             async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"], **config})) as balancer:
-                # Added now, because the balancer tries out those of the file when it starts.
+                # Added after the start: the balancer would connect once to those in its configuration.
                 for id, stand in zip(IDS, stands, strict=False):
                     balancer.registry.add(lb.BackendSpec(id=id, url=stand.url, **each))
                 scene = Scene(balancer, stands)
@@ -132,36 +136,39 @@ def _inodes() -> Iterator[int]:
     for fd in map(int, os.listdir("/dev/fd")):
         try:
             status = os.fstat(fd)
-        except OSError:  # the one that the list was read with
+        except OSError:  # the descriptor that `listdir` read the folder with
             continue
         if stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode):
             yield status.st_ino
 
 
 async def everybody_leaves(scene: Scene) -> None:
-    """The clients close their connections, and a moment later the backends those on which they waited."""
+    """Close the clients' connections, then those of backends on which the balancer still waits."""
     for client in scene.clients:
         client.closes()
-    await _nobody_is_left(scene)
+    await _clients_are_gone(scene)
     for backend in scene.backends:
         for peer in backend.peers if scene.context.clients else ():
             peer.closes()
-    await _nobody_is_left(scene)
+    await _clients_are_gone(scene)
 
 
-async def _nobody_is_left(scene: Scene) -> None:
+async def _clients_are_gone(scene: Scene) -> None:
     with trio.move_on_after(LEAVING_SECONDS):
-        while scene.context.clients:  # noqa: ASYNC110 - it tells nobody when they are gone
+        while scene.context.clients:  # noqa: ASYNC110 - there is no event for it
             await trio.sleep(0.1)
 
 
 def check_at_rest(scene: Scene, before: set[int]) -> None:
-    """No client is left, nothing is in flight, and every socket has an owner: a listener or the idle."""
+    """No client connection is left and no request in flight. Each open socket or pipe has an owner.
+
+    Owners are the test, the listeners, the idle connections and the spare pipes.
+    """
     assert not scene.context.clients
     for backend in scene.everybody:
         assert backend.in_flight == 0, backend.id
         assert backend.connections == backend.idle_connections, (
-            f"{backend.id}: one is lent, and nobody has it"
+            f"{backend.id}: a connection is in use, and no request in flight"
         )
     for pool in scene.registry.pools.values():
         assert pool.waiting == 0
@@ -172,11 +179,11 @@ def check_at_rest(scene: Scene, before: set[int]) -> None:
     inherited = sum(address.startswith("fd://") for address in control.config.listen)
     listeners = 0 if control.stopping else len(control.listening) - inherited
     owned = scene.own_sockets + listeners + idle + len(scene.context.pipes._idle)
-    assert len(open_sockets() - before) == owned, "a socket is open that nobody owns"
+    assert len(open_sockets() - before) == owned, "a socket is open that has no owner"
 
 
 def check_accounts(scene: Scene) -> None:
-    """Each exchange was told once, whole, and every counter says the same as the records."""
+    """Each exchange has one complete record, and every counter agrees with the records."""
     exchanges = scene.exchanges
     assert len({id(exchange) for exchange in exchanges}) == len(exchanges)
     attempts = [attempt for exchange in exchanges for attempt in exchange.attempts]

@@ -1,7 +1,8 @@
-"""Doing something to a client connection at its every step: a cancellation, a cut, a client that is gone.
+"""Act on a client connection at each of its steps: cancel it, cut a connection, let the client leave.
 
-Trio can interleave others, and cancel, only where a task waits; so whoever has been through every step of a
-task, and of the tasks that it starts, has been through everything that can ever happen to it.
+A step is what a task does between two waits. Trio cancels a task, and lets other tasks run, only between two
+steps. So a test that has acted at each step of a task and of its children has tried every place at which a
+cancellation or another task can come between.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,14 +14,14 @@ from trio.lowlevel import Task
 OWNER = "_serve_one"
 """The function that the task of one client connection runs."""
 LANE = "Readiness.run"
-"""What runs in place of that task while it sleeps (`lb.proxy.client.fast_path`)."""
+"""The task that forwards plain exchanges while that task sleeps (`lb.proxy.client.fast_path`)."""
 
 
 class Steps(trio.abc.Instrument):
-    """Counts the steps of one client connection's task, its children and the lane; at step `at` it acts.
+    """Count the steps of a client connection's task, of its children and of the fast path; act at step `at`.
 
-    `connection` is its number in the order of acceptance. Acting is cancelling a scope: the task that is
-    about to step takes this step still, and does not come out of its next wait.
+    `connection` is the connection's number in the order of acceptance. `act` is called before the step. If it
+    cancels a scope, the task still takes this step, and its next wait raises `Cancelled`.
     """
 
     def __init__(self, at: int, act: Callable[[], None], connection: int = 1) -> None:
@@ -51,7 +52,7 @@ class Steps(trio.abc.Instrument):
 
 
 async def until_not_reached(run: Callable[[int], Awaitable[Steps]]) -> int:
-    """`run(k)` for k = 1, 2, ... until it has no step k; how many it has."""
+    """Call `run(k)` for k = 1, 2, ... until a run has no step k. Returns the number of steps."""
     for k in count(1):
         steps = await run(k)
         if not steps.reached:

@@ -1,4 +1,4 @@
-"""The client of a dialogue."""
+"""The client of a dialogue, and how it connects."""
 
 import trio
 
@@ -9,29 +9,29 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Client(Line):
-    """`client.says(...)`, `client.hears(200)`: it hears answers, whole or piece by piece."""
+    """The client's end of a connection. It reads answers, whole or piece by piece."""
 
     async def hears(self, status: int, *, to: str = "GET") -> Response:
-        """The next answer, whole; its status must be this one. `to` is the method that it answers."""
+        """Read the next answer with its body. It must have this status. `to` is the method of the request."""
         response = await self.hears_head(status, to=to)
         await read_body(self, response)
         return response
 
     async def hears_head(self, status: int, *, to: str = "GET") -> Response:
-        """The next head, and not its body."""
+        """Read the next head, and leave its body."""
         response = await read_response_head(self, to)
         assert response.status == status, f"{response.head!r} {self.heard[:300]!r}"
         return response
 
     async def hears_chunk(self, content: bytes) -> None:
-        """The next chunk of a body; of b"" the last one, without trailers."""
+        """Read the next chunk of a body. It must be this one; b"" is the last chunk, without trailers."""
         assert await read_chunk(self) == content
         if not content:
             assert await read_trailers(self) == []
 
 
 async def connected(address: str) -> Client:
-    """A client of a listener at `host:port`, `[host]:port` or `unix:path`."""
+    """Connect to a listener at `host:port`, `[host]:port` or `unix:path`."""
     if address.startswith("unix:"):
         sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         await sock.connect(address.removeprefix("unix:"))

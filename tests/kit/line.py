@@ -1,6 +1,6 @@
-"""One end of a connection. What it hears must be what was expected; nothing is retried or tolerated.
+"""One end of a connection. A test says what must come next on it; anything else fails the test.
 
-An end (FIN) and a reset (RST) are different things to hear: the first says that all is well.
+An end (FIN) and a reset (RST) are told apart: before an end the other side has sent all that it had to send.
 """
 
 import os
@@ -12,13 +12,13 @@ import trio
 import trio.testing
 
 PATIENCE = 4000.0
-"""Virtual seconds after which the other side will never say it; longer than any default timeout."""
+"""Virtual seconds until a wait for the other side fails the test; longer than any default timeout."""
 SIZE = 64 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Ended(AssertionError):
-    """The other side ended or reset the connection (`how`) where more was expected."""
+    """The connection ended where the test expected more; `how` is "end" or "reset"."""
 
     def __init__(self, how: str, heard: bytes) -> None:
         super().__init__(f"{how} of the connection after {heard[:200]!r}")
@@ -26,7 +26,7 @@ class Ended(AssertionError):
 
 
 class Line:
-    """A connected socket and what has come on it but was not looked at yet."""
+    """A connected socket, and in `heard` the bytes that have come and that the test has not looked at yet."""
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self.sock = sock
@@ -45,18 +45,18 @@ class Line:
                     left = left[await self.sock.send(left) :]
 
     def says_at_once(self, data: bytes) -> None:
-        """Send it without letting anybody else do anything first."""
+        """Send it without a wait, so that no other task runs before."""
         with socket.socket(fileno=os.dup(self.sock.fileno())) as sock:
             assert sock.send(data) == len(data)
 
     async def says_bytewise(self, data: bytes, step: int = 1) -> None:
-        """Send byte after byte (or so many at a time); each is dealt with before the next one leaves."""
+        """Send `step` bytes at a time, each time after all tasks have dealt with the bytes before."""
         for at in range(0, len(data), step):
             await self.says(data[at : at + step])
             await trio.testing.wait_all_tasks_blocked()
 
     async def says_until_stuck(self, data: bytes, most: int) -> int:
-        """Send the same piece again and again until nobody takes any more; how many bytes went."""
+        """Send the same piece again and again until the other side takes no more. Returns the bytes sent."""
         sent = 0
         while sent < most:
             with trio.move_on_after(0.001) as stuck:
@@ -66,14 +66,14 @@ class Line:
         return sent
 
     def ends(self) -> None:
-        """Say that nothing more will come (FIN), and go on listening."""
+        """Send an end (FIN), and go on listening."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def closes(self) -> None:
         self.sock.close()
 
     def resets(self) -> None:
-        """Leave with a bang (RST)."""
+        """Close the connection with a reset (RST)."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.sock.close()
 
@@ -88,26 +88,26 @@ class Line:
         assert heard == expected, f"heard {heard[:200]!r}, not {expected[:200]!r}"
 
     async def hears_nothing(self) -> None:
-        """Nobody has anything left to do, and yet nothing has come, not even an end."""
+        """When all tasks wait, nothing has come, not even an end."""
         await trio.testing.wait_all_tasks_blocked()
         with suppress(BlockingIOError), socket.socket(fileno=os.dup(self.sock.fileno())) as sock:
             self.heard += sock.recv(SIZE, socket.MSG_DONTWAIT) or b"an end"
         assert not self.heard, f"heard {self.heard[:200]!r}"
 
     async def hears_end(self) -> None:
-        """Nothing more, and an orderly end."""
+        """Nothing more comes, and then an end."""
         heard, how = await self.hears_all()
         assert not heard, f"before the end it heard {heard[:200]!r}"
         assert how == "end", f"it was a {how}"
 
     async def hears_reset(self) -> None:
-        """Nothing more, and an end in disorder."""
+        """Nothing more comes, and then a reset."""
         heard, how = await self.hears_all()
         assert not heard, f"before the reset it heard {heard[:200]!r}"
         assert how == "reset", f"it was an {how}"
 
     async def hears_all(self) -> tuple[bytes, str]:
-        """Everything until it is over, and whether that was an "end" or a "reset"."""
+        """Read all until the connection is over. Returns it, and "end" or "reset"."""
         try:
             while True:
                 await self._more()
@@ -116,7 +116,7 @@ class Line:
             return heard, exc.how
 
     async def take(self, count: int) -> bytes:
-        """Exactly so many bytes."""
+        """Read exactly so many bytes."""
         pieces, left = [self.heard], count - len(self.heard)
         self.heard = b""
         while left > 0:
@@ -129,7 +129,7 @@ class Line:
         return taken[:count]
 
     async def take_until(self, mark: bytes) -> bytes:
-        """Everything up to and with the mark."""
+        """Read up to the mark and the mark itself."""
         while mark not in self.heard:
             await self._more()
         taken, mark, self.heard = self.heard.partition(mark)

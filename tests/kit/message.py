@@ -1,8 +1,8 @@
-"""A strict reader of what the balancer sends, to either side; it shares nothing with what the balancer reads.
+"""A strict parser of what the balancer sends to clients and to backends. It shares no code with the balancer.
 
-It takes one form of everything: the one that the balancer is meant to send. Lines end in CRLF, a message has
+It accepts one form of each thing, the one that the balancer must send. Lines end in CRLF, a message has
 exactly one framing, a chunk has a size in lower case and no extension, a request says HTTP/1.1 and has one
-Host, an answer that ends with its connection says so.
+Host, an answer that ends with its connection has `Connection: close`.
 """
 
 import re
@@ -19,12 +19,12 @@ Fields = list[tuple[str, str]]
 
 
 class NotHttp(AssertionError):
-    """What came is not a message as we are meant to send it."""
+    """The balancer has sent a message that is not in the one accepted form."""
 
 
 @dataclass(kw_only=True)
 class Message:
-    """`head` is every byte of it, `fields` in their order and case; `body` has its framing taken off."""
+    """`head` has all its bytes, `fields` their order and case. `body` is without its framing."""
 
     start: str
     fields: Fields
@@ -35,7 +35,7 @@ class Message:
     trailers: Fields = field(default_factory=list)
 
     def __getitem__(self, name: str) -> str:
-        """The value of a field that is there exactly once."""
+        """The value of a field, which must be there exactly once."""
         values = self.all(name)
         assert len(values) == 1, f"{name} is there {len(values)} times in {self.head!r}"
         return values[0]
@@ -82,7 +82,7 @@ async def read_request_head(line: Line) -> Request:
 
 
 async def read_response_head(line: Line, to: str) -> Response:
-    """The head of an answer to a request with the method `to`."""
+    """Read the head of an answer to a request with the method `to`."""
     head, start, fields = await _read_head(line)
     match = STATUS_LINE.fullmatch(start)
     if match is None:
@@ -116,7 +116,7 @@ async def read_body(line: Line, message: Message) -> None:
 
 
 async def read_chunk(line: Line) -> bytes:
-    """The content of the next chunk; none is the last chunk, whose trailers are not read yet."""
+    """Read the content of the next chunk. b"" is the last chunk; its trailers are left."""
     head = await line.take_until(b"\r\n")
     if not CHUNK_SIZE.fullmatch(head):
         raise NotHttp(f"no chunk size: {head[:100]!r}")

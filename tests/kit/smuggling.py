@@ -1,14 +1,14 @@
-"""Requests that two readers might end in different places, as a table.
+"""Requests whose end two parsers might see in different places.
 
-Each is one connection's bytes: a request whose framing fields are disguised, doubled or damaged in one way,
-with another request where a reader that falls for it would see one.
+Each row of the table is what a client sends on one connection: a request whose framing fields are disguised,
+doubled or damaged in one way, and a second request where a parser that is deceived would find one.
 """
 
 from collections.abc import Iterator
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKS = b"0\r\n\r\n" + HIDDEN
-"""To who reads chunks a body without content and then a request; to who counts, all of it is content."""
+"""For a parser of chunks an empty body and then a request; for one that counts bytes a body."""
 ONE_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
 
 CODINGS = (
@@ -169,7 +169,7 @@ def head(fields: bytes, method: bytes = b"POST") -> bytes:
 
 
 def gadgets() -> Iterator[bytes]:
-    """The whole table, several hundred connections."""
+    """The whole table, several hundred rows."""
     yield from _coding_against_length()
     yield from _damaged_lengths()
     yield from _damaged_chunks()

@@ -1,4 +1,4 @@
-"""Virtual time: how tests get it, and how they measure it."""
+"""Virtual time: the mark that gives it to a test, and how a test measures it."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ import trio
 import trio.testing
 
 EXACTLY = 1e-6
-"""Seconds by which sums of floating-point times may differ; the clock itself has no jitter."""
+"""Seconds by which sums of floating-point times may differ. The virtual clock itself is exact."""
 
 
 virtual_time = pytest.mark.virtual_time
-"""The mark of a module whose tests run on a clock that jumps, unless a test asks for one of its own."""
+"""The mark of a module whose tests run on virtual time. A test with a clock fixture keeps that clock."""
 
 
 def run_on_virtual_time(
@@ -26,7 +26,7 @@ def run_on_virtual_time(
 
 @contextmanager
 def lasting(seconds: float) -> Iterator[None]:
-    """What happens in the block takes exactly so long on Trio's clock."""
+    """Fail unless the block takes exactly so long on Trio's clock."""
     began = trio.current_time()
     yield
     took = trio.current_time() - began

@@ -1,10 +1,12 @@
 """Real servers to balance: `python -m http.server` and nginx, as processes on free ports."""
 
+import os
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,17 +32,28 @@ NGINX_SERVER = """
 """
 
 
+PORTS = 5_000
+"""How many ports each pytest worker has to itself."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Ports on which no process listens now, for programs that are told theirs.
+
+    The kernel takes a port for a client, or for a listener on port 0, from 32768 on. The tests of the other
+    worker have many of both, so these ports are below: they are free still when the program listens.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + worker % 4 * PORTS
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(first, first + PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return list(ports)
 
 
 async def listens(port: int) -> None:
-    """Wait until somebody accepts on the port."""
+    """Wait until a connection to the port is accepted."""
 
     async def accepts() -> bool:
         try:
@@ -95,7 +108,7 @@ async def python_servers(count: int, folder: Path) -> AsyncIterator[list[int]]:
 
 @asynccontextmanager
 async def nginx_servers(count: int, folder: Path, www: Path | None = None) -> AsyncIterator[list[int]]:
-    """One nginx on that many ports; `folder` is for its own files. Missing is a failure, not a skip."""
+    """One nginx on that many ports; `folder` is for its own files."""
     ports = free_ports(count)
     servers = "".join(NGINX_SERVER.format(port=port, www=www or folder) for port in ports)
     config = folder / "nginx.conf"

@@ -5,11 +5,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import pytest
 import trio
 
 from tests.system import attacks
 from tests.system.program import Program, backend_flags, program, until
 from tests.system.servers import nginx_servers
+
+pytestmark = [pytest.mark.needs("nginx"), pytest.mark.alone]
 
 CLIENTS = 4
 PAUSE = 0.002

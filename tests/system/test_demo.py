@@ -1,10 +1,12 @@
 """The first minute: what the banner promises is true."""
 
 import httpx
+import pytest
 
 from tests.system.program import program
 
 
+@pytest.mark.alone  # the ports of the demo are fixed, and test_remote.py takes them too
 async def test_three_requests_go_to_three_servers_and_a_drained_one_gets_none() -> None:
     async with program("--demo") as lb, httpx.AsyncClient() as client:
         assert b"DEMO" in lb.said

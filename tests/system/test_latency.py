@@ -14,6 +14,8 @@ import trio
 from tests.system.program import Program, backend_flags, program
 from tests.system.servers import free_ports
 
+pytestmark = pytest.mark.alone
+
 START_SECONDS = 0.8
 STALL_SECONDS = 0.035
 """Linux holds an acknowledgement back for 40 ms; whoever waits for one has lost that time."""

@@ -39,6 +39,7 @@ ORIGINS = {
     "aiohttp": [sys.executable, "{here}/aiohttp_app.py", "{port}"],
     "node": ["node", "{here}/node_app.js", "{port}"],
 }
+NEEDS = {"node": pytest.mark.needs("node")}
 Count = Callable[[], Awaitable[Counter[str]]]
 
 NGINX = """
@@ -108,12 +109,13 @@ async def ours_is_theirs(port: int, count: Count) -> None:
     assert set(seen) <= {"/", "/hidden"}
 
 
-@pytest.mark.parametrize("name", ORIGINS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, ())) for name in ORIGINS])
 async def test_an_app_server_sees_the_requests_that_we_saw(name: str) -> None:
     async with counting_app(name) as (port, count):
         await ours_is_theirs(port, count)
 
 
+@pytest.mark.needs("nginx")
 async def test_nginx_sees_the_requests_that_we_saw(tmp_path: Path) -> None:
     async with counting_nginx(tmp_path) as (port, count):
         await ours_is_theirs(port, count)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.system.program import Program, backend_flags, program, until
 from tests.system.servers import free_ports, processes
 from tests.system.sick import Books, Patient, patients
+
+pytestmark = pytest.mark.needs("prometheus")
 
 SETTINGS = (
     "pools.default.probe.path=/GET/probe",

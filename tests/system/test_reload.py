@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 import trio_websocket
 
@@ -68,6 +69,7 @@ async def echo(request: trio_websocket.WebSocketRequest) -> None:
         return
 
 
+@pytest.mark.needs("nginx")
 async def test_reloads_under_load_fail_nobody_and_keep_a_websocket(tmp_path: Path) -> None:
     file = trio.Path(tmp_path / "lb.toml")
     async with nginx_servers(3, tmp_path) as ports, trio.open_nursery() as nursery:
@@ -98,6 +100,7 @@ async def test_reloads_under_load_fail_nobody_and_keep_a_websocket(tmp_path: Pat
     assert set(load.answered) == {200}
 
 
+@pytest.mark.needs("nginx")
 async def test_a_broken_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
     file = trio.Path(tmp_path / "lb.toml")
     async with nginx_servers(1, tmp_path) as [port]:

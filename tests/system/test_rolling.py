@@ -3,11 +3,14 @@
 import signal
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.system.load import Load
 from tests.system.program import Program, backend_flags, program
 from tests.system.servers import nginx_servers
+
+pytestmark = pytest.mark.needs("nginx")
 
 CLIENTS = 16
 

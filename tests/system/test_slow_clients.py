@@ -11,8 +11,11 @@ import trio
 from tests.system.program import Program, program, until
 from tests.system.servers import nginx_servers, upload_servers
 
+pytestmark = pytest.mark.needs("nginx", "slowhttptest")
+
 ATTACKERS = 1000
-LARGE = 8 << 20
+LARGE = 1 << 20
+"""More than the buffers between the backend and a client that reads slowly, which take about 200 KB."""
 MODES = {
     "slow headers": ["-H", "-i", "1"],
     "slow body": ["-B", "-i", "1", "-s", "8192"],

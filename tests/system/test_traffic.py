@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -38,32 +39,37 @@ async def spread_of_10_000(ports: list[int], path: str) -> None:
         assert max(counts) - min(counts) <= 1, counts
 
 
+@pytest.mark.needs("wrk")
 async def test_ten_thousand_requests_are_spread_over_python_servers(tmp_path: Path) -> None:
     (tmp_path / "hello").write_text("hello\n")
     async with python_servers(3, tmp_path) as ports:
         await spread_of_10_000(ports, "/hello")
 
 
+@pytest.mark.needs("nginx", "wrk")
 async def test_ten_thousand_requests_are_spread_over_nginx_servers(tmp_path: Path) -> None:
     async with nginx_servers(3, tmp_path) as ports:
         await spread_of_10_000(ports, "/hello")
 
 
+class LargeFile(NamedTuple):
+    path: Path
+    sha256: str
+
+
 @pytest.fixture(scope="module")
-def large_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """1 GiB that is nowhere the same: blocks of noise behind a running number."""
+def large_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LargeFile]:
+    """1 GiB without a repetition: blocks of noise, each after its number."""
     path = tmp_path_factory.mktemp("large") / "large"
     noise = random.Random(7).randbytes((1 << 20) - 8)
+    digest = hashlib.sha256()
     with path.open("wb") as file:
         for number in range(GIB >> 20):
-            file.write(number.to_bytes(8, "big") + noise)
-    yield path
+            block = number.to_bytes(8, "big") + noise
+            digest.update(block)
+            file.write(block)
+    yield LargeFile(path, digest.hexdigest())
     path.unlink()
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def most_memory(lb: Program, most: list[int]) -> None:
@@ -76,8 +82,11 @@ async def curl(*arguments: str) -> bytes:
     return (await trio.run_process(["curl", "-sSf", *arguments], capture_stdout=True)).stdout
 
 
-async def test_a_gibibyte_comes_down_byte_exact_in_little_memory(large_file: Path, tmp_path: Path) -> None:
-    async with nginx_servers(1, tmp_path, www=large_file.parent) as ports:
+@pytest.mark.needs("curl", "nginx")
+async def test_a_gibibyte_comes_down_byte_exact_in_little_memory(
+    large_file: LargeFile, tmp_path: Path
+) -> None:
+    async with nginx_servers(1, tmp_path, www=large_file.path.parent) as ports:
         async with program(*backend_flags(ports)) as lb, trio.open_nursery() as nursery:
             await curl(f"{lb.url}/hello")
             idle, most = lb.memory(), [0]
@@ -86,20 +95,23 @@ async def test_a_gibibyte_comes_down_byte_exact_in_little_memory(large_file: Pat
                 f"curl -sSf {lb.url}/large | sha256sum", shell=True, capture_stdout=True
             )
             nursery.cancel_scope.cancel()
-    assert summed.stdout.split()[0].decode() == digest(large_file)
+    assert summed.stdout.split()[0].decode() == large_file.sha256
     assert most[0] - idle < ROOM
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("framing", [[], ["-H", "Transfer-Encoding: chunked"]], ids=["length", "chunked"])
-async def test_a_gibibyte_goes_up_byte_exact_in_little_memory(large_file: Path, framing: list[str]) -> None:
+async def test_a_gibibyte_goes_up_byte_exact_in_little_memory(
+    large_file: LargeFile, framing: list[str]
+) -> None:
     async with upload_servers(1) as ports:
         async with program(*backend_flags(ports)) as lb, trio.open_nursery() as nursery:
             await curl("-d", "warm up", lb.url)
             idle, most = lb.memory(), [0]
             nursery.start_soon(most_memory, lb, most)
-            answer = await curl("-X", "POST", "-T", str(large_file), *framing, lb.url)
+            answer = await curl("-X", "POST", "-T", str(large_file.path), *framing, lb.url)
             nursery.cancel_scope.cancel()
-    assert answer.decode() == f"{GIB} {digest(large_file)}"
+    assert answer.decode() == f"{GIB} {large_file.sha256}"
     assert most[0] - idle < ROOM
 
 
@@ -182,25 +194,30 @@ async def four_answers(command: list[str]) -> None:
     assert all(line.startswith("hello from ") for line in lines)
 
 
+@pytest.mark.needs("nginx")
 @pytest.mark.parametrize("library", SCRIPTS)
 async def test_python_clients_are_served(library: str, hello: str) -> None:
     await four_answers([sys.executable, "-c", SCRIPTS[library], hello])
 
 
+@pytest.mark.needs("nginx", "node")
 async def test_node_is_served(hello: str) -> None:
     await four_answers(["node", "-e", NODE, hello])
 
 
+@pytest.mark.needs("curl", "nginx")
 async def test_curl_is_served_in_both_versions(hello: str) -> None:
     await four_answers(["curl", "-sSf", hello, hello, hello, hello])
     await four_answers(["curl", "-sSf", "--http1.0", hello, hello, hello, hello])
 
 
+@pytest.mark.needs("curl", "nginx")
 async def test_headers_only_is_served(hello: str) -> None:
     done = await trio.run_process(["curl", "-sSfI", hello], capture_stdout=True)
     assert done.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+@pytest.mark.needs("nginx")
 async def test_a_range_of_a_file_is_served(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(256)))
     async with nginx_servers(1, tmp_path, www=tmp_path) as ports, program(*backend_flags(ports)) as lb:

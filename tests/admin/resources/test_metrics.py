@@ -112,6 +112,7 @@ async def read(api: Api) -> dict[tuple[str, ...], float]:
     return values((await api("GET", "/metrics")).body.decode())
 
 
+@pytest.mark.needs("promtool")
 @pytest.mark.parametrize("is_filled", [False, True])
 async def test_promtool_has_no_complaint(
     api: Api, control: Control, add: Add, hold: Hold, is_filled: bool
@@ -294,6 +295,7 @@ async def test_g155_counters_only_grow_and_no_client_can_make_a_series(
     assert shrunk == []
 
 
+@pytest.mark.alone
 async def test_g155_many_backends_are_read_in_turns(control: Control, add: Add) -> None:
     """Nobody else waits for long, and what changes in the meantime does no harm."""
     for number in range(500):

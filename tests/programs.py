@@ -1,0 +1,42 @@
+"""The programs that tests start and pip does not install, and the Debian package of each.
+
+A test names those that it starts: `@pytest.mark.needs("nginx")`. Where one is missing, `tests/conftest.py`
+skips the test, or fails it with `--everything` or where CI is set. `.ci/run` installs the packages that
+`python3 -m tests.programs` prints. It does so before pip has installed anything, so this module imports the
+standard library only.
+"""
+
+import shutil
+from collections.abc import Iterable
+
+DEBIAN = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "curl": "curl",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "slowhttptest": "slowhttptest",
+    "wrk": "wrk",
+}
+
+
+def missing(programs: Iterable[str]) -> list[str]:
+    """Those of them that are not on PATH."""
+    return sorted(program for program in programs if shutil.which(program) is None)
+
+
+def path_of(program: str) -> str:
+    path = shutil.which(program)
+    assert path is not None, f"{program} is not on PATH"
+    return path
+
+
+def packages(programs: Iterable[str]) -> list[str]:
+    """The Debian packages that they are in."""
+    return sorted({DEBIAN[program] for program in programs})
+
+
+if __name__ == "__main__":
+    print(*packages(missing(DEBIAN)))
