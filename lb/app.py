@@ -53,7 +53,9 @@ from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
 from lb.proxy.backend.connections import Connections
+from lb.proxy.client.connection import ClientConnection
 from lb.proxy.context import Context
+from lb.proxy.running import RunningExchanges
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
 
@@ -100,7 +102,10 @@ class Balancer:
         if config.admin.enabled:  # only the admin side reads it
             observers.append(recorder.finished)
         self._connections = Connections(self.registry, names, readiness, config.timeouts, config.limits)
-        self._context = Context(config, self.registry, self._connections, readiness, self.metrics, observers)
+        self._clients: set[ClientConnection] = set()
+        self._context = Context(
+            config, self.registry, self._connections, readiness, self.metrics, observers, self._clients
+        )
         self.control = Control(
             config=config,
             registry=self.registry,
@@ -111,6 +116,7 @@ class Balancer:
             wall=wall_clock(),
             started=trio.current_time(),
             stop=self.stop,
+            running=RunningExchanges(self._clients),
             on_drain=self._on_drain,
         )
         if source is not None:
@@ -188,7 +194,7 @@ class Balancer:
         """
         listeners = await self._open_listeners()
         self.control.listening[:] = [listener.name for listener in listeners]
-        server = Server(self._context, listeners)
+        server = Server(self._context, listeners, self._clients)
         try:
             async with trio.open_nursery() as background:
                 for task in self._background(server):
@@ -206,7 +212,8 @@ class Balancer:
 
     def _background(self, server: Server) -> Sequence[Callable[[], Awaitable[object]]]:
         keepers = (self._context.deadlines.run, self._keep_time, self._keep_state, self._pulse)
-        return self._readiness.run, self._names.run, self._probes.run, server.look_after, *keepers
+        janitor = partial(server.look_after, self._connections)
+        return self._readiness.run, self._names.run, self._probes.run, janitor, *keepers
 
     async def _open_listeners(self) -> list[Listener]:
         listeners: list[Listener] = []

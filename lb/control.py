@@ -11,6 +11,7 @@ from lb.core.backend import Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
+from lb.core.running import NothingRuns, Running
 from lb.observe.audit_trail import Audit
 from lb.observe.counters import Metrics
 from lb.observe.event_feed import Feed
@@ -29,10 +30,10 @@ class Control:
 
     `save` writes the runtime changes to the state file and says whether there is one; OSError where it
     cannot be written. `check` probes a backend now and lets the result count; LookupError where its pool has
-    no probe. `recorder` stays empty without an admin side. `wall` turns a time of the registry's clock into
-    seconds since 1970. `stop` begins the graceful end. `on_drain` is called when the whole balancer begins
-    to drain (True) and when that is taken back (False). `sampler` and `feed` do nothing by themselves: the
-    admin side samples and publishes.
+    no probe. `recorder` stays empty without an admin side. `running` lists and ends what runs now. `wall`
+    turns a time of the registry's clock into seconds since 1970. `stop` begins the graceful end. `on_drain`
+    is called when the whole balancer begins to drain (True) and when that is taken back (False). `sampler`
+    and `feed` do nothing by themselves: the admin side samples and publishes.
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Control:
     check: Callable[[Backend], Awaitable[Check]]
     wall: Callable[[float], float]
     reload: Reloader | None = None
+    running: Running = field(default_factory=NothingRuns)
     listening: list[str] = field(default_factory=list)
     started: float = 0.0
     stopping: bool = False

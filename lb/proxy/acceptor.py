@@ -18,6 +18,7 @@ from trio.lowlevel import wait_readable
 from lb.net.connect import OUT_OF_DESCRIPTORS
 from lb.net.listener import BACKLOG, Listener, name_of
 from lb.net.wire import Wire
+from lb.proxy.backend.connections import Connections
 from lb.proxy.client.connection import ClientConnection
 from lb.proxy.context import Context
 
@@ -47,13 +48,14 @@ log = structlog.get_logger()
 class Server:
     """The data plane of one balancer, from its listeners to the last connection."""
 
-    def __init__(self, context: Context, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, context: Context, listeners: Sequence[Listener], clients: set[ClientConnection]
+    ) -> None:
         self._context = context
         self._listeners = listeners
         self._stop = trio.Event()
         self._room = trio.Event()
-        self._clients: set[ClientConnection] = set()
-        context.clients = self._clients
+        self._clients = clients
         self.cut = 0
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -146,11 +148,11 @@ class Server:
             self._clients.discard(client)
             self._room.set()
 
-    async def look_after(self) -> None:
-        """The janitor: end what clients have left behind, and idle connections that are too old."""
+    async def look_after(self, idle: Connections) -> None:
+        """The janitor: end exchanges whose clients have left, and idle connections that are too old."""
         while True:
             await trio.sleep(LOOK_SECONDS)
-            self._context.connections.close_old()
+            idle.close_old()
             self._room.set()  # the limit may have been raised while all places were taken
             for client, gone in _leaving(self._clients, trio.current_time() - LOOK_SECONDS):
                 if gone:

@@ -22,7 +22,7 @@ from lb.net.epoll import Readiness
 from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
-from lb.proxy.backend.connections import Connections
+from lb.proxy.exchange.sides import BackendConnections
 from lb.settings.balancer_settings import Config, connection_limit
 
 IDENTITIES = 1024
@@ -74,17 +74,18 @@ class Context:
         self,
         config: Config,
         registry: Registry,
-        connections: Connections,
+        connections: BackendConnections,
         readiness: Readiness,
         metrics: Metrics,
         observers: Iterable[Callable[[ExchangeRecord], None]],
+        clients: Collection[Connected],
     ) -> None:
         self.pools = registry.pools
         self.connections = connections
         self.readiness = readiness
         self.metrics = metrics
         self.observers = (metrics.finished, *observers)
-        self.clients: Collection[Connected] = ()
+        self.clients = clients
         self.closing = False
         self.draining = False
         """The operator takes us out: answers say `Connection: close`, but whoever comes is served."""

@@ -9,12 +9,13 @@ exchange borrows them.
 
 from typing import Protocol
 
+from lb.core.backend import Backend
 from lb.errors import LBError
 from lb.http1.fields import Identity
 from lb.http1.head import RequestHead, ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
-from lb.settings.balancer_settings import Limits
+from lb.settings.balancer_settings import Limits, Timeouts
 
 
 class Source(Protocol):
@@ -146,4 +147,23 @@ class BackendSide(Source, Sink, Protocol):
 
     async def receive_head(self) -> ResponseHead:
         """The next head of the response, an interim one or the final one."""
+        ...
+
+
+class BackendConnections(Protocol):
+    """Where connections to backends are lent from, and given back to (`lb.proxy.backend.connections`)."""
+
+    timeouts: Timeouts
+    limits: Limits
+
+    def take(self, backend: Backend) -> BackendSide | None:
+        """An idle connection that is still good, or None."""
+        ...
+
+    async def open(self, backend: Backend, within: float) -> BackendSide:
+        """A new connection, in the connect timeout and in so many seconds; ConnectFailed otherwise."""
+        ...
+
+    def give(self, backend: Backend, connection: BackendSide, keep: bool) -> None:
+        """Take back what was lent; `keep` says that another exchange may use it."""
         ...

@@ -1,0 +1,69 @@
+"""The exchanges that run now, listed and ended by their ids: nothing is kept for it while nobody asks."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from lb.core.running import RunningExchange
+from lb.proxy.client.connection import ClientConnection
+from lb.proxy.exchange.exchange import Exchange
+
+SWITCHING_PROTOCOLS = 101
+
+
+class RunningExchanges:
+    """Looks at the client connections when it is asked (`lb.core.running.Running`)."""
+
+    def __init__(self, clients: Collection[ClientConnection]) -> None:
+        self._clients = clients
+
+    def list(self) -> Sequence[RunningExchange]:
+        """Every exchange whose request has been judged and whose end has not been told."""
+        return [described(exchange) for exchange in self._running()]
+
+    def end(self, exchange_id: bytes, why: str) -> bool:
+        """Cut the exchange with this id, with 503 where nothing was answered yet; False if none has it."""
+        for exchange in self._running():
+            if exchange.record.id == exchange_id:
+                exchange.cut(why)
+                return True
+        return False
+
+    def _running(self) -> Iterator[Exchange]:
+        return (client.exchange for client in self._clients if client.exchange is not None)
+
+
+def described(exchange: Exchange) -> RunningExchange:
+    """What an exchange looks like at this moment."""
+    record, attempt = exchange.record, exchange.attempt
+    phase, since = phase_of(exchange)
+    return RunningExchange(
+        id=record.id,
+        client=record.client,
+        listener=record.listener,
+        method=record.method,
+        target=record.target,
+        pool=record.pool,
+        backend=None if attempt is None else attempt.backend.id,
+        phase=phase,
+        since=record.started,
+        phase_since=since,
+        attempts=len(record.attempts),
+        request_bytes=record.request_bytes,
+        response_bytes=record.response_bytes,
+    )
+
+
+def phase_of(exchange: Exchange) -> tuple[str, float]:
+    """What the exchange does or waits for, in words, and since when."""
+    record, attempt = exchange.record, exchange.attempt
+    if attempt is None:
+        before = record.attempts[-1].ended if record.attempts else None
+        return "queued", before or record.started
+    tried = attempt.record
+    if exchange.response is not None:
+        phase = "tunnel" if exchange.response.status == SWITCHING_PROTOCOLS else "sending response"
+        return phase, tried.first_byte or tried.started
+    if tried.connected is None:
+        return "connecting", tried.started
+    if tried.sent is None:
+        return "sending request", tried.connected
+    return "waiting for response", tried.sent
