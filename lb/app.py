@@ -52,10 +52,10 @@ from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
-from lb.proxy.backend.connections import Connections
-from lb.proxy.client.connection import ClientConnection
+from lb.proxy.backend_side.connections import Connections
+from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
-from lb.proxy.running import RunningExchanges
+from lb.proxy.running_exchanges import RunningExchanges
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
 

@@ -22,7 +22,7 @@ IN_CIRCLES = {
     "admin.resources.about",
 }
 """Modules that still import each other."""
-TWINS = {"backend", "exchange", "http1", "page"}
+TWINS = {"exchange", "page"}
 """Names that two modules, or a module and a folder, still share."""
 PURE = ("lb.core", "lb.http1", "lb.settings")
 DOES_IO = {"input", "open", "print"}

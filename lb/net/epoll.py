@@ -12,7 +12,7 @@ from typing import Protocol
 from trio.lowlevel import wait_readable
 
 MOST_EVENTS = 64
-"""At a time: what the express lane (`lb.proxy.client.fast_path`) takes about a millisecond for so many."""
+"""At a time: the fast path (`lb.proxy.client_side.fast_path`) takes about a millisecond for so many."""
 
 
 class Waiting(Protocol):

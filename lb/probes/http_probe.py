@@ -6,8 +6,8 @@ first `body_bytes` of the body. The connection is not used again.
 
 from lb.errors import BadResponse
 from lb.http1.body import BadBody, reader_for
-from lb.http1.head import ResponseHead
 from lb.http1.head_reader import ResponseHeadReader
+from lb.http1.response_head import ResponseHead
 from lb.net.wire import Wire
 from lb.probes.probe_target import ProbeFailed, ProbeTarget, in_words
 from lb.settings.pool_settings import codes

@@ -1,7 +1,11 @@
-"""Sockets: who accepts, who owns which connection, and how one exchange travels.
+"""The data plane: client connections, exchanges, connections to backends.
 
-`server` accepts on what `listen` opened and starts one task per client connection; `client` is that task.
-`exchange` finds a backend for one request, `upload` is the request on its way there and `relay` the answer
-on its way back; `tunnel` is what is left after an upgrade. `wire` touches a socket's bytes, `pipe` lets large
-bodies pass by us; `dial` connects, `idle` keeps connections for reuse, `names` resolves.
+acceptor            one task per listener; one task per client connection
+running_exchanges   what runs now, for an operator
+client_side/        a client connection: its requests in turn, the fast path, HTTP/1 towards the client
+exchange/           one request and its response: state, attempts, both bodies, hedges, tunnels
+context, guard      what all exchanges share; the deadlines and the cancel scope of one
+backend_side/       connections to backends: opened, lent, kept; HTTP/1 towards the backend
+http1_stream        the bodies on one HTTP/1 connection, both ways
+sides               the two interfaces that an exchange sees
 """

@@ -18,8 +18,8 @@ from trio.lowlevel import wait_readable
 from lb.net.connect import OUT_OF_DESCRIPTORS
 from lb.net.listener import BACKLOG, Listener, name_of
 from lb.net.wire import Wire
-from lb.proxy.backend.connections import Connections
-from lb.proxy.client.connection import ClientConnection
+from lb.proxy.backend_side.connections import Connections
+from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
 
 BURST = 64

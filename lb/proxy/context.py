@@ -22,7 +22,7 @@ from lb.net.epoll import Readiness
 from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
-from lb.proxy.exchange.sides import BackendConnections
+from lb.proxy.sides import BackendConnections
 from lb.settings.balancer_settings import Config, connection_limit
 
 IDENTITIES = 1024

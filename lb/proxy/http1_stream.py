@@ -1,14 +1,14 @@
 """A wire that carries HTTP/1 messages, one at a time in each direction: the bodies of both.
 
-What comes has its framing taken off, what goes is framed anew. The two sides of the proxy add what is theirs:
-heads, and whose fault it is when a body breaks off (`lb.proxy.client.http1`, `lb.proxy.backend.http1`).
+What comes has its framing taken off, what goes is framed anew. The two sides of the proxy add heads, and
+whose fault it is when a body breaks off (`lb.proxy.client_side`, `lb.proxy.backend_side`).
 """
 
 from lb.errors import LBError
 from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk, reader_for
 from lb.net.splice import Copy, Pipe, fill
 from lb.net.wire import Wire
-from lb.proxy.exchange.sides import Source
+from lb.proxy.sides import Source
 
 
 class Http1Stream:

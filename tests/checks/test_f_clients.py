@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.proxy.client.connection import ClientConnection
+from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.exchange.exchange import Exchange
 from tests.kit import GET, OK, BlackHole, lasting, running, virtual_time
 

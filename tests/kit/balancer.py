@@ -14,7 +14,7 @@ import trio.testing
 import lb
 from lb.core import backend as core
 from lb.core.exchange_record import ExchangeRecord
-from lb.proxy.client.connection import ClientConnection
+from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
 from tests.kit.backend import Backend, Stand
 from tests.kit.client import Client, connected

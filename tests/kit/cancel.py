@@ -14,7 +14,7 @@ from trio.lowlevel import Task
 OWNER = "_serve_one"
 """The function that the task of one client connection runs."""
 LANE = "Readiness.run"
-"""The task that forwards plain exchanges while that task sleeps (`lb.proxy.client.fast_path`)."""
+"""The task that forwards plain exchanges while that task sleeps (`lb.proxy.client_side.fast_path`)."""
 
 
 class Steps(trio.abc.Instrument):

@@ -36,8 +36,8 @@ from lb.proxy.context import Context
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.exchange import Exchange
 from lb.proxy.exchange.run import run
-from lb.proxy.exchange.sides import BackendSide, Source
 from lb.proxy.guard import Guard
+from lb.proxy.sides import BackendSide, Source
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import Limits
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.proxy.client.connection import ClientConnection as Served
+from lb.proxy.client_side.connection import ClientConnection as Served
 from tests.kit import (
     OK,
     Backend,

@@ -7,7 +7,7 @@ import trio
 from lb.core.backend import Backend
 from lb.core.exchange_record import Attempt as AttemptRecord
 from lb.core.policies.base import Asking
-from lb.proxy.exchange.sides import BackendSide
+from lb.proxy.sides import BackendSide
 
 
 class Owner(Asking, Protocol):

@@ -8,15 +8,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from lb.errors import ClientStalled, ResponseStalled, TunnelIdle, UpgradeFailed
-from lb.http1.head import ResponseHead
+from lb.http1.response_head import SWITCHING_PROTOCOLS, ResponseHead
 from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.exchange import Exchange
-from lb.proxy.exchange.sides import BackendSide
 from lb.proxy.exchange.tunnel import tunnel
 from lb.proxy.exchange.upload import backend_takes
-
-SWITCHING_PROTOCOLS = 101
+from lb.proxy.sides import BackendSide
 
 
 async def download(exchange: Exchange, attempt: Attempt) -> None:
@@ -36,7 +34,7 @@ async def final_head(
     """Wait for the final head, or a 101; `interim` is called with each one that comes before."""
     while True:
         head = await connection.receive_head()
-        if not head.is_interim or head.status == SWITCHING_PROTOCOLS:
+        if head.is_final:
             return head
         await interim(head)
 

@@ -1,8 +1,8 @@
 """One exchange: its state, and every step that it can take, as plain calls. The heart of the program.
 
 Two drivers take these steps. `lb.proxy.exchange.run` is the task: it waits where there is something to wait
-for. `lb.proxy.client.fast_path` serves what is plain without waking that task, and does a subset of the same
-steps; where it stops, `run` goes on. So how far an exchange has come stands here and not in a coroutine:
+for. `lb.proxy.client_side.fast_path` serves what is plain without waking that task, and does a subset of the
+same steps; where it stops, `run` goes on. So how far an exchange has come stands here and not in a coroutine:
 
     begin            the request's head is judged and routed
     take             a backend has been chosen                  -> `attempt`
@@ -30,12 +30,12 @@ from lb.errors import (
     Unavailable,
 )
 from lb.http1.fields import cookie_in, field_in
-from lb.http1.head import ResponseHead
+from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.replay import Replay
-from lb.proxy.exchange.sides import BackendSide, ClientSide
 from lb.proxy.guard import Guard
+from lb.proxy.sides import BackendSide, ClientSide
 
 CUT = "the backend was taken out while the request ran on it"
 

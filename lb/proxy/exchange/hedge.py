@@ -9,12 +9,12 @@ costs a timer and a nursery, and only where it was asked for.
 import trio
 
 from lb.errors import AttemptCut, ConnectionTerminated, LBError
-from lb.http1.head import ResponseHead
+from lb.http1.response_head import ResponseHead
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.download import client_takes, final_head, pass_on
 from lb.proxy.exchange.exchange import CUT, Exchange
-from lb.proxy.exchange.sides import BackendSide
+from lb.proxy.sides import BackendSide
 
 GOOD_BELOW = 500
 

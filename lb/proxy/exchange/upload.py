@@ -10,7 +10,7 @@ from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.exchange import Exchange
 from lb.proxy.exchange.replay import Replay
-from lb.proxy.exchange.sides import BackendSide
+from lb.proxy.sides import BackendSide
 
 
 async def upload(exchange: Exchange, attempt: Attempt) -> None:

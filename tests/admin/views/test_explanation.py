@@ -82,7 +82,7 @@ class House:
         return made
 
     def failed(self, error: LBError, *tries: Try, **facts: Any) -> ExchangeRecord:
-        """As `lb.proxy.client.connection.Client.finish` leaves it."""
+        """As `lb.proxy.client_side.connection.Client.finish` leaves it."""
         made = self.exchange(*tries, **facts)
         made.reason, made.detail, made.status = error.reason, str(error), made.status or error.status
         if made.attempts and isinstance(error, BackendError):

@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from lb.core.exchange_record import ExchangeRecord
-from lb.http1.head import ALLOW
+from lb.http1.request_head import ALLOW
 from tests.kit import GET, OK, Refusing, answer, lasting, running, virtual_time
 
 pytestmark = virtual_time

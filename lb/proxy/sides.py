@@ -12,7 +12,8 @@ from typing import Protocol
 from lb.core.backend import Backend
 from lb.errors import LBError
 from lb.http1.fields import Identity
-from lb.http1.head import RequestHead, ResponseHead
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
 from lb.settings.balancer_settings import Limits, Timeouts
@@ -151,7 +152,7 @@ class BackendSide(Source, Sink, Protocol):
 
 
 class BackendConnections(Protocol):
-    """Where connections to backends are lent from, and given back to (`lb.proxy.backend.connections`)."""
+    """Lends connections to backends and takes them back (`lb.proxy.backend_side.connections`)."""
 
     timeouts: Timeouts
     limits: Limits

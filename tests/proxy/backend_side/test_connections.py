@@ -132,7 +132,7 @@ async def test_a_connection_that_was_dialled_before_the_address_changed_is_not_k
             lb.registry.change(lb["one"], BackendSpec(id=old.id, url="http://127.0.0.1:1"))
             return sock
 
-        monkeypatch.setattr("lb.proxy.backend.connections.connect", connect_slowly)
+        monkeypatch.setattr("lb.proxy.backend_side.connections.connect", connect_slowly)
         client = await lb.asks(GET)
         peer = await lb.backend.hears()
         await peer.says(OK)

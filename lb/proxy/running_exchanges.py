@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from lb.core.running import RunningExchange
-from lb.proxy.client.connection import ClientConnection
+from lb.http1.response_head import SWITCHING_PROTOCOLS
+from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.exchange.exchange import Exchange
-
-SWITCHING_PROTOCOLS = 101
 
 
 class RunningExchanges:

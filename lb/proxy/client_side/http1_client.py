@@ -1,15 +1,16 @@
-"""The client side of exchanges over HTTP/1, one at a time (`lb.proxy.exchange.sides.ClientSide`)."""
+"""The client side of exchanges over HTTP/1, one at a time (`lb.proxy.sides.ClientSide`)."""
 
 from lb.errors import BadRequest, ClientGone, ClientStalled, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
 from lb.http1.error_answer import CONTINUE, options_answer
-from lb.http1.head import RequestHead, ResponseHead
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
 from lb.proxy.context import Context
-from lb.proxy.exchange.sides import Source
 from lb.proxy.guard import Guard
 from lb.proxy.http1_stream import Http1Stream
+from lb.proxy.sides import Source
 
 LEFT = "the client closed the connection"
 HEAD_TO_COME: Reader = CloseReader()

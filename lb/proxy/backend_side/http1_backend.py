@@ -1,20 +1,21 @@
-"""A connection to a backend that speaks HTTP/1.1 (`lb.proxy.exchange.sides.BackendSide`)."""
+"""A connection to a backend that speaks HTTP/1.1 (`lb.proxy.sides.BackendSide`)."""
 
 from collections.abc import Callable
 
 from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
 from lb.http1.body import CHUNKED, BadBody
-from lb.http1.head import RequestHead, ResponseHead
 from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
-from lb.proxy.exchange.sides import Source
 from lb.proxy.http1_stream import Http1Stream
+from lb.proxy.sides import Source
 from lb.settings.balancer_settings import Limits
 
 
 class Http1Backend(Http1Stream):
-    """One connection; it carries one exchange after the other. `lb.proxy.backend.connections` closes it.
+    """One connection; it carries one exchange after the other. `lb.proxy.backend_side.connections` closes it.
 
     `name` is the backend's id, for errors; `now` is Trio's clock; `limits` may be changed between exchanges.
     """

@@ -15,10 +15,10 @@ from typing import Protocol
 
 from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
-from lb.http1.head import RequestHead
 from lb.http1.head_reader import recognise_whole_request
+from lb.http1.request_head import RequestHead
 from lb.net.wire import Wire
-from lb.proxy.backend.http1 import Http1Backend
+from lb.proxy.backend_side.http1_backend import Http1Backend
 from lb.proxy.context import Context
 from lb.proxy.exchange.exchange import Exchange
 

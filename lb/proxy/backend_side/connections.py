@@ -16,8 +16,8 @@ from lb.net.connect import OUT_OF_DESCRIPTORS, connect
 from lb.net.epoll import Readiness
 from lb.net.resolver import Names
 from lb.net.wire import Wire
-from lb.proxy.backend.http1 import Http1Backend
-from lb.proxy.exchange.sides import BackendSide
+from lb.proxy.backend_side.http1_backend import Http1Backend
+from lb.proxy.sides import BackendSide
 from lb.settings.balancer_settings import Limits, Timeouts
 
 PER_BACKEND = 32

@@ -20,12 +20,13 @@ from lb.errors import (
     RequestTimeout,
 )
 from lb.http1.fields import Identity
-from lb.http1.head import RequestHead
 from lb.http1.head_reader import RequestHeadReader
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import SWITCHING_PROTOCOLS
 from lb.net.wire import Wire
 from lb.observe.counters import ListenerCounts
-from lb.proxy.client.fast_path import FastPath
-from lb.proxy.client.http1 import LEFT, Http1Client
+from lb.proxy.client_side.fast_path import FastPath
+from lb.proxy.client_side.http1_client import LEFT, Http1Client
 from lb.proxy.context import Context
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.exchange import Exchange
@@ -36,8 +37,6 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024
 LAST_CHANCE_SECONDS = 1.0
 """How long a connection that was just used may still send its next request once we are closing."""
-SWITCHING_PROTOCOLS = 101
-
 log = structlog.get_logger()
 
 
