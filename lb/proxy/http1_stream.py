@@ -5,7 +5,7 @@ whose fault it is when a body breaks off (`lb.proxy.client_side`, `lb.proxy.back
 """
 
 from lb.errors import LBError
-from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk, reader_for
+from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk
 from lb.net.splice import Copy, Pipe, fill
 from lb.net.wire import Wire
 from lb.proxy.sides import Source
@@ -15,7 +15,8 @@ class Http1Stream:
     """The bodies on one wire. Its owner closes the wire; after an error the stream is of no use.
 
     `buffer` is what was received and not read yet, `unsent` what the peer has not taken of what was sent,
-    `received` how many bytes of bodies were waited for, framing included.
+    `received` how many bytes of bodies were waited for, framing included. `_reader` takes the framing off the
+    body that comes; None stands for a message without a body.
     """
 
     __slots__ = ("_is_chunking", "_reader", "buffer", "received", "unsent", "wire")
@@ -29,10 +30,6 @@ class Http1Stream:
         self._is_chunking = False
 
     # -- the body that comes ---------------------------------------------------------------------------
-
-    def _expect_body(self, length: int) -> None:
-        """A body of this length follows (`lb.http1.body`); its first bytes may be in the buffer."""
-        self._reader = reader_for(length) if length else None
 
     @property
     def has_received_all(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
-from lb.http1.body import CHUNKED, BadBody
+from lb.http1.body import CHUNKED, BadBody, reader_for
 from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
@@ -53,8 +53,9 @@ class Http1Backend(Http1Stream):
         response = self._response
         if response is None or not response.keep_alive or response.status < 200:
             return False
-        owes = self.takes_no_more or self._has_undrained or self.unsent is not None
-        return self.has_received_all and not owes and not self.buffer
+        if self.takes_no_more or self._has_undrained or self.unsent is not None:
+            return False
+        return (self._reader is None or self._reader.done) and not self.buffer
 
     # -- the request -------------------------------------------------------------------------------------
 
@@ -128,8 +129,8 @@ class Http1Backend(Http1Stream):
 
     def _begin_response(self, head: ResponseHead, behind: bytes) -> ResponseHead:
         self._response, self.buffer = head, behind
-        if head.status >= 200:
-            self._expect_body(head.length)
+        if head.length and head.status >= 200:
+            self._reader = reader_for(head.length)
         return head
 
     def _broken_off(self, how: str) -> ResponseIncomplete:

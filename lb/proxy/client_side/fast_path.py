@@ -42,10 +42,11 @@ class Connection(Protocol):
 class FastPath:
     """The time of one client connection on the fast path: while its task waits for a request."""
 
-    __slots__ = ("_connection", "_error", "_task", "_watched")
+    __slots__ = ("_connection", "_error", "_task", "_watched", "_wire")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._wire = connection.wire
         self._task: Task | None = current_task()
         self._watched: Wire | None = None
         self._error: Exception | None = None
@@ -53,7 +54,7 @@ class FastPath:
     async def serve(self) -> None:
         """Serve until something is for the task: the connection's `exchange`, or without one, what came."""
         connection = self._connection
-        self._watch(connection.wire)
+        self._watch(self._wire)
         try:
             await wait_task_rescheduled(self._stop)
         except BaseException:  # cancelled: the attempt ends as it would in `run`
@@ -84,7 +85,7 @@ class FastPath:
             data = wire.receive_now()
             if data is None:
                 return
-            next_wire = self._asked(data) if wire is self._connection.wire else self._answered(wire, data)
+            next_wire = self._asked(data) if wire is self._wire else self._answered(wire, data)
         except Exception as exc:
             next_wire, self._error = None, exc
         if self._task is None:
@@ -99,7 +100,7 @@ class FastPath:
         limits = connection.context.limits
         found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
         if found is None or len(found[1]) != (found[0].length or 0):
-            connection.wire.unread(data)
+            self._wire.unread(data)
             return None
         backend = connection.begin(*found).set_out()
         return None if backend is None else backend.wire
@@ -121,4 +122,4 @@ class FastPath:
         exchange.let_go(attempt)
         connection.finish(None)
         connection.become_idle()
-        return None if connection.wire.is_ready else connection.wire
+        return None if self._wire.is_ready else self._wire

@@ -73,14 +73,14 @@ class Http1Client(Http1Stream):
     @property
     def stays(self) -> bool:
         """The response said that it does, and all of the request has come."""
-        return self._stays and self.has_received_all
+        return self._stays and (self._reader is None or self._reader.done)
 
     def may_stay(self) -> bool:
         """May the connection carry another request behind this one, as far as is known now?"""
         context = self._context
         return (
             self._wants_more
-            and self.has_received_all
+            and (self._reader is None or self._reader.done)
             and not context.closing
             and not context.draining
             and self._served < context.limits.requests_per_connection
