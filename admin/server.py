@@ -40,7 +40,7 @@ from hypercorn.typing import (
 from quart.wrappers import base as quart_base
 
 from admin.application import create_app
-from admin.resources.event_stream import Teller
+from admin.event_publisher import EventPublisher
 from lb.control import Control
 from lb.observe.event_feed import MOST_READERS
 from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
@@ -78,7 +78,7 @@ async def supervised(
     bound = await bind(control.config.admin.listen)
     try:
         task_status.started(address(bound[0]))
-        await _again_and_again(control, token, bound, Teller(control), stop)
+        await _again_and_again(control, token, bound, EventPublisher(control), stop)
     finally:
         for listener in bound:
             _close(listener)
@@ -88,14 +88,14 @@ async def _again_and_again(
     control: Control,
     token: str | None,
     bound: Sequence[trio.SocketListener],
-    teller: Teller,
+    publisher: EventPublisher,
     stop: trio.Event,
 ) -> None:
     pause = FIRST_PAUSE
     while not stop.is_set():
         started = trio.current_time()
         try:
-            await serve_admin(control, token, bound, teller, stop=stop)
+            await serve_admin(control, token, bound, publisher, stop=stop)
         except Exception:
             steady = trio.current_time() - started > STEADY_SECONDS
             pause = FIRST_PAUSE if steady else pause
@@ -110,7 +110,7 @@ async def serve_admin(
     control: Control,
     token: str | None,
     bound: Sequence[trio.SocketListener],
-    teller: Teller,
+    publisher: EventPublisher,
     *,
     stop: trio.Event,
 ) -> None:
@@ -131,7 +131,7 @@ async def serve_admin(
                 accepting.start_soon(
                     partial(trio.serve_listeners, serve, [ours], handler_nursery=connections)
                 )
-            accepting.start_soon(teller.run)
+            accepting.start_soon(publisher.run)
             await stop.wait()
             accepting.cancel_scope.cancel()
         control.feed.close("stopping")

@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from admin.protocol.operation import Hints, did_you_mean, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.mistakes import Hints, Mistake, hint_for, unknown_fields
+from admin.protocol.problems import invalid
 from lb.core.backend import AdminState
 from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec
 
@@ -220,6 +220,6 @@ def known_pool(name: str, pools: list[str], pointer: str | None = None) -> str:
     if name not in pools:
         parameter = None if pointer else "pool"
         detail = f"there is no pool {name!r}"
-        hint = did_you_mean(name, pools)
+        hint = hint_for(name, pools)
         raise invalid(Mistake(pointer=pointer, parameter=parameter, detail=detail, hint=hint))
     return name

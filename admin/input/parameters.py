@@ -6,7 +6,8 @@ from enum import StrEnum
 from math import inf
 from typing import TypeVar
 
-from admin.protocol.operation import Parameter, did_you_mean
+from admin.protocol.mistakes import hint_for
+from admin.protocol.operation import Parameter
 from lb.core.backend import STATES
 from lb.core.drain import Then
 from lb.settings.values import parse_duration
@@ -52,7 +53,7 @@ def word(known: Sequence[str]) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            raise ValueError(f"expected one of {', '.join(known)}; {did_you_mean(str(value), [*known])}")
+            raise ValueError(f"expected one of {', '.join(known)}; {hint_for(str(value), [*known])}")
         return value
 
     return read
@@ -83,6 +84,20 @@ def count(value: object) -> int:
     return int(number)
 
 
+def limit(default: int, most: int) -> Parameter[int]:
+    """The parameter `limit` of a list: a number from 1 to `most`; the handler applies the default."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) <= 4):
+            raise ValueError(f"expected a number from 1 to {most}, got {value!r}")
+        if not 1 <= int(value) <= most:
+            raise ValueError(f"{value} is not between 1 and {most}")
+        return int(value)
+
+    schema = {"type": "integer", "minimum": 1, "maximum": most}
+    return Parameter("limit", f"at most so many ({default})", read, schema)
+
+
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {value!r}")
@@ -109,7 +124,7 @@ UNTIL = Parameter("wait", "answer when this holds, or at the timeout", one_of(Un
 WAIT_TIMEOUT = Parameter("timeout", "how long to wait (30s)", seconds(MAX_WAIT), DURATION)
 WAIT = Parameter("wait", "answer when it has drained, or after this time", seconds(MAX_WAIT), DURATION)
 TIMEOUT = Parameter("timeout", "after this time, cut what still runs", seconds(MAX_DRAIN), DURATION)
-DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.says, seconds(MAX_DRAIN), DURATION)
+DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.description, seconds(MAX_DRAIN), DURATION)
 THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
 FORCE = Parameter("force", "remove it now, cut what runs", boolean, FLAG)
 DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, FLAG)

@@ -13,8 +13,10 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from admin.protocol.operation import Body, Hints, escaped, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
+from admin.protocol.problems import invalid
+from admin.protocol.request_body import Body
+from admin.security.redaction import HIDDEN
 from lb.config.decode import Reader, told
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import parse_duration, parse_size, positive_duration, positive_size
@@ -23,8 +25,6 @@ DEPTH = 3
 """No setting lies deeper: `probe.fields.X-Name`."""
 NUMBER = re.compile(r"-?\d{1,15}(\.\d+)?", re.ASCII)
 PLACE = re.compile(r'\.?("(?:[^"\\]|\\.)*"|[\w~-]+)|\[(\d+)\]')
-SECRET = re.compile(r"auth|cookie|key|passw|secret|token", re.IGNORECASE)
-HIDDEN = "(hidden)"
 IN_UNITS = (parse_duration, positive_duration, parse_size, positive_size)
 """The rules of values that may be written as text with a unit."""
 
@@ -42,14 +42,6 @@ def patched(settings: PoolSettings, body: Body) -> PoolSettings:
     if mistakes:
         raise invalid(*mistakes)
     return read
-
-
-def shown(settings: PoolSettings) -> PoolSettings:
-    """The settings without what nobody should read: values of the probe's fields that are like passwords."""
-    if settings.probe is None:
-        return settings
-    fields = {name: HIDDEN if SECRET.search(name) else text for name, text in settings.probe.fields.items()}
-    return msgspec.structs.replace(settings, probe=msgspec.structs.replace(settings.probe, fields=fields))
 
 
 def _merged(table: Mapping[str, object], patch: Mapping[str, object], depth: int = 1) -> dict[str, object]:

@@ -6,8 +6,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from admin.resources.recorded_requests import AttemptView, RequestView
-from admin.resources.stats import BackendStats, PoolStats, Stats
+from admin.views.request_json import AttemptView, RequestView
+from admin.views.stats_json import BackendStats, PoolStats, Stats
 from lb.core.measures.rates import Codes
 
 NOTHING = "–"  # noqa: RUF001

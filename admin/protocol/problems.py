@@ -11,6 +11,8 @@ from typing import NamedTuple
 import msgspec
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from admin.protocol.mistakes import Mistake
+
 
 class Kind(NamedTuple):
     """One kind of problem: its status, its title, and a paragraph for whoever follows its link."""
@@ -76,15 +78,6 @@ NOT_BY_STATUS = frozenset({"cross-site", "not-persisted", "too-many-readers", "h
 """Kinds that say more than their status does, or less."""
 
 BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in NOT_BY_STATUS}
-
-
-class Mistake(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One mistake: at `pointer` in the body (RFC 6901) or in the query's `parameter`."""
-
-    pointer: str | None = None
-    parameter: str | None = None
-    detail: str
-    hint: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -7,6 +7,8 @@ from quart import Response, request
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+DRY_RUN_FIELD = "Lb-Dry-Run"
+"""In every answer of a dry run."""
 
 
 def json(

@@ -5,13 +5,17 @@ from typing import Any
 import msgspec
 from quart import Response
 
+from admin.input import parameters
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation
-from admin.resources.recorded_requests import LIMIT, SOME
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
 from admin.views import backend_json
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.observe.audit_trail import Entry
+
+DEFAULT_LIMIT = 50
+LIMIT = parameters.limit(DEFAULT_LIMIT, 1000)
 
 
 class AuditEntry(msgspec.Struct, kw_only=True):
@@ -45,19 +49,19 @@ class AuditList(msgspec.Struct, kw_only=True):
 def operations(control: Control) -> tuple[Operation, ...]:
     """It is for those who may do everything: it tells what the others do."""
 
-    async def show(ask: Ask) -> Response:
-        limit = ask.get(LIMIT) or SOME
+    async def show(call: Call) -> Response:
+        limit = call.get(LIMIT) or DEFAULT_LIMIT
         return responses.json(AuditList(items=[_view(each) for each in control.audit.newest()[:limit]]))
 
     return (
         Operation(
             method="GET",
             path="/audit",
-            says="who changed what, and who was refused; ?limit=50",
-            view=show,
+            summary="who changed what, and who was refused; ?limit=50",
+            handler=show,
             parameters=(LIMIT,),
             answers={200: AuditList},
-            reach=Scope.ADMIN,
+            needs=Scope.ADMIN,
         ),
     )
 

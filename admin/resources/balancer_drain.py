@@ -11,18 +11,20 @@ import msgspec
 import trio
 from quart import Response
 
-from admin.input import parameters as given
+from admin.input import parameters
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation, Parameter
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
-from admin.resources.event_stream import balancer_event
-from admin.views import backend_json
+from admin.security.authorization import demand_scope
+from admin.views.backend_json import timestamp
+from admin.views.event_json import balancer_event
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.drain import Drain
 
 LOOK_SECONDS = 0.05
-EXIT = Parameter("exit", "then stop, gracefully", given.boolean, given.FLAG)
+EXIT = Parameter("exit", "then stop, gracefully", parameters.boolean, parameters.FLAG)
 
 
 class BalancerDrain(msgspec.Struct, kw_only=True):
@@ -40,16 +42,16 @@ class BalancerDrain(msgspec.Struct, kw_only=True):
 def operations(control: Control) -> tuple[Operation, ...]:
     """Begin it, take it back, look at it."""
 
-    async def show(ask: Ask) -> Response:
+    async def show(call: Call) -> Response:
         return responses.json(describe(control))
 
-    async def begin(ask: Ask) -> Response:
-        await ask.take_posted_parameters()
-        wait, is_exit = ask.get(given.WAIT), ask.get(EXIT)
+    async def begin(call: Call) -> Response:
+        await call.take_posted_parameters()
+        wait, is_exit = call.get(parameters.WAIT), call.get(EXIT)
         if is_exit:
-            ask.demand(Scope.ADMIN, "?exit=true")
+            demand_scope(call, Scope.ADMIN, "?exit=true")
         if control.drain is None:
-            balancer_event(control, "draining")
+            control.feed.publish("balancer", balancer_event(control, "draining"))
         drain = control.begin_drain()
         await nothing_in_flight(control, drain, wait or 0.0)
         if drain.outcome is not None:
@@ -59,36 +61,36 @@ def operations(control: Control) -> tuple[Operation, ...]:
             control.stop()
         return responses.json(describe(control), 202 if control.in_flight or is_exit else 200)
 
-    async def take_back(ask: Ask) -> Response:
+    async def take_back(call: Call) -> Response:
         if control.end_drain() is not None:
-            balancer_event(control, "ready")
+            control.feed.publish("balancer", balancer_event(control, "ready"))
         return responses.json(describe(control))
 
     return (
         Operation(
             method="GET",
             path="/drain",
-            says="whether this balancer is being taken out, and what is in flight",
-            view=show,
+            summary="whether this balancer is being taken out, and what is in flight",
+            handler=show,
             answers={200: BalancerDrain},
         ),
         Operation(
             method="POST",
             path="/drain",
-            says="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
-            view=begin,
-            parameters=(given.WAIT, EXIT),
+            summary="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
+            handler=begin,
+            parameters=(parameters.WAIT, EXIT),
             posted_parameters=True,
             answers={200: BalancerDrain, 202: BalancerDrain},
             problems=(409,),
-            reach=Scope.DRAIN,
+            needs=Scope.DRAIN,
         ),
         Operation(
             method="DELETE",
             path="/drain",
-            says="take it back: ready again",
-            view=take_back,
-            reach=Scope.DRAIN,
+            summary="take it back: ready again",
+            handler=take_back,
+            needs=Scope.DRAIN,
             answers={200: BalancerDrain},
         ),
     )
@@ -100,7 +102,7 @@ def describe(control: Control) -> BalancerDrain:
     now = control.registry.now()
     return BalancerDrain(
         state="ready" if drain is None else "draining" if remaining else "drained",
-        started=None if drain is None else backend_json.timestamp(control.wall(drain.started)),
+        started=None if drain is None else timestamp(control.wall(drain.started)),
         duration_seconds=0.0 if drain is None else round(drain.duration(now), 3),
         started_with=0 if drain is None else drain.started_with,
         remaining=remaining,

@@ -12,14 +12,17 @@ import msgspec
 import trio
 from quart import Response
 
-from admin.input import parameters as given
+from admin.changes.persistence import save
+from admin.input import parameters
 from admin.input.pool_input import placed
 from admin.protocol import responses
-from admin.protocol.operation import FORM, Ask, Operation, Parameter
-from admin.protocol.persistence import save
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem, invalid
+from admin.protocol.request_body import FORM
+from admin.security.redaction import hidden_change
 from admin.views import backend_json
-from admin.views.effective_config import as_toml, rows, safe
+from admin.views.effective_config import as_toml, rows
 from lb.config.diff import Difference, spoken
 from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
@@ -44,7 +47,7 @@ class Written(StrEnum):
 WRITTEN = Parameter(
     "format",
     "`toml` for a file that says the same",
-    given.one_of(Written),
+    parameters.one_of(Written),
     {"type": "string", "enum": [*map(str, Written)]},
 )
 
@@ -92,27 +95,31 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/config",
-            says="every key, its value and who said so; ?format=toml for a file",
-            view=views.show,
+            summary="every key, its value and who said so; ?format=toml for a file",
+            handler=views.show,
             parameters=(WRITTEN,),
             answers={200: Configuration},
-            texts=(TOML,),
+            media_types=(TOML,),
         ),
         Operation(
             method="POST",
             path="/config/validate",
-            says="what a reload would change; --data-binary @lb.toml judges that file",
-            view=views.validate,
-            media={TOML: {"type": "string"}, responses.JSON: {"type": "object"}, FORM: {"type": "string"}},
+            summary="what a reload would change; --data-binary @lb.toml judges that file",
+            handler=views.validate,
+            body_schemas={
+                TOML: {"type": "string"},
+                responses.JSON: {"type": "object"},
+                FORM: {"type": "string"},
+            },
             answers={200: Reloaded},
             problems=(409,),
-            reach=Scope.READ,
+            needs=Scope.READ,
         ),
         Operation(
             method="POST",
             path="/config/reload",
-            says="read the file again, as SIGHUP does: all of it, or nothing changes",
-            view=views.reload,
+            summary="read the file again, as SIGHUP does: all of it, or nothing changes",
+            handler=views.reload,
             posted_parameters=True,
             answers={200: Reloaded},
             problems=(409,),
@@ -127,9 +134,9 @@ class Configurations:
         self.control = control
         self._one_at_a_time = trio.CapacityLimiter(1)  # to judge takes the processor from the traffic
 
-    async def show(self, ask: Ask) -> Response:
+    async def show(self, call: Call) -> Response:
         shown = rows(self.control)
-        if ask.get(WRITTEN) is Written.TOML:
+        if call.get(WRITTEN) is Written.TOML:
             return Response(as_toml(shown), content_type=f"{TOML}; charset=utf-8")
         items = [
             Setting(
@@ -151,10 +158,10 @@ class Configurations:
             items=items,
         )
 
-    async def validate(self, ask: Ask) -> Response:
-        data: bytes = await ask.request.get_data(cache=True, as_text=False, parse_form_data=False)
+    async def validate(self, call: Call) -> Response:
+        data: bytes = await call.request.get_data(cache=True, as_text=False, parse_form_data=False)
         async with self._one_at_a_time:
-            return await (self._judged(data, ask.request.mimetype) if data.strip() else self._would_reload())
+            return await (self._judged(data, call.request.mimetype) if data.strip() else self._would_reload())
 
     async def _judged(self, data: bytes, media_type: str) -> Response:
         tables = await trio.to_thread.run_sync(_tables, data, media_type)
@@ -177,8 +184,8 @@ class Configurations:
             raise _problem(exc) from exc
         return responses.json(_view(planned.difference, str(reload.source), applied=False))
 
-    async def reload(self, ask: Ask) -> Response:
-        await ask.take_posted_parameters()
+    async def reload(self, call: Call) -> Response:
+        await call.take_posted_parameters()
         reload = self._reloader()
         try:
             difference = await reload()
@@ -225,6 +232,6 @@ def _problem(error: ConfigError) -> Problem:
 def _view(difference: Difference, source: str, *, applied: bool, persisted: bool | None = None) -> Reloaded:
     values = msgspec.structs.asdict(difference)
     for name in ("settings", "needs_restart"):
-        values[name] = tuple(map(safe, values[name]))
+        values[name] = tuple(map(hidden_change, values[name]))
     kept = msgspec.UNSET if persisted is None else persisted
     return Reloaded(**values, source=source, applied=applied, persisted=kept)

@@ -16,10 +16,11 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 
 from admin.input.parameters import WORD, text
-from admin.protocol.operation import Ask, Operation, Parameter
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
-from admin.resources.event_stream import BackendEvent, BalancerEvent, ConfigEvent, DrainEvent, FailedEvent
-from admin.resources.stats import Stats
+from admin.views.event_json import BackendEvent, BalancerEvent, ConfigEvent, DrainEvent, FailedEvent
+from admin.views.stats_json import Stats
 from lb.control import Control
 from lb.observe.event_feed import Feed, Reader
 
@@ -61,11 +62,11 @@ AFTER = Parameter("last_event_id", "tell what came behind this one; as Last-Even
 def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
-    async def events(ask: Ask) -> Response:
-        wanted, after = ask.get(ONLY) or frozenset(TYPES), _seen_last(ask)
+    async def events(call: Call) -> Response:
+        wanted, after = call.get(ONLY) or frozenset(TYPES), _seen_last(call)
         if control.feed.is_full:
             raise Problem("too-many-readers", headers={"Retry-After": "5"})
-        is_head = ask.request.method == "HEAD"
+        is_head = call.request.method == "HEAD"
         body = b"" if is_head else Stream(control.feed, wanted, after)
         response = Response(body, content_type="text/event-stream")
         response.headers.pop("Content-Length", None)  # of a HEAD it would speak of an empty GET
@@ -77,11 +78,11 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/events",
-            says="what happens, as server-sent events: ?types=health,drain",
-            view=events,
+            summary="what happens, as server-sent events: ?types=health,drain",
+            handler=events,
             parameters=(ONLY, AFTER),
             answers={200: "Server-sent events; the field `event` says which of these `data` is."},
-            streams=(
+            event_types=(
                 Stats,
                 BackendEvent,
                 DrainEvent,
@@ -96,9 +97,9 @@ def operations(control: Control) -> tuple[Operation, ...]:
     )
 
 
-def _seen_last(ask: Ask) -> str | None:
+def _seen_last(call: Call) -> str | None:
     """A browser that reconnects says it in the field; its address stays what it was at first."""
-    return ask.request.headers.get("Last-Event-ID") or ask.get(AFTER) or None
+    return call.request.headers.get("Last-Event-ID") or call.get(AFTER) or None
 
 
 class Stream(ResponseBody):

@@ -9,7 +9,8 @@ import msgspec
 from quart import Response
 
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
 from lb.control import Control
 from lb.core.pool import Pool
 
@@ -30,10 +31,10 @@ class Readiness(msgspec.Struct):
 def operations(control: Control) -> tuple[Operation, ...]:
     """The probes."""
 
-    async def healthz(ask: Ask) -> Response:
+    async def healthz(call: Call) -> Response:
         return responses.json(Health())
 
-    async def readyz(ask: Ask) -> Response:
+    async def readyz(call: Call) -> Response:
         reasons = list(why_not_ready(control))
         return responses.json(Readiness(not reasons, reasons), 503 if reasons else 200)
 
@@ -41,16 +42,16 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/healthz",
-            says="200 while the event loop turns",
-            view=healthz,
+            summary="200 while the event loop turns",
+            handler=healthz,
             answers={200: Health},
             is_open=True,
         ),
         Operation(
             method="GET",
             path="/readyz",
-            says="200 while traffic may be sent here, otherwise 503 and why",
-            view=readyz,
+            summary="200 while traffic may be sent here, otherwise 503 and why",
+            handler=readyz,
             answers={200: Readiness, 503: Readiness},
             is_open=True,
         ),

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 from quart import Response
 
-from admin.protocol.operation import Ask, Operation
-from admin.resources.about import VERSION
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
+from admin.protocol.version import VERSION
 from admin.views import backend_series
 from admin.views.metric_families import Family, counter, gauge, histogram
 from lb.control import Control
@@ -28,18 +29,18 @@ def operations(control: Control, *, is_open: bool) -> tuple[Operation, ...]:
     """The one operation; open to those without the token where the operator says so."""
     exposition = Exposition(control)
 
-    async def metrics(ask: Ask) -> Response:
-        body, content_type = await exposition.render(ask.request.headers.get("Accept", ""))
+    async def metrics(call: Call) -> Response:
+        body, content_type = await exposition.render(call.request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 
     return (
         Operation(
             method="GET",
             path="/metrics",
-            says="Prometheus text, or OpenMetrics where Accept asks for it",
-            view=metrics,
+            summary="Prometheus text, or OpenMetrics where Accept asks for it",
+            handler=metrics,
             answers={200: "The metrics."},
-            texts=("text/plain", OPENMETRICS),
+            media_types=("text/plain", OPENMETRICS),
             is_open=is_open,
         ),
     )

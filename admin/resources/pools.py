@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from quart import Response
 
-from admin.input import parameters as given
-from admin.input.pool_input import PoolPatch, patched, shown
+from admin.changes.dry_run import rehearsable
+from admin.changes.persistence import save
+from admin.input import parameters
+from admin.input.pool_input import PoolPatch, patched
 from admin.protocol import etags, responses
-from admin.protocol.dry_run import rehearsable
-from admin.protocol.operation import Ask, Operation
-from admin.protocol.persistence import save
-from admin.protocol.problems import Mistake, Problem, invalid
+from admin.protocol.call import Call
+from admin.protocol.mistakes import Mistake
+from admin.protocol.operation import Operation
+from admin.protocol.problems import Problem, invalid
+from admin.security.redaction import hidden_settings
 from admin.views import backend_json
 from admin.views.backend_series import own_policy
 from lb.control import Control
@@ -83,27 +86,27 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/pools",
-            says="list pools",
-            view=views.list,
-            parameters=(given.FORMAT,),
+            summary="list pools",
+            handler=views.list,
+            parameters=(parameters.FORMAT,),
             answers={200: PoolList, 304: known},
-            texts=(responses.TEXT,),
+            media_types=(responses.TEXT,),
         ),
         Operation(
             method="GET",
             path="/pools/{name}",
-            says="one pool and its settings",
-            view=views.show,
+            summary="one pool and its settings",
+            handler=views.show,
             answers={200: PoolView, 304: known},
             problems=(404,),
         ),
         Operation(
             method="PATCH",
             path="/pools/{name}",
-            says="change settings: -d policy=ewma -d probe.path=/healthz",
-            view=rehearsable(control, lambda stage: Pools(stage).patch),
-            parameters=(given.DRY_RUN,),
-            fields=PoolPatch,
+            summary="change settings: -d policy=ewma -d probe.path=/healthz",
+            handler=rehearsable(control, lambda stage: Pools(stage).patch),
+            parameters=(parameters.DRY_RUN,),
+            body_type=PoolPatch,
             answers={200: PoolView},
             problems=(404, 412),
         ),
@@ -117,19 +120,19 @@ class Pools:
         self.control = control
         self.registry = control.registry
 
-    async def list(self, ask: Ask) -> Response:
+    async def list(self, call: Call) -> Response:
         items = [self._view(pool) for pool in self.registry.pools.values()]
-        if ask.get(given.FORMAT) is given.Format.TABLE:
+        if call.get(parameters.FORMAT) is parameters.Format.TABLE:
             return responses.text(responses.table(COLUMNS, [_row(view) for view in items]))
-        return self._unless_known(ask, PoolList(items=items))
+        return self._unless_known(call, PoolList(items=items))
 
-    async def show(self, ask: Ask, name: str) -> Response:
-        return self._unless_known(ask, self._view(self._there(name)))
+    async def show(self, call: Call, name: str) -> Response:
+        return self._unless_known(call, self._view(self._there(name)))
 
-    async def patch(self, ask: Ask, name: str) -> Response:
-        body = await ask.body()
+    async def patch(self, call: Call, name: str) -> Response:
+        body = await call.body()
         pool = self._there(name)
-        etags.check(ask.request, self.registry.revision)
+        etags.check(call.request, self.registry.revision)
         settings = patched(pool.settings, body)
         if mistakes := [*self._objections(pool.settings, settings)]:
             raise invalid(*mistakes)
@@ -167,8 +170,8 @@ class Pools:
         except NotThere as exc:
             raise Problem("not-found", str(exc)) from exc
 
-    def _unless_known(self, ask: Ask, body: PoolList | PoolView) -> Response:
-        if etags.is_known(ask.request, self.registry.revision):
+    def _unless_known(self, call: Call, body: PoolList | PoolView) -> Response:
+        if etags.is_known(call.request, self.registry.revision):
             return responses.nothing(304, self._tag())
         return responses.json(body, headers=self._tag())
 
@@ -189,7 +192,7 @@ class Pools:
             ),
             hedged=pool.hedged,
             policy_failures=_failures(pool),
-            settings=shown(pool.settings),
+            settings=hidden_settings(pool.settings),
         )
 
 

@@ -12,8 +12,10 @@ from quart import Response
 
 from admin.input import backend_input
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Hints, Operation, escaped, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.call import Call
+from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
+from admin.protocol.operation import Operation
+from admin.protocol.problems import invalid
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState
@@ -74,8 +76,8 @@ def operations(control: Control) -> tuple[Operation, ...]:
     """It only reads, so a token to read will do. One at a time: it takes the processor from the traffic."""
     one_at_a_time = trio.CapacityLimiter(1)
 
-    async def play(ask: Ask) -> Response:
-        fields = (await ask.body()).fields()
+    async def play(call: Call) -> Response:
+        fields = (await call.body()).fields()
         pool = _pool(control, fields)
         specs = _specs(pool, fields)
         settings = pool.settings
@@ -90,11 +92,11 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="POST",
             path="/whatif",
-            says='the last minute on other backends: -d \'{"remove":["web1"]}\'',
-            view=play,
-            fields=WhatIf,
+            summary='the last minute on other backends: -d \'{"remove":["web1"]}\'',
+            handler=play,
+            body_type=WhatIf,
             answers={200: Expectation},
-            reach=Scope.READ,
+            needs=Scope.READ,
         ),
     )
 

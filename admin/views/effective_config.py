@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from admin.input.pool_input import HIDDEN, SECRET
+from admin.security.redaction import HIDDEN, hidden_value
 from lb.config.decode import told
-from lb.config.diff import Change, flat, spoken
+from lb.config.diff import flat, spoken
 from lb.config.source import Key
 from lb.control import Control
 from lb.core.pool import Pool
@@ -24,7 +24,6 @@ from lb.settings.balancer_settings import TOKEN_VARIABLE, PoolConfig
 Origin = Literal["default", "file", "flag", "environment", "runtime"]
 BACKENDS = "backends"
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-PROBE_FIELD = re.compile(r".*\.probe\.fields\.(?P<name>.+)")
 
 
 class Row(NamedTuple):
@@ -63,7 +62,7 @@ def _settings(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[
     path = ("pools", pool.name)
     said, now = flat(configured.settings, path), flat(pool.settings, path)
     for key in dict.fromkeys((*now, *said)):
-        before, value = (_safe(spoken(key), each.get(key)) for each in (said, now))
+        before, value = (hidden_value(spoken(key), each.get(key)) for each in (said, now))
         if said.get(key) != now.get(key):
             yield Row(key, value, "runtime", before)
         elif key in now:
@@ -92,18 +91,6 @@ def _origin(control: Control, key: Key) -> Origin:
         if (found := origins.get(key[:end])) is not None:
             return found
     return "default"
-
-
-def _safe(key: str, value: object) -> object:
-    """The value of a probe's field is hidden where its name is like that of a secret."""
-    match = PROBE_FIELD.fullmatch(key)
-    return HIDDEN if match and value is not None and SECRET.search(match["name"]) else value
-
-
-def safe(change: Change) -> Change:
-    """The change without what nobody should read."""
-    before, after = _safe(change.key, change.before), _safe(change.key, change.after)
-    return Change(key=change.key, before=before, after=after)
 
 
 # -- as a file -------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from importlib.resources import files
 from quart import Response
 
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
 
 YAML = "text/yaml; charset=utf-8"
 
@@ -22,16 +23,16 @@ def operations(*, is_open: bool) -> tuple[Operation, ...]:
 
 
 def _file(name: str, media_type: str, says: str, is_open: bool) -> Operation:
-    async def view(ask: Ask) -> Response:
+    async def view(call: Call) -> Response:
         return Response(content(name), content_type=media_type)
 
     return Operation(
         method="GET",
         path=f"/{name}",
-        says=says,
-        view=view,
+        summary=says,
+        handler=view,
         answers={200: "The file."},
-        texts=(media_type,),
+        media_types=(media_type,),
         is_open=is_open,
     )
 

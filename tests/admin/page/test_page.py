@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from admin.event_publisher import EventPublisher
 from admin.page import wording
-from admin.page.page import MEDIA_TYPES, content
-from admin.resources.event_stream import Teller
+from admin.page.assets import MEDIA_TYPES, content
 from lb.control import Control
 from lb.core.measures.rates import Codes
 from lb.errors import Reason
@@ -217,7 +217,7 @@ def test_of_the_checks_the_newest_stands_at_the_right_end() -> None:
 
 
 async def test_the_log_tells_what_has_happened(api: Api, add: Add, control: Control) -> None:
-    Teller(control)
+    EventPublisher(control)
     add("web1")
     await api("POST", "/backends/web1/drain?wait=1s")
     await api("PATCH", "/pools/default", form="policy=ewma")

@@ -13,7 +13,7 @@ import trio.testing
 
 import admin.resources.events
 import admin.server
-from admin.resources.event_stream import FAILURES_A_TICK, QUIET_SECONDS, Teller
+from admin.event_publisher import FAILURES_A_TICK, QUIET_SECONDS, EventPublisher
 from admin.resources.events import PING_SECONDS, STALLED_SECONDS, TYPES, Stream
 from admin.server import SEND_SECONDS
 from lb.control import Control
@@ -97,7 +97,7 @@ def told(control: Control, types: frozenset[str] = ALL) -> Iterator[Any]:
 
 
 async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     registry = control.registry
     with told(control) as take:
         registry.configure(registry.pool("default"), PoolSettings(probe=Probe(fall=1)))
@@ -133,19 +133,19 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
 
 @virtual_time
 async def test_a_drain_is_told_from_its_beginning_to_its_end(control: Control, add: Add, hold: Hold) -> None:
-    teller, web1 = Teller(control), add("web1")
+    publisher, web1 = EventPublisher(control), add("web1")
     held = hold(web1)
     with told(control, frozenset({"drain"})) as take:
         control.registry.drain(web1, 60.0, Then.KEEP)
         for _ in range(3):
-            teller.tick(trio.current_time())
+            publisher.tick(trio.current_time())
             await trio.sleep(1)
         events = [data for _type, data in take()]
         assert [data["kind"] for data in events] == ["draining", "progress"]  # the newest replaces
         assert (events[1]["deadline_seconds"], events[1]["duration_seconds"]) == (58.0, 2.0)
         held.end()
         ((_, drained),) = take()
-        teller.tick(trio.current_time())
+        publisher.tick(trio.current_time())
         assert take() == []
     drained.pop("at")
     assert drained == {
@@ -169,7 +169,7 @@ def failure(number: int) -> ExchangeRecord:
 
 
 async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control, add: Add) -> None:
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     first = failure(0)
     first.attempts.append(Attempt(add("web1"), (), 1.0))
     with told(control, frozenset({"request_failed"})) as take:
@@ -178,7 +178,7 @@ async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control
             control.recorder.finished(failure(number))
         events = [data for _type, data in take()]
         assert len(events) == FAILURES_A_TICK
-        teller.tick(1.0)
+        publisher.tick(1.0)
         control.recorder.finished(failure(100))
         assert [data["untold"] for _type, data in take()] == [100 - FAILURES_A_TICK]
     events[0].pop("at")
@@ -200,7 +200,7 @@ async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control
 
 @virtual_time
 async def test_a_policy_that_fails_for_each_request_is_told_now_and_then(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     pool = control.registry.pool("default")
     control.registry.configure(pool, PoolSettings(policy="tests.admin.kit:Clumsy"))
     add("web1")
@@ -214,7 +214,7 @@ async def test_a_policy_that_fails_for_each_request_is_told_now_and_then(control
 
 
 async def test_what_cannot_be_encoded_is_told_nevertheless(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     pool = control.registry.pool("default")
     with told(control) as take:
         control.registry._pool_happened("new kind", pool, "\ud800")
@@ -225,9 +225,9 @@ async def test_what_cannot_be_encoded_is_told_nevertheless(control: Control, add
 @virtual_time
 async def test_numbers_are_told_each_second_while_somebody_reads(control: Control, add: Add) -> None:
     add("web1")
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(teller.run)
+        nursery.start_soon(publisher.run)
         with told(control, frozenset({"stats"})) as take:
             await trio.sleep(2.5)
             ((type, data),) = take()
@@ -238,13 +238,13 @@ async def test_numbers_are_told_each_second_while_somebody_reads(control: Contro
 
 
 async def test_the_balancer_itself(api: Api, control: Control) -> None:
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     with told(control, frozenset({"balancer"})) as take:
         for method in ("POST", "POST", "DELETE", "DELETE"):
             await api(method, "/drain")
         control.stopping = True
-        teller.tick(1.0)
-        teller.tick(2.0)
+        publisher.tick(1.0)
+        publisher.tick(2.0)
         assert [data["kind"] for _type, data in take()] == ["draining", "ready", "stopping"]
 
 
@@ -440,15 +440,15 @@ async def test_openapi_has_what_data_may_be(api: Api) -> None:
 async def test_a_crash_of_the_ticking_is_a_crash_of_the_service_and_no_more(
     serve: Serve, control: Control, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tick, crashes = Teller.tick, iter([RuntimeError("boom")])
+    tick, crashes = EventPublisher.tick, iter([RuntimeError("boom")])
 
-    def crash_first(self: Teller, now: float) -> None:
+    def crash_first(self: EventPublisher, now: float) -> None:
         for crash in crashes:
             raise crash
         tick(self, now)
 
     monkeypatch.setattr(admin.server, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(Teller, "tick", crash_first)
+    monkeypatch.setattr(EventPublisher, "tick", crash_first)
     async with serve() as service:
         await trio.sleep(0.05)
         async with listening(service, "?types=stats") as listener:

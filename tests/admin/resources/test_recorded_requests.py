@@ -86,7 +86,7 @@ async def test_every_mistake_is_named_with_its_place(api: Api) -> None:
             "pointer": "#/url",
             "detail": "'ftp://x': expected http://host:port",
         },
-        {"pointer": "#/wieght", "detail": "unknown field", "hint": 'did you mean "weight"?'},
+        {"pointer": "#/wieght", "detail": "unknown field", "hint": "did you mean `weight`?"},
     ]
 
 
@@ -125,7 +125,7 @@ async def test_unknown_parameters_are_named(api: Api, add: Add) -> None:
     add("web1")
     answer = await api("POST", "/backends/web1/drain?tiemout=5&wait=1&wait=2")
     assert answer.json["errors"] == [
-        {"parameter": "tiemout", "detail": "unknown parameter", "hint": 'did you mean "timeout"?'},
+        {"parameter": "tiemout", "detail": "unknown parameter", "hint": "did you mean `timeout`?"},
         {"parameter": "wait", "detail": "given more than once"},
     ]
     posted = await api("POST", "/backends/web1/drain", form="tiemout=5")

@@ -1,4 +1,4 @@
-"""Writing a change down before it is answered, so that the answer can say whether a restart would keep it."""
+"""A change is saved before it is answered, so that the answer can say whether a restart would keep it."""
 
 import trio
 
@@ -9,7 +9,10 @@ SAVE_SECONDS = 10.0
 
 
 async def save(control: Control) -> bool:
-    """Write the change down, even for a client that has left; whether there is a file to write it to."""
+    """Write the changes to the state file, even if the client has left; False where there is no such file.
+
+    500 (not-persisted) where it cannot be written: the change holds in memory only.
+    """
     try:
         with trio.fail_after(SAVE_SECONDS, shield=True):
             return await control.save()

@@ -7,7 +7,7 @@ whoever runs the names; a request that comes round is stopped by Via.
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from admin.security.access import is_loopback
+from admin.security.host_check import is_loopback
 from lb.settings.backend_spec import parse_url
 from lb.settings.listen_address import TcpAddress, parse_address
 
