@@ -2,9 +2,10 @@
 
 The layers, from the socket down; imports point only downwards, and a contract in pyproject.toml checks it:
 
-    server            the service: listeners, limits, restarts
+    server            the service: its tasks, its end, its restarts
     application       routes, and what every request passes before and after its handler
     event_publisher   (beside it) what happens, published to the feed of /events
+    transport/        (beside it) hypercorn's connections on sockets with limits
     dispatch          one request: the scope of its token, its handler, the audit
     resources/        one module for each resource of the API
     page/             (beside it) the page at / for browsers

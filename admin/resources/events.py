@@ -28,7 +28,7 @@ TYPES = ("stats", "backend", "health", "drain", "config", "balancer", "request_f
 PING_SECONDS = 15.0
 """Proxies between us and the reader close what is silent for a minute or less; nor would a reset show."""
 STALLED_SECONDS = 3.0
-"""As long as a send may take before `admin.server` closes the connection."""
+"""As long as a send may take before `admin.transport.bounded_stream` closes the connection."""
 HELLO = b": events of this balancer\nretry: 2000\n\n"
 PING = b": ping\n\n"
 

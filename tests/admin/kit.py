@@ -20,6 +20,7 @@ from tests.core.scene import registry as make_registry
 
 PATIENCE = 5.0
 EPOCH = 1_800_000_000.0
+GET = "GET /healthz HTTP/1.1\nHost: localhost\n"
 
 
 class Answer(msgspec.Struct):
@@ -115,6 +116,14 @@ class Service:
         async with await self.connect() as stream:
             await stream.send_all(text.replace("\n", "\r\n").encode())
             return b"".join([chunk async for chunk in stream])
+
+
+async def ask_once(stream: trio.SocketStream) -> None:
+    """One request on a connection that stays open."""
+    await stream.send_all(f"{GET}\n".replace("\n", "\r\n").encode())
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += await stream.receive_some()
 
 
 class MakeApi(Protocol):

@@ -13,9 +13,12 @@ import trio.testing
 
 import admin.resources.events
 import admin.server
+import admin.transport.admission
+import admin.transport.bounded_stream
 from admin.event_publisher import FAILURES_A_TICK, QUIET_SECONDS, EventPublisher
 from admin.resources.events import PING_SECONDS, STALLED_SECONDS, TYPES, Stream
-from admin.server import SEND_SECONDS
+from admin.transport.binding import bind
+from admin.transport.bounded_stream import SEND_SECONDS
 from lb.control import Control
 from lb.core.drain import Then
 from lb.core.exchange_record import Attempt, ExchangeRecord
@@ -307,10 +310,11 @@ async def test_of_a_hundred_readers_one_never_reads(
     serve: Serve, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is dropped and harms nobody: all others hear everything, and the stop is not held."""
-    monkeypatch.setattr(admin.server, "most_connections", lambda: 400)
-    monkeypatch.setattr(admin.server, "SEND_SECONDS", 0.5)
+    for module in (admin.server, admin.transport.admission):
+        monkeypatch.setattr(module, "most_connections", lambda: 400)
+    monkeypatch.setattr(admin.transport.bounded_stream, "SEND_SECONDS", 0.5)
     monkeypatch.setattr(admin.resources.events, "STALLED_SECONDS", 0.5)
-    bind, text = admin.server.bind, "x" * 2000
+    text = "x" * 2000
     heard: Counter[int] = Counter()
 
     async def bind_small(listen: str) -> list[trio.SocketListener]:

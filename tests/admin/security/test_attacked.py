@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import trio
 
-from admin.server import SEND_SECONDS, supervised
+from admin.server import supervised
+from admin.transport.bounded_stream import SEND_SECONDS
 from lb.control import Control
 from tests.admin.kit import Add, Serve, Service
 from tests.system import attacks
