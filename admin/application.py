@@ -5,7 +5,6 @@ and each error, whatever raised it, becomes a problem.
 """
 
 import logging
-import re
 import secrets
 
 from quart import Response, g, request
@@ -15,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from admin.dispatch import dispatched, refused
 from admin.page import assets, home
 from admin.protocol import responses
-from admin.protocol.operation import Operation
+from admin.protocol.operation import PLACE, Operation
 from admin.protocol.problems import Problem, of_http
 from admin.protocol.version import VERSION, VERSION_FIELD
 from admin.resources import (
@@ -70,6 +69,7 @@ def create_app(control: Control, token: str | None) -> QuartTrio:
 
 def operations(control: Control) -> tuple[Operation, ...]:
     """Every operation that is served."""
+    page_assets = assets.load_assets()
     served: tuple[Operation, ...] = (
         *backends.operations(control),
         *pools.operations(control),
@@ -83,24 +83,25 @@ def operations(control: Control) -> tuple[Operation, ...]:
         *alerting.operations(is_open=control.config.admin.metrics_open),
         *audit.operations(control),
         *whatif.operations(control),
-        *home.operations(control, lambda: served),
+        *home.operations(control, page_assets, lambda: served),
         *info.operations(control),
         *api_docs.operations(lambda: served),
-        *assets.operations(),
+        *assets.operations(page_assets),
     )
     return served
 
 
 def _bind(app: QuartTrio, control: Control, operation: Operation) -> None:
     async def view(**path: str) -> Response:
-        return await dispatched(control, operation, request, path)
+        values = [path[name] for name in operation.path_parameters]
+        return await dispatched(control, operation, request, values)
 
     name = f"{operation.method} {operation.path}".replace(".", "_")  # Quart takes a dot for a blueprint's
     app.add_url_rule(_rule(operation), name, view, methods=[operation.method])
 
 
 def _rule(operation: Operation) -> str:
-    return re.sub(r"\{(\w+)\}", r"<\1>", operation.path)
+    return PLACE.sub(r"<\1>", operation.path)
 
 
 def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[str]) -> None:

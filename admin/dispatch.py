@@ -1,6 +1,6 @@
 """One request to one operation: check the scope of its token, call the handler, record the act."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from quart import Request, Response, g
 
@@ -17,9 +17,9 @@ from lb.observe.audit_trail import Act
 
 
 async def dispatched(
-    control: Control, operation: Operation, request: Request, path: Mapping[str, str]
+    control: Control, operation: Operation, request: Request, path: Sequence[str]
 ) -> Response:
-    """The answer of the operation's handler; `path` holds the parameters of the path.
+    """The answer of the operation's handler; `path` has the values of the path's parameters.
 
     403, which the audit records, where the scope of the token is too small.
     """
@@ -30,14 +30,14 @@ async def dispatched(
         raise refused(control, request, exc) from None
     call = Call(operation, request, token.scope)
     if not operation.changes:
-        return await operation.handler(call, *path.values())
+        return await operation.handler(call, *path)
     called = f"{operation.method} {operation.path}"
     act = Act(who=token.name, source=peer(request), operation=called, request_id=g.request_id)
-    act.target = next(iter(path.values()), "")
+    act.target = path[0] if path else ""
     return await _audited(control, act, call, path)
 
 
-async def _audited(control: Control, act: Act, call: Call, path: Mapping[str, str]) -> Response:
+async def _audited(control: Control, act: Act, call: Call, path: Sequence[str]) -> Response:
     """The handler's answer, with the act in the audit.
 
     Recorded is every act that succeeded, and every act that has changed something, whatever its answer was
@@ -46,7 +46,7 @@ async def _audited(control: Control, act: Act, call: Call, path: Mapping[str, st
     status, is_done = None, False
     try:
         with control.audit.act(act):
-            response = await call.operation.handler(call, *path.values())
+            response = await call.operation.handler(call, *path)
         status, is_done = response.status_code, DRY_RUN_FIELD not in response.headers
         return response
     except Problem as exc:

@@ -1,7 +1,13 @@
-"""/page/...: the script, the style and the icons of the page, as files with entity tags."""
+"""/page/RELEASE/FILE: the scripts, the style and the icons of the page.
+
+RELEASE is a digest over all of these files. The page refers to its own release, the modules of the script
+import each other by relative paths, and no other release is served. So a browser may keep a file for ever,
+and never runs a module of one release with a module of another.
+"""
 
 import gzip
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -12,14 +18,13 @@ from admin.protocol.call import Call
 from admin.protocol.operation import Operation
 from admin.protocol.problems import Problem
 
-SVG = "image/svg+xml"
 MEDIA_TYPES = {
-    "page.js": "text/javascript; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "ok.svg": SVG,
-    "warn.svg": SVG,
-    "bad.svg": SVG,
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
 }
+FOLDERS = ("script", "static")
+FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Asset(NamedTuple):
@@ -31,15 +36,38 @@ class Asset(NamedTuple):
     tag: str
 
 
-def operations() -> tuple[Operation, ...]:
-    """The one operation. It is open: none of the files holds a number of this balancer."""
-    served = {name: _asset(name, media_type) for name, media_type in MEDIA_TYPES.items()}
+class Assets(NamedTuple):
+    """All files by their names, and the release that they make together."""
 
-    async def show(call: Call, file: str) -> Response:
-        found = served.get(file)
+    release: str
+    files: Mapping[str, Asset]
+
+    @property
+    def scripts(self) -> list[str]:
+        """The names of the modules of the script."""
+        return [name for name in self.files if name.endswith(".js")]
+
+
+def load_assets() -> Assets:
+    """Read the files of this package's folders."""
+    found = [each for folder in FOLDERS for each in files("admin.page").joinpath(folder).iterdir()]
+    loaded = {
+        each.name: _asset(each.name, each.read_bytes())
+        for each in sorted(found, key=lambda file: file.name)
+        if _suffix(each.name) in MEDIA_TYPES
+    }
+    whole = hashlib.sha256("".join(f"{name} {each.tag}\n" for name, each in loaded.items()).encode())
+    return Assets(whole.hexdigest()[:12], loaded)
+
+
+def operations(assets: Assets) -> tuple[Operation, ...]:
+    """The one operation. It is open: none of the files holds a number of this balancer."""
+
+    async def show(call: Call, release: str, file: str) -> Response:
+        found = assets.files.get(file) if release == assets.release else None
         if found is None:
-            raise Problem("not-found", f"the page has no file {file!r}")
-        headers = {"ETag": f'W/"{found.tag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+            raise Problem("not-found", f"the page has no file {file!r} in release {release!r}")
+        headers = {"ETag": f'W/"{found.tag}"', "Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
         if call.request.if_none_match.contains_weak(found.tag):
             return responses.nothing(304, headers)
         if call.request.accept_encodings.quality("gzip") <= 0:
@@ -50,23 +78,21 @@ def operations() -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET",
-            path="/page/{file}",
+            path="/page/{release}/{file}",
             summary="script, style and icons of the page that a browser gets at /",
             handler=show,
             answers={200: "The file.", 304: "It has not changed."},
-            media_types=tuple(dict.fromkeys(MEDIA_TYPES.values())),
+            media_types=tuple(MEDIA_TYPES.values()),
             problems=(404,),
             is_open=True,
         ),
     )
 
 
-def _asset(name: str, media_type: str) -> Asset:
-    body = content(name)
+def _asset(name: str, body: bytes) -> Asset:
     tag = hashlib.sha256(body).hexdigest()[:16]
-    return Asset(body, gzip.compress(body, mtime=0), media_type, tag)
+    return Asset(body, gzip.compress(body, mtime=0), MEDIA_TYPES[_suffix(name)], tag)
 
 
-def content(name: str) -> bytes:
-    """One of the files of this package."""
-    return files("admin.page").joinpath(name).read_bytes()
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -14,8 +14,11 @@ import msgspec
 import trio
 from quart import Request, Response, g
 
-from admin.page import wording
-from admin.page.assets import content
+from admin.page import shapes, wording
+from admin.page.assets import Assets
+from admin.page.condition import UNKNOWN, condition
+from admin.page.event_log import log_line
+from admin.page.tones import TONES, tone_of_5xx, tone_of_pool
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.cheat_sheet import cheat_sheet
@@ -72,19 +75,48 @@ BLANK_POOL = PoolStats(
     minute=Codes(),
 )
 """The pool in the template of a pool."""
+FILTERS: tuple[Callable[..., object], ...] = (
+    wording.rate,
+    wording.percent,
+    wording.took,
+    wording.span,
+    wording.clock,
+    wording.beside,
+    wording.where,
+    wording.plainly,
+    wording.checked,
+    wording.named,
+    wording.mistakes,
+    wording.manned,
+    wording.kind,
+    wording.alike,
+    wording.path_part,
+    shapes.part,
+    shapes.ticks,
+    shapes.drained,
+    shapes.stack,
+    shapes.phases,
+    shapes.spark,
+    shapes.area,
+    tone_of_pool,
+    tone_of_5xx,
+)
+"""The filters of the template, each under its own name."""
 NO_NUMBERS: Mapping[str, object] = {
     "stats": None,
     "failures": [],
-    "health": wording.UNKNOWN,
+    "condition": UNKNOWN,
     "events": [],
     "info": None,
 }
 """What the page shows without the token."""
 
 
-def operations(control: Control, everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
+def operations(
+    control: Control, assets: Assets, everything: Callable[[], Sequence[Operation]]
+) -> tuple[Operation, ...]:
     """The one operation; `everything` returns all operations, which the cheat sheet lists."""
-    page = Page(control)
+    page = Page(control, assets)
 
     async def home(call: Call) -> Response:
         if wants_html(call.request):
@@ -115,17 +147,24 @@ def wants_html(request: Request) -> bool:
 class Page:
     """The page of one balancer."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, assets: Assets) -> None:
         self._control = control
         environment = jinja2.Environment(
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
-            loader=jinja2.FunctionLoader(_source),
+            loader=jinja2.PackageLoader("admin.page", ""),
         )
-        environment.filters.update(wording.FILTERS)
-        environment.globals.update(version=VERSION, blank=BLANK, blank_pool=BLANK_POOL, states=wording.TONES)
+        environment.filters.update({each.__name__: each for each in FILTERS})
+        environment.globals.update(
+            version=VERSION,
+            release=assets.release,
+            scripts=assets.scripts,
+            blank=BLANK,
+            blank_pool=BLANK_POOL,
+            states=TONES,
+        )
         self._template = environment.get_template("page.html")
 
     async def show(self, info: Info | None) -> Response:
@@ -141,8 +180,8 @@ class Page:
         kinds = islice(control.recorder.kinds(), FAILURES)
         failures = [recorded(control, kind.newest, kind) for kind in kinds]
         frames = control.feed.newest(LOGGED, EVENTS)
-        events = [wording.entry(msgspec.json.decode(frame.body)) for frame in frames]
-        return {"stats": now, "failures": failures, "health": wording.health(now), "events": events}
+        events = [log_line(msgspec.json.decode(frame.body)) for frame in frames]
+        return {"stats": now, "failures": failures, "condition": condition(now), "events": events}
 
 
 async def _in_turns(chunks: Iterable[str]) -> AsyncIterator[str]:
@@ -151,7 +190,3 @@ async def _in_turns(chunks: Iterable[str]) -> AsyncIterator[str]:
         if number % BATCH == BATCH - 1:
             await trio.lowlevel.checkpoint()
         yield chunk
-
-
-def _source(name: str) -> str:
-    return content(name).decode()

@@ -19,7 +19,6 @@ REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
 MERGE_PATCH = "application/merge-patch+json"
 EVENTS = "text/event-stream"
-PLACE = re.compile(r"\{(\w+)\}")
 
 Json = dict[str, Any]
 
@@ -59,7 +58,7 @@ def _operation(operation: Operation, components: Json) -> Json:
         "summary": operation.summary,
         "operationId": f"{operation.method.lower()}{re.sub('[^a-z]+', '_', operation.path).rstrip('_')}",
         "parameters": [
-            *_path_parameters(operation.path),
+            *map(_path_parameter, operation.path_parameters),
             *map(_parameter, operation.parameters),
             *_conditions(operation),
         ],
@@ -83,11 +82,8 @@ def _problems(operation: Operation) -> list[int]:
     return sorted(common | writing | reading | set(operation.problems))
 
 
-def _path_parameters(path: str) -> list[Json]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in PLACE.findall(path)
-    ]
+def _path_parameter(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _conditions(operation: Operation) -> list[Json]:

@@ -4,6 +4,7 @@ Each resource describes its operations beside the code that serves them. The rou
 parameters, /openapi.json and the cheat sheet are all made from these descriptions, so they cannot disagree.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -14,8 +15,11 @@ from lb.config.token_scope import Scope
 
 T = TypeVar("T")
 
+PLACE = re.compile(r"\{(\w+)\}")
+"""The place of a parameter in a path."""
+
 Handler = Callable[..., Awaitable[Response]]
-"""Called with a `Call`, and the parameters of the path by their names."""
+"""Called with a `Call` and the parameters of the path, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,11 @@ class Operation:
     event_types: tuple[type, ...] = ()
     is_open: bool = False
     needs: Scope | None = None
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """The names of the parameters in the path, in their order."""
+        return PLACE.findall(self.path)
 
     @property
     def scope(self) -> Scope:

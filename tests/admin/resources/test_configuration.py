@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from admin.event_publisher import EventPublisher
-from admin.page.wording import entry
+from admin.page.event_log import log_line
 from lb.app import reload_on_signal
 from lb.config.loader import build
 from lb.config.reload import Reloader
@@ -224,7 +224,7 @@ async def test_each_reload_is_an_event_whether_it_goes_well_or_not(
         "kind": "not reloaded",
         "detail": "timeouts.conect: unknown key, did you mean `connect`?",
     }
-    assert entry(long).who == "balancer"
+    assert log_line(long).subject == "balancer"
     assert len(long["detail"]) == LONGEST_TEXT
 
 
