@@ -45,7 +45,7 @@ const done = arguments[0]
 const tiles = ['.tiles [data-f=value]', '.tiles [data-f=more]']
 const fields = ['#pools [data-f]:not([hidden])', ...tiles, '#log li', '.strip .up']
 const runs = (each) => each.dataset.f === 'left' || each.className === 'up'
-const still = (each) => each.value ?? each.textContent
+const still = (each) => (each.matches('input') ? each.value : each.textContent)
 const written = (each) => (runs(each) ? each.textContent.replace(/\\d+/g, '#') : still(each))
 const text = (each) => [each.dataset.f ?? each.id, written(each)]
 const shape = (each) => [each.getAttribute('width'), each.getAttribute('d')]
