@@ -126,16 +126,18 @@ def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
         return _ready(backend_input.wishes({"items": fields["items"]}))
     there = {each.id: each.spec for each in pool.backends if each.admin_state is AdminState.READY}
     remove, weights = fields.get("remove", []), fields.get("weights", {})
-    places = {id: f"#/remove/{index}" for index, id in enumerate(remove)}
-    places |= {id: f"#/weights/{escaped(id)}" for id in weights}
+    pointers = {name: f"#/remove/{index}" for index, name in enumerate(remove)}
+    pointers |= {name: f"#/weights/{escaped(name)}" for name in weights}
     add = _ready(backend_input.wishes(fields.get("add", []), "#/add"))
     mistakes = [
-        Mistake(pointer=at, detail="no such backend is ready") for id, at in places.items() if id not in there
+        Mistake(pointer=at, detail="no such backend is ready")
+        for name, at in pointers.items()
+        if name not in there
     ]
     mistakes += [Mistake(pointer="#/add", detail=f"{spec.id!r} is there") for spec in add if spec.id in there]
     if mistakes:
         raise invalid(*mistakes)
-    left = [_weighted(spec, weights) for id, spec in there.items() if id not in remove]
+    left = [_weighted(spec, weights) for name, spec in there.items() if name not in remove]
     return [*left, *add]
 
 

@@ -73,11 +73,11 @@ def _backends(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[
     path = ("pools", pool.name, BACKENDS)
     said = {spec.id: spec for spec in configured.backends}
     now = {backend.id: backend.spec for backend in pool.backends}
-    for id in dict.fromkeys((*said, *now)):
-        before, value = (_plain(each.get(id)) for each in (said, now))
+    for name in dict.fromkeys((*said, *now)):
+        before, value = (_plain(each.get(name)) for each in (said, now))
         is_changed = before != value
         origin: Origin = "runtime" if is_changed else _origin(control, path)
-        yield Row((*path, id), value, origin, before if is_changed else None)
+        yield Row((*path, name), value, origin, before if is_changed else None)
 
 
 def _plain(spec: BackendSpec | None) -> object:

@@ -45,9 +45,9 @@ async def make_api(saves: Saves) -> MakeApi:
 async def add(control: Control) -> Add:
     """Adds a backend as the file would."""
 
-    def add(id: str, pool: str = "default", **settings: Any) -> Backend:
+    def add(backend_id: str, pool: str = "default", **settings: Any) -> Backend:
         settings.setdefault("url", "http://10.0.0.1:80")
-        return control.registry.add(BackendSpec(id=id, **settings), pool, "config")[0]
+        return control.registry.add(BackendSpec(id=backend_id, **settings), pool, "config")[0]
 
     return add
 

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from admin.application import create_app
+from admin.protocol.problems import KINDS
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
@@ -20,6 +21,7 @@ from tests.core.scene import registry as make_registry
 
 PATIENCE = 5.0
 EPOCH = 1_800_000_000.0
+WEB1 = {"id": "web1", "url": "http://10.0.0.1:80"}
 GET = "GET /healthz HTTP/1.1\nHost: localhost\n"
 
 
@@ -37,6 +39,17 @@ class Answer(msgspec.Struct):
     @property
     def pointers(self) -> list[str]:
         return [error["pointer"] for error in self.json["errors"]]
+
+
+def is_problem(answer: Answer) -> bool:
+    """Whether it is problem+json, in all its parts."""
+    report = answer.json
+    kind = KINDS[report["type"].removeprefix("/problems/")]
+    return bool(
+        answer.headers["content-type"] == "application/problem+json"
+        and report["status"] == answer.status == kind.status
+        and answer.headers["x-request-id"] == report["request_id"]
+    )
 
 
 class Api:
@@ -133,7 +146,7 @@ class MakeApi(Protocol):
 
 
 class Add(Protocol):
-    def __call__(self, id: str, pool: str = "default", **settings: Any) -> Backend: ...
+    def __call__(self, backend_id: str, pool: str = "default", **settings: Any) -> Backend: ...
 
 
 Hold = Callable[[Backend], Holder]

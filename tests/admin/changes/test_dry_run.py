@@ -81,8 +81,8 @@ async def test_a_dry_run_answers_what_would_be_and_changes_nothing(
 async def test_so_many_are_kept_available(
     api: Api, add: Add, control: Control, method: str, path: str
 ) -> None:
-    for id in ("web1", "web2", "web3"):
-        add(id)
+    for name in ("web1", "web2", "web3"):
+        add(name)
     await api("POST", "/backends/web3/maintenance")
     before = seen(control)
     answer = await api(method, f"{path}keep_available=2")
@@ -104,12 +104,12 @@ async def test_of_two_who_ask_at_once_one_is_refused(api: Api, add: Add) -> None
     add("web2")
     statuses: list[int] = []
 
-    async def drain(id: str) -> None:
-        statuses.append((await api("POST", f"/backends/{id}/drain", json={"keep_available": 1})).status)
+    async def drain(name: str) -> None:
+        statuses.append((await api("POST", f"/backends/{name}/drain", json={"keep_available": 1})).status)
 
     async with trio.open_nursery() as nursery:
-        for id in ("web1", "web2"):
-            nursery.start_soon(drain, id)
+        for name in ("web1", "web2"):
+            nursery.start_soon(drain, name)
     assert sorted(statuses) == [200, 409]
 
 

@@ -47,9 +47,9 @@ class Listener:
         head, _, self.heard = self.heard.partition(b"\r\n\r\n")
         return head
 
-    async def event(self, type: str) -> Any:
+    async def event(self, event_type: str) -> Any:
         """The data of the next event of this type; what comes before it is forgotten."""
-        pattern = re.compile(rb"event: " + type.encode() + rb"\ndata: (.*)\n\n")
+        pattern = re.compile(rb"event: " + event_type.encode() + rb"\ndata: (.*)\n\n")
         while (found := pattern.search(self.heard)) is None:
             await self._more()
         self.heard = self.heard[found.end() :]
@@ -90,7 +90,7 @@ def told(control: Control, types: frozenset[str] = ALL) -> Iterator[Any]:
 
     def take() -> list[tuple[str, Any]]:
         found = re.findall(rb"event: (\S+)\ndata: (.*)\n", reader.take())
-        return [(type.decode(), msgspec.json.decode(data)) for type, data in found]
+        return [(name.decode(), msgspec.json.decode(data)) for name, data in found]
 
     yield take
     control.feed.leave(reader)
@@ -111,7 +111,7 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
         registry.ready(web1)
         registry.remove(web1)
         events = take()
-    kinds = [(type, data["kind"]) for type, data in events if data["kind"] not in ("panic", "calm")]
+    kinds = [(name, data["kind"]) for name, data in events if data["kind"] not in ("panic", "calm")]
     assert kinds == [
         ("config", "configured"),
         ("backend", "added"),
@@ -121,7 +121,7 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
         ("backend", "ready"),
         ("backend", "removed"),
     ]
-    data = next(data for type, data in events if type == "health")
+    data = next(data for name, data in events if name == "health")
     at = data.pop("at")
     assert at.startswith("2027-01-15T08:00:0")
     assert data == {
@@ -233,9 +233,9 @@ async def test_numbers_are_told_each_second_while_somebody_reads(control: Contro
         nursery.start_soon(publisher.run)
         with told(control, frozenset({"stats"})) as take:
             await trio.sleep(2.5)
-            ((type, data),) = take()
+            ((name, data),) = take()
         nursery.cancel_scope.cancel()
-    assert (type, data["uptime_seconds"]) == ("stats", 2.0)
+    assert (name, data["uptime_seconds"]) == ("stats", 2.0)
     assert "history" not in data["totals"]
     assert data["backends"][0]["id"] == "web1"
 

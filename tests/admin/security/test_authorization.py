@@ -43,8 +43,8 @@ def write(file: Path) -> Write:
 async def control(saves: Saves, file: Path, write: Write) -> Control:
     write(TOKENS)
     control = make_control(saves, AdminConfig(tokens_file=str(file)))
-    for id in ("web1", "web2"):
-        control.registry.add(BackendSpec(id=id, url="http://10.0.0.1"), source="config")
+    for name in ("web1", "web2"):
+        control.registry.add(BackendSpec(id=name, url="http://10.0.0.1"), source="config")
     return control
 
 
