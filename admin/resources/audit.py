@@ -9,7 +9,7 @@ from admin.input import parameters
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
-from admin.views import backend_json
+from admin.views.times import timestamp
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.observe.audit_trail import Entry
@@ -67,4 +67,4 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 def _view(entry: Entry) -> AuditEntry:
-    return AuditEntry(**{**msgspec.structs.asdict(entry), "at": backend_json.timestamp(entry.at)})
+    return AuditEntry(**{**msgspec.structs.asdict(entry), "at": timestamp(entry.at)})

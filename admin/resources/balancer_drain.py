@@ -17,8 +17,8 @@ from admin.protocol.call import Call
 from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
 from admin.security.authorization import demand_scope
-from admin.views.backend_json import timestamp
 from admin.views.event_json import balancer_event
+from admin.views.times import timestamp
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.drain import Drain

@@ -21,8 +21,8 @@ from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem, invalid
 from admin.protocol.request_body import FORM
 from admin.security.redaction import hidden_change
-from admin.views import backend_json
 from admin.views.effective_config import as_toml, rows
+from admin.views.times import timestamp
 from lb.config.diff import Difference, spoken
 from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
@@ -153,7 +153,7 @@ class Configurations:
         loaded, reload = self.control.metrics.config_loaded_at, self.control.reload
         return Configuration(
             file=str(reload.source.file) if reload is not None and reload.source.file else None,
-            loaded=backend_json.timestamp(loaded) if loaded else None,
+            loaded=timestamp(loaded) if loaded else None,
             revision=self.control.registry.revision,
             items=items,
         )

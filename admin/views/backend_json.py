@@ -4,12 +4,12 @@ Times are RFC 3339 in UTC, durations are seconds. All values are those of the mo
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal
 
 import msgspec
 
+from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.backend import FULL_SHARE, AdminState, Backend
 from lb.core.drain import Drain, Outcome
@@ -121,11 +121,6 @@ class BackendList(msgspec.Struct, kw_only=True):
     totals: Totals
     revision: int
     persisted: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 of seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def backend_view(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:

@@ -7,7 +7,7 @@ import msgspec
 import trio
 
 from admin.protocol.version import VERSION
-from admin.views.backend_json import timestamp
+from admin.views.times import timestamp
 from lb.config.tokens import Token
 from lb.control import Control
 

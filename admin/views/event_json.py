@@ -4,8 +4,8 @@ from typing import Literal, cast
 
 import msgspec
 
-from admin.views.backend_json import timestamp
 from admin.views.stats_json import progress
+from admin.views.times import timestamp
 from lb.config.reload import Kind as ReloadKind
 from lb.control import Control
 from lb.core.backend import Backend

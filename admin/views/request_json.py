@@ -6,8 +6,8 @@ the same.
 
 import msgspec
 
-from admin.views.backend_json import timestamp
 from admin.views.explanation import explain
+from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.exchange_record import Attempt, ExchangeRecord
 from lb.errors import Reason

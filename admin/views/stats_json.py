@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from admin.views import backend_json
+from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Drain
@@ -135,7 +136,7 @@ def describe(control: Control) -> Stats:
 def _without_backends(control: Control, with_history: bool) -> Stats:
     registry, now = control.registry, control.registry.now()
     return Stats(
-        at=backend_json.timestamp(control.wall(now)),
+        at=timestamp(control.wall(now)),
         uptime_seconds=round(now - control.started, 3),
         draining=control.drain is not None,
         stopping=control.stopping,
