@@ -84,7 +84,7 @@ def count(value: object) -> int:
     return int(number)
 
 
-def limit(default: int, most: int) -> Parameter[int]:
+def limit(default: object, most: int) -> Parameter[int]:
     """The parameter `limit` of a list: a number from 1 to `most`; the handler applies the default."""
 
     def read(value: object) -> int:

@@ -31,7 +31,8 @@ KINDS = {
     "forbidden": Kind(
         403,
         "Not with this token",
-        "`read` looks, `drain` also takes backends and the balancer out and back in, `admin` may do all.",
+        "`read` looks, `drain` also takes backends and the balancer out and back in and ends requests,"
+        " `admin` may do all.",
     ),
     "not-found": Kind(404, "There is no such thing", "`GET /` lists every path; ids are case-sensitive."),
     "method-not-allowed": Kind(405, "Not with this method", "The field `Allow` lists those that are."),

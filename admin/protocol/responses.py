@@ -7,6 +7,7 @@ from quart import Response, request
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+TARGET_COLUMN = 60
 DRY_RUN_FIELD = "Lb-Dry-Run"
 """In every answer of a dry run."""
 
@@ -38,6 +39,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     numeric = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
     return "".join(_line(line, widths, numeric) for line in lines)
+
+
+def shortened(target: str) -> str:
+    """The target of a request, short enough for a column."""
+    return target if len(target) <= TARGET_COLUMN else target[: TARGET_COLUMN - 3] + "..."
 
 
 def _printable(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from admin.views.running_json import WaitedFor, waited_for
 from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.backend import FULL_SHARE, AdminState, Backend
@@ -21,7 +22,10 @@ WHY_LENGTH = 60
 
 
 class DrainProgress(msgspec.Struct, kw_only=True):
-    """How far a drain is. `deadline_seconds` is the time left, null where nothing is cut any more."""
+    """How far a drain is. `deadline_seconds` is the time left, null where nothing is cut any more.
+
+    Where one backend was asked for, `waiting_for` has the exchanges that it waits for, at most five.
+    """
 
     started: str
     duration_seconds: float
@@ -31,6 +35,7 @@ class DrainProgress(msgspec.Struct, kw_only=True):
     outcome: Outcome | None
     deadline_seconds: float | None
     then: str
+    waiting_for: list[WaitedFor] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CheckView(msgspec.Struct, kw_only=True):
@@ -140,6 +145,15 @@ def backend_view(control: Control, backend: Backend, drain: Drain | None = None)
         revision=backend.revision,
         status=_status(control, backend, backend.drain or drain),
     )
+
+
+def backend_alone(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
+    """The same for an answer about one backend: while it drains, with the exchanges that it waits for."""
+    view = backend_view(control, backend, drain)
+    progress = view.status.drain
+    if progress is not None and progress.outcome is None:
+        progress.waiting_for = waited_for(control, backend)
+    return view
 
 
 def backend_list(control: Control, shown: Sequence[Backend]) -> BackendList:

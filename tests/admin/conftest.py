@@ -13,7 +13,7 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AdminConfig
-from tests.admin.kit import Add, Api, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
+from tests.admin.kit import Add, Api, FakeRunning, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
 
 
 @pytest.fixture
@@ -50,6 +50,13 @@ async def add(control: Control) -> Add:
         return control.registry.add(BackendSpec(id=backend_id, **settings), pool, "config")[0]
 
     return add
+
+
+@pytest.fixture
+async def runs(control: Control) -> FakeRunning:
+    """The exchanges that run, as the API sees them."""
+    control.running = made = FakeRunning(control.registry.now)
+    return made
 
 
 @pytest.fixture

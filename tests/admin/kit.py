@@ -13,6 +13,7 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
+from lb.core.running import RunningExchange
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.settings.balancer_settings import AdminConfig, Config
@@ -109,6 +110,46 @@ class Saves:
             raise self.error
         self.count += 1
         return self.has_file
+
+
+class FakeRunning:
+    """Stands for the exchanges of the proxy: `begin` adds one, `end` takes those with the id away."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.exchanges: list[RunningExchange] = []
+        self.ended: list[tuple[bytes, str]] = []
+
+    def begin(self, exchange_id: str, backend: str | None = "web1", **facts: Any) -> RunningExchange:
+        """An exchange that began ten seconds ago, and has been in its phase for four of them."""
+        made = {
+            "id": exchange_id.encode(),
+            "client": "192.0.2.1:5000",
+            "listener": "127.0.0.1:8080",
+            "method": b"GET",
+            "target": b"/slow",
+            "pool": "default",
+            "backend": backend,
+            "phase": "waiting for response",
+            "since": self._now() - 10,
+            "phase_since": self._now() - 4,
+            "attempts": 1,
+            "request_bytes": 0,
+            "response_bytes": 0,
+        }
+        self.exchanges.append(RunningExchange(**{**made, **facts}))
+        return self.exchanges[-1]
+
+    def list(self) -> Sequence[RunningExchange]:
+        return [*self.exchanges]
+
+    def end(self, exchange_id: bytes, why: str) -> bool:
+        left = [each for each in self.exchanges if each.id != exchange_id]
+        is_there = len(left) < len(self.exchanges)
+        if is_there:
+            self.exchanges = left
+            self.ended.append((exchange_id, why))
+        return is_there
 
 
 class Service:

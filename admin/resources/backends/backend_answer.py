@@ -46,7 +46,7 @@ def item(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The backend as it is now; `drain` is shown where the backend has none any more."""
-    view = backend_json.backend_view(control, backend, drain)
+    view = backend_json.backend_alone(control, backend, drain)
     view.persisted = persisted
     return responses.json(
         view, status, {**tag(backend.revision), **_warning(control, backend), **(headers or {})}

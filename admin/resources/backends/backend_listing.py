@@ -43,7 +43,7 @@ class BackendListing:
             return responses.nothing(304, tag(backend.revision))
         if call.get(parameters.FORMAT) is parameters.Format.TABLE:
             return responses.text(responses.table(COLUMNS, [self._row(backend)]))
-        view = backend_json.backend_view(self.control, backend)
+        view = backend_json.backend_alone(self.control, backend)
         return responses.json(view, headers=tag(backend.revision))
 
     def _selected(self, call: Call) -> Sequence[Backend]:

@@ -15,7 +15,7 @@ from lb.core.measures.rates import Codes
 from lb.errors import Reason
 from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi
-from tests.admin.resources.test_recorded_requests import Tape
+from tests.admin.resources.exchanges.test_recorded_requests import Tape
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 TOKEN = "a-token-of-the-operator"

@@ -65,6 +65,7 @@ DRAINING = [
     ("POST", "/backends/web1/check"),
     ("POST", "/drain"),
     ("DELETE", "/drain"),
+    ("DELETE", "/requests/none"),
 ]
 STEERING = [
     ("POST", "/backends"),

@@ -1,4 +1,4 @@
-"""/requests: the exchanges that the recorder remembers, explained.
+"""/requests: the exchanges that the recorder remembers, explained, the newest first.
 
 To render a thousand records takes as long as to serve hundreds of requests, so after every few of them the
 handler lets other tasks run.
@@ -13,69 +13,26 @@ from quart import Response
 from admin.input import parameters
 from admin.protocol import responses
 from admin.protocol.call import Call
-from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
+from admin.resources.exchanges.exchange_filters import BACKEND, FAILED, ID, KINDS, LIMIT, RECORDED_LIMIT
 from admin.views.request_json import RequestList, RequestView, recorded
 from lb.control import Control
 from lb.core.exchange_record import ExchangeRecord
 from lb.observe.recorder import RECORDS, Kind
 
 BATCH = 20  # records, about a millisecond of rendering
-DEFAULT_LIMIT = 50
-TARGET_COLUMN = 60
 COLUMNS = ("TIME", "ID", "STATUS", "METHOD", "TARGET", "BACKEND", f"{'MS':>9}", "ERROR")
-
-FAILED = Parameter("failed", "only those that failed", parameters.boolean, parameters.FLAG)
-KINDS = Parameter(
-    "kinds", "of failures alike only the newest, and how many", parameters.boolean, parameters.FLAG
-)
-ID = Parameter(
-    "id", "only those of this id: trusted clients may give it twice", parameters.text, parameters.WORD
-)
-BACKEND = Parameter("backend", "only those that this backend was tried for", parameters.text, parameters.WORD)
-LIMIT = parameters.limit(DEFAULT_LIMIT, RECORDS)
-
-
-def operations(control: Control) -> tuple[Operation, ...]:
-    """All that can be asked of the recorder."""
-    handlers = RecordedRequests(control)
-    return (
-        Operation(
-            method="GET",
-            path="/requests",
-            summary="the last requests, explained; ?failed=1&backend=web1, ?kinds=1",
-            handler=handlers.list,
-            parameters=(
-                FAILED,
-                KINDS,
-                BACKEND,
-                parameters.POOL,
-                ID,
-                LIMIT,
-                parameters.FORMAT,
-            ),
-            answers={200: RequestList},
-            media_types=(responses.TEXT,),
-        ),
-        Operation(
-            method="GET",
-            path="/requests/{id}",
-            summary="one request, by the id in its X-Request-Id",
-            handler=handlers.show,
-            answers={200: RequestView},
-            problems=(404,),
-        ),
-    )
 
 
 class RecordedRequests:
-    """The handlers."""
+    """What can be asked of the recorder."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
         self.recorder = control.recorder
 
     async def list(self, call: Call) -> Response:
+        """The exchanges that the parameters choose, as JSON or as a table."""
         selected = self._kinds(call) if call.get(KINDS) else self._selected(call)
         is_table = call.get(parameters.FORMAT) is parameters.Format.TABLE
         views: list[RequestView] = []
@@ -87,7 +44,8 @@ class RecordedRequests:
             return responses.text(responses.table(COLUMNS, [row(each) for each in views]))
         return responses.json(RequestList(items=views))
 
-    async def show(self, call: Call, request_id: str) -> Response:
+    def show(self, request_id: str) -> Response:
+        """The newest exchange with this id; 404 where none is remembered."""
         exchange = self.recorder.find(request_id.encode())
         if exchange is None:
             raise Problem("not-found", f"no request {request_id!r} is remembered; the last {RECORDS} are")
@@ -95,12 +53,12 @@ class RecordedRequests:
 
     def _selected(self, call: Call) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
         """Selected without an await: an exchange that ends meanwhile would change the recorder's queue."""
-        is_wanted, limit = _filter(call), call.get(LIMIT) or DEFAULT_LIMIT
+        is_wanted, limit = _filter(call), call.get(LIMIT) or RECORDED_LIMIT
         records = self.recorder.newest(only_failed=call.get(FAILED) or False)
         return [(exchange, None) for exchange in islice(filter(is_wanted, records), limit)]
 
     def _kinds(self, call: Call) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
-        is_wanted, limit = _filter(call), call.get(LIMIT) or DEFAULT_LIMIT
+        is_wanted, limit = _filter(call), call.get(LIMIT) or RECORDED_LIMIT
         found = ((kind.newest, kind) for kind in self.recorder.kinds() if is_wanted(kind.newest))
         return [*islice(found, limit)]
 
@@ -119,7 +77,6 @@ def _filter(call: Call) -> Callable[[ExchangeRecord], bool]:
 
 def row(view: RequestView) -> Sequence[object]:
     """One line of the table; its backend is the one that was tried last."""
-    target = view.target if len(view.target) <= TARGET_COLUMN else view.target[: TARGET_COLUMN - 3] + "..."
     backend = view.attempts[-1].backend if view.attempts else "-"
     took = f"{view.timings_ms.total:9.1f}"
     return (
@@ -127,7 +84,7 @@ def row(view: RequestView) -> Sequence[object]:
         view.id,
         view.status,
         view.method or "-",
-        target or "-",
+        responses.shortened(view.target) or "-",
         backend,
         took,
         view.error or "",

@@ -160,7 +160,7 @@ async def test_what_ends_while_others_are_rendered_is_not_in_the_way(
 
     for number in range(50):
         tape.plays(str(number))
-    monkeypatch.setattr("admin.resources.recorded_requests.trio.lowlevel.checkpoint", meanwhile)
+    monkeypatch.setattr("admin.resources.exchanges.recorded_requests.trio.lowlevel.checkpoint", meanwhile)
     assert "new" not in await shown(api)
     assert "new" in await shown(api)
 
