@@ -10,9 +10,7 @@ from quart import Response
 from admin.input import parameters
 from admin.protocol import responses
 from admin.protocol.call import Call
-from admin.protocol.mistakes import Mistake
 from admin.protocol.operation import Operation
-from admin.protocol.problems import invalid
 from admin.resources.exchanges.exchange_filters import BACKEND, FAILED, ID, KINDS, LIMIT, RUNNING
 from admin.resources.exchanges.recorded_requests import RecordedRequests
 from admin.resources.exchanges.running_requests import RunningRequests
@@ -64,14 +62,9 @@ class Exchanges:
         self.running = RunningRequests(control)
 
     async def list(self, call: Call) -> Response:
-        if not call.get(RUNNING):
-            return await self.recorded.list(call)
-        detail = "says how requests have ended; it does not go with `running`"
-        if mistakes := [
-            Mistake(parameter=each.name, detail=detail) for each in (FAILED, KINDS) if call.get(each)
-        ]:
-            raise invalid(*mistakes)
-        return await self.running.list(call)
+        if call.get(RUNNING):
+            return await self.running.list(call)
+        return await self.recorded.list(call)
 
     async def show(self, call: Call, request_id: str) -> Response:
         found = self.running.find(request_id)

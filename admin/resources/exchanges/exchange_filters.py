@@ -7,7 +7,9 @@ from lb.observe.recorder import RECORDS
 RECORDED_LIMIT = 50
 RUNNING_LIMIT = 100
 
-RUNNING = Parameter("running", "those that run now", parameters.boolean, parameters.FLAG)
+RUNNING = Parameter(
+    "running", "those that run now, whatever `failed` and `kinds` say", parameters.boolean, parameters.FLAG
+)
 FAILED = Parameter("failed", "only those that failed", parameters.boolean, parameters.FLAG)
 KINDS = Parameter(
     "kinds", "of failures alike only the newest, and how many", parameters.boolean, parameters.FLAG

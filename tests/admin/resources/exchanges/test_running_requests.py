@@ -81,6 +81,7 @@ async def test_the_longest_come_first_and_filters_choose(
     assert ids(await api("GET", "/requests?running=1&id=young")) == ["young"]
     answer = await api("GET", "/requests?running=1&limit=1&pool=default")
     assert (ids(answer), answer.json["total"]) == (["old"], 3)
+    assert ids(await api("GET", "/requests?running=1&failed=1&kinds=1&limit=1")) == ["old"]
     assert (await api("GET", "/requests?running=0")).json == {"items": []}
 
 
@@ -122,13 +123,6 @@ async def test_a_table_for_terminals(api: Api, runs: FakeRunning) -> None:
     assert "..." in lines[1]
     assert lines[1].endswith("10.0  web1 to begin its answer")
     assert "queued" in lines[2]
-
-
-@pytest.mark.parametrize("name", ["failed", "kinds"])
-async def test_what_is_about_ends_does_not_go_with_it(api: Api, name: str) -> None:
-    answer = await api("GET", f"/requests?running=1&{name}=1")
-    assert answer.status == 422
-    assert answer.json["errors"][0]["parameter"] == name
 
 
 async def test_one_that_runs_is_found_by_its_id_before_a_record(
