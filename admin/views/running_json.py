@@ -26,7 +26,7 @@ WAITS = {
 class RunningRequest(msgspec.Struct, kw_only=True):
     """One exchange that runs now: its phase, and for how long it has been in that.
 
-    `waits_for` says in words whom it waits for. `backend` has it, null before the first attempt. The byte
+    `waits_for` says in words what it waits for. `backend` has it, null before the first attempt. The byte
     counts are those of the bodies so far.
     """
 

@@ -55,7 +55,7 @@ async def add(control: Control) -> Add:
 @pytest.fixture
 async def runs(control: Control) -> FakeRunning:
     """The exchanges that run, as the API sees them."""
-    control.running = made = FakeRunning(control.registry.now)
+    control.running = made = FakeRunning(control.started)
     return made
 
 

@@ -115,13 +115,13 @@ class Saves:
 class FakeRunning:
     """Stands for the exchanges of the proxy: `begin` adds one, `end` takes those with the id away."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, started: float) -> None:
+        self.started = started
         self.exchanges: list[RunningExchange] = []
         self.ended: list[tuple[bytes, str]] = []
 
     def begin(self, exchange_id: str, backend: str | None = "web1", **facts: Any) -> RunningExchange:
-        """An exchange that began ten seconds ago, and has been in its phase for four of them."""
+        """An exchange that began ten seconds before `started`, and its phase four seconds before."""
         made = {
             "id": exchange_id.encode(),
             "client": "192.0.2.1:5000",
@@ -131,8 +131,8 @@ class FakeRunning:
             "pool": "default",
             "backend": backend,
             "phase": "waiting for response",
-            "since": self._now() - 10,
-            "phase_since": self._now() - 4,
+            "since": self.started - 10,
+            "phase_since": self.started - 4,
             "attempts": 1,
             "request_bytes": 0,
             "response_bytes": 0,

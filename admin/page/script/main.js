@@ -9,6 +9,7 @@ import { $, write } from './dom.js'
 import { announce, log, subjectOf } from './event_log.js'
 import { refreshFailures } from './failures.js'
 import { showFlow } from './flow.js'
+import { openRunning } from './running_dialog.js'
 import { latest, view } from './state.js'
 import { follow, showLive } from './stream.js'
 import { showPools, showState, sortBy } from './table.js'
@@ -79,6 +80,7 @@ $('pools').addEventListener('click', (event) => {
   event.preventDefault()
   const b = backendAt(button)
   if (!b) return undefined
+  if (button.dataset.act === 'running') return openRunning(b.id)
   if (button.dataset.act === 'ready') return change(`${b.id} is ready.`, 'POST', backendPath(b.id, 'ready'))
   return openAct(button.dataset.act, b)
 })

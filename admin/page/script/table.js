@@ -46,8 +46,8 @@ class Row extends Part {
     this.fields.weight.setAttribute('aria-label', `Weight of ${b.id}`)
     for (const button of all('[data-act]', this.root)) {
       const { act } = button.dataset
-      button.setAttribute('aria-label', `${button.textContent} ${b.id}`)
-      if (act !== 'remove') button.formAction = backendPath(b.id, act)
+      button.setAttribute('aria-label', act === 'running' ? `Requests on ${b.id}` : `${button.textContent} ${b.id}`)
+      if (act === 'drain' || act === 'ready') button.formAction = backendPath(b.id, act)
     }
   }
 
