@@ -68,5 +68,6 @@ def test_what_runs_is_listed_and_ended(served: Served, tmp_path: Path) -> None:
         assert tab.text("#running-title") == "Requests on web1"
         tab.click("#running-list button")
         until(lambda: tab.text("#running-none") == "None runs now.")
+        assert tab.text("#running .curl code").endswith("/requests/upload")
         assert [each for each, _ in served.running.ended] == [b"upload"]
         assert [each.id for each in served.running.exchanges] == [b"<b>slow</b>"]

@@ -16,7 +16,7 @@ export const openRunning = (id = '') => {
   write('running-title', id ? `Requests on ${id}` : 'Running requests')
   write('running-none', '')
   $('running-list').replaceChildren()
-  dialog.querySelector('.curl code').textContent = curl(...request())
+  showCommand(...request())
   dialog.showModal()
   refresh()
 }
@@ -25,6 +25,10 @@ const request = () => {
   const query = new URLSearchParams({ running: 1, limit: MOST })
   if (backend) query.set('backend', backend)
   return ['GET', `/requests?${query}`]
+}
+
+const showCommand = (method, path) => {
+  dialog.querySelector('.curl code').textContent = curl(method, path)
 }
 
 const refresh = async () => {
@@ -55,9 +59,11 @@ const rowOf = (r) => {
 }
 
 const end = async (id, button) => {
+  const path = `/requests/${encodeURIComponent(id)}`
   button.disabled = true
+  showCommand('DELETE', path)
   try {
-    await call('DELETE', `/requests/${encodeURIComponent(id)}`)
+    await call('DELETE', path)
   } catch (error) {
     write('running-error', wrong(error))
     return
