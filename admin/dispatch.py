@@ -10,7 +10,7 @@ from admin.protocol.problems import Problem
 from admin.protocol.responses import DRY_RUN_FIELD
 from admin.security.authentication import peer
 from admin.security.authorization import check_scope
-from admin.security.keyring import NOBODY
+from admin.security.keyring import ANONYMOUS_READER
 from lb.config.tokens import Token
 from lb.control import Control
 from lb.observe.audit_trail import Act
@@ -23,7 +23,7 @@ async def dispatched(
 
     403, which the audit records, where the scope of the token is too small.
     """
-    token: Token = g.get("token") or NOBODY
+    token: Token = g.get("token") or ANONYMOUS_READER
     try:
         check_scope(operation, token)
     except Problem as exc:
@@ -64,7 +64,7 @@ async def _audited(control: Control, act: Act, call: Call, path: Sequence[str]) 
 
 def refused(control: Control, request: Request, problem: Problem) -> Problem:
     """The same problem, once the refusal is in the audit, which repeats no path that we do not serve."""
-    token: Token = g.get("token") or NOBODY
+    token: Token = g.get("token") or ANONYMOUS_READER
     rule = request.url_rule
     called = "no such path" if rule is None else f"{request.method} {_operation_path(rule.rule)}"
     act = Act(who=token.name, source=peer(request), operation=called, request_id=g.request_id)

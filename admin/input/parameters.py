@@ -1,4 +1,4 @@
-"""The parameters of the API, each with the reader that judges it."""
+"""The parameters that several operations share, and the readers of their values."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from lb.settings.values import parse_duration
 E = TypeVar("E", bound=StrEnum)
 
 MAX_WAIT = 600.0
-"""A request waits at most so long; whoever wants more asks again."""
+"""The longest that one request may wait; a client may send it again."""
 
 MAX_DRAIN = 7 * 86400.0
 
@@ -23,13 +23,13 @@ NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 class Until(StrEnum):
-    """What a request can wait for."""
+    """What a request may wait for."""
 
     DRAINED = "drained"
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """The format of an answer."""
 
     JSON = "json"
     TABLE = "table"
@@ -66,7 +66,7 @@ def one_of(words: type[E]) -> Callable[[object], E]:
 
 
 def boolean(value: object) -> bool:
-    """`true` or `false`, and 1 or 0, for that is what people type."""
+    """`true` or `false`; also 1 or 0, which people type."""
     words = {"true": True, "1": True, "false": False, "0": False}
     if isinstance(value, bool):
         return value
@@ -99,6 +99,7 @@ def limit(default: object, most: int) -> Parameter[int]:
 
 
 def text(value: object) -> str:
+    """Any text."""
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {value!r}")
     return value

@@ -1,7 +1,7 @@
-"""What a form may say, made from the schema of what JSON may say.
+"""The schema of a form, made from the schema of the same body in JSON.
 
-A form is flat and all text: what lies deeper has a name with dots, an empty value stands for null, a list is
-separated by commas.
+A form is flat, and its values are text: a nested field has a name with dots, an empty value stands for null,
+and the items of a list are separated by commas.
 """
 
 import re

@@ -19,12 +19,12 @@ LIMIT = parameters.limit(DEFAULT_LIMIT, 1000)
 
 
 class AuditEntry(msgspec.Struct, kw_only=True):
-    """One act of an operator: `changes` has what it was and what it became of each key that differs.
+    """One act of an operator; `at` is when it began.
 
-    It is of the time when it began. Of more than a hundred changes `untold` are left out, and a text of more
-    than 500 characters is cut. `status` is what was answered, null where the client had left by then, or was
-    a signal. A refusal has `why`, as has a reload that failed, and in `and_more` how many of that name came
-    before it within a second, of which nothing else is kept.
+    `changes` has the old and the new value of each key that differs: a hundred at most, `untold` counts the
+    rest, and texts are cut at 500 characters. `status` is that of the answer, null where the client had left
+    before it, or where the act was a signal. `why` is the reason of a refusal, or of a reload that failed.
+    `and_more` counts refusals of the same name within the second before, which have no entries of their own.
     """
 
     at: str
@@ -41,13 +41,13 @@ class AuditEntry(msgspec.Struct, kw_only=True):
 
 
 class AuditList(msgspec.Struct, kw_only=True):
-    """The newest acts first. The last 500 are kept, and the last 100 refusals; the log has all acts."""
+    """The newest acts first. The last 500 acts and the last 100 refusals are kept; the log has all acts."""
 
     items: list[AuditEntry]
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """It is for those who may do everything: it tells what the others do."""
+    """The one operation. It needs the scope `admin`, for it shows what others have done."""
 
     async def show(call: Call) -> Response:
         limit = call.get(LIMIT) or DEFAULT_LIMIT

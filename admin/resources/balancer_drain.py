@@ -1,8 +1,8 @@
-"""/drain: take this balancer itself out of a row of them, without losing a request.
+"""/drain: take this balancer itself out, without losing a request.
 
-From then on /readyz is 503, so whoever sends traffic here stops doing so; until it does, all is served as
-ever, but each answer says `Connection: close`. It belongs to the balancer, not to the request that asked
-for it: a curl that is interrupted leaves it running, a second one finds the same, DELETE takes it back.
+While it drains /readyz is 503, so the load balancer in front of it stops sending requests. Requests that
+still come are served, and each answer has `Connection: close`. The drain belongs to the balancer, not to the
+call that began it: an interrupted curl leaves it running, a second POST finds it, and DELETE takes it back.
 """
 
 from typing import Literal
@@ -28,7 +28,7 @@ EXIT = Parameter("exit", "then stop, gracefully", parameters.boolean, parameters
 
 
 class BalancerDrain(msgspec.Struct, kw_only=True):
-    """Whether this balancer is being taken out; it is drained while nothing is in flight."""
+    """Whether this balancer drains; it is drained while it drains and nothing is in flight."""
 
     state: Literal["ready", "draining", "drained"]
     started: str | None
@@ -40,7 +40,7 @@ class BalancerDrain(msgspec.Struct, kw_only=True):
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """Begin it, take it back, look at it."""
+    """Look at the drain, begin it, take it back."""
 
     async def show(call: Call) -> Response:
         return responses.json(describe(control))
@@ -97,7 +97,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 def describe(control: Control) -> BalancerDrain:
-    """How far it is."""
+    """How far the drain is."""
     drain, remaining = control.drain, control.in_flight
     now = control.registry.now()
     return BalancerDrain(
@@ -112,9 +112,9 @@ def describe(control: Control) -> BalancerDrain:
 
 
 async def nothing_in_flight(control: Control, drain: Drain, seconds: float) -> None:
-    """Wait for that, or until the drain is taken back, but no longer than so many seconds.
+    """Wait until nothing is in flight or the drain is taken back, at the longest for so many seconds.
 
-    We look instead of being told: to tell would cost every request something, and nobody waits here often.
+    It polls: an event would cost every request something, and calls that wait here are rare.
     """
     with trio.move_on_after(seconds):
         while control.in_flight and drain.outcome is None:  # noqa: ASYNC110

@@ -1,6 +1,6 @@
-"""/healthz and /readyz: is the event loop alive, and may traffic be sent here?
+"""/healthz and /readyz: whether the event loop runs, and whether traffic may be sent here.
 
-Both are for machines that have no token, so they say nothing that is worth one.
+Both are for machines without a token, so their answers hold nothing that needs one.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from lb.core.pool import Pool
 
 
 class Health(msgspec.Struct):
-    """The event loop answers, or there would be no answer."""
+    """The event loop runs; otherwise there would be no answer."""
 
     healthy: bool = True
 
 
 class Readiness(msgspec.Struct):
-    """Whether traffic may be sent here, and every reason why not."""
+    """Whether traffic may be sent here, and each reason why not."""
 
     ready: bool
     reasons: list[str]
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """The probes."""
+    """Both operations."""
 
     async def healthz(call: Call) -> Response:
         return responses.json(Health())
@@ -59,7 +59,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 def why_not_ready(control: Control) -> Iterator[str]:
-    """Reasons to send traffic elsewhere."""
+    """Each reason to send traffic elsewhere."""
     if control.stopping:
         yield "stopping"
     if control.drain is not None:
@@ -74,14 +74,15 @@ def why_not_ready(control: Control) -> Iterator[str]:
 
 
 def _is_used(control: Control, pool: Pool) -> bool:
-    """A pool that never had a backend is nobody's: `default` may be there only for what no route takes."""
+    """Whether it has backends, now or in the file: `default` may exist only for requests without a route."""
     configured = control.config.pools.get(pool.name)
     return bool(pool.backends) or (configured is not None and bool(configured.backends))
 
 
 def _can_serve(pool: Pool) -> bool:
-    """A pool at its caps serves its queue: that is load, and no reason to move it to somebody else.
+    """Whether a backend is open, be it full or not.
 
-    Nor is a panic, for the pool then uses all that are ready. But whose first probe is still out may be down.
+    A pool at its caps serves its queue, and a pool in panic uses all ready backends; neither is a reason to
+    send traffic elsewhere. A backend before its first probe is not open, for it may be down.
     """
     return any(backend.is_open for backend in pool.backends)

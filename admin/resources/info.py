@@ -5,7 +5,7 @@ from quart import Response, g
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
-from admin.security.keyring import NOBODY
+from admin.security.keyring import ANONYMOUS_READER
 from admin.views.balancer_info import Info, balancer_info
 from lb.control import Control
 
@@ -14,7 +14,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
     async def info(call: Call) -> Response:
-        return responses.json(balancer_info(control, g.get("token") or NOBODY))
+        return responses.json(balancer_info(control, g.get("token") or ANONYMOUS_READER))
 
     return (
         Operation(

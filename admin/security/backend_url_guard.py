@@ -1,7 +1,7 @@
-"""Where a backend may not point: at ourselves, which would be a loop, and at a cloud's metadata service.
+"""Addresses that no backend may have: the balancer's own, a loop, and the metadata service of a cloud.
 
-Only what can be seen in the address is judged. A name that resolves to such an address is the affair of
-whoever runs the names; a request that comes round is stopped by Via.
+Only the text of the address is judged. A name that resolves to such an address is not found here; a request
+that comes back to the balancer is then stopped by its field Via.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ IP = IPv4Address | IPv6Address
 
 
 def objection(url: str, own: Iterable[str]) -> str | None:
-    """Why a backend may not have this (well-formed) URL, or None. `own` are the addresses we listen on."""
+    """Why no backend may have this well-formed URL, or None; `own` are the addresses that we listen on."""
     host, port = parse_url(url)
     address = _ip(host)
     if address is None and _looks_numeric(host):
@@ -39,7 +39,7 @@ def _is_same(host: str, address: IP | None, port: int, listening: str) -> bool:
 
 
 def _is_here(host: str, address: IP | None) -> bool:
-    """Loopback, or every interface: either way, connecting to it ends on this machine."""
+    """Whether connecting to this address reaches this machine: it is loopback, or every interface."""
     return not host or is_loopback(host) or (address is not None and address.is_unspecified)
 
 
@@ -61,6 +61,6 @@ def _ip(host: str) -> IP | None:
 
 
 def _looks_numeric(host: str) -> bool:
-    """The C library reads 2852039166, 0xa9fea9fe and 127.1 as IPv4 addresses, which would pass us by."""
+    """Whether the C library reads it as an IPv4 address while `ipaddress` does not: 2852039166, 127.1."""
     last = host.rstrip(".").rpartition(".")[2].lower()
     return last.isdecimal() or last.startswith("0x")

@@ -11,7 +11,7 @@ from lb.core.health.probe_verdict import Verdict
 from lb.core.pool import Pool
 
 MOST_STANDINGS = 4
-NOBODY = "no backend is available: "
+NO_BACKEND = "no backend is available: "
 """The detail of such an exchange begins so; behind it each backend stands with the reason."""
 NAMED = re.compile(r"(?:^|, )([A-Za-z0-9_][A-Za-z0-9._~-]*) \((.*?)\)(?=, [A-Za-z0-9_][A-Za-z0-9._~-]* \(|$)")
 
@@ -33,7 +33,7 @@ def standings(backends: Sequence[Backend], exchange: ExchangeRecord, now: float,
 
 def standings_then(pool: Pool, exchange: ExchangeRecord, now: float, wall: Wall) -> list[str]:
     """Of an exchange that found no backend: how each backend is, and how it was then if that has changed."""
-    whys = dict(NAMED.findall(exchange.detail.removeprefix(NOBODY)))
+    whys = dict(NAMED.findall(exchange.detail.removeprefix(NO_BACKEND)))
     ended = exchange.ended or exchange.started
     alike: dict[str, list[str]] = {}
     for each in pool.backends:

@@ -1,7 +1,7 @@
-"""The configuration that we go by, key by key: each value, and who said so.
+"""The configuration in effect, key by key: each value, and its origin.
 
-A key has the origin `runtime` where an operator has changed a pool or a backend by the API, so that the file
-says something else. Nothing that is like a password is shown.
+The origin is `runtime` where the API has changed a pool or a backend, so that the file has another value.
+Secrets are hidden.
 """
 
 import json
@@ -27,7 +27,7 @@ BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Row(NamedTuple):
-    """One key. `configured` is what it was before it was changed at runtime, None otherwise."""
+    """One key. `configured` is the configured value of a key that was changed at runtime, None otherwise."""
 
     key: Key
     value: Any
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def rows(control: Control) -> list[Row]:
-    """Every key with its value of this moment. A backend is one value, under its id; None: removed."""
+    """Every key with its value now. A backend is one value under its id, None if it was removed."""
     return [*_general(control), *_token(control), *_pools(control)]
 
 
@@ -85,7 +85,7 @@ def _plain(spec: BackendSpec | None) -> object:
 
 
 def _origin(control: Control, key: Key) -> Origin:
-    """Whoever names the key, or the table that it is in: `--set 'pools={...}'` names all of that."""
+    """The origin of the key, or of a table around it: `--set 'pools={...}'` sets all keys below `pools`."""
     origins = control.reload.origins if control.reload is not None else {}
     for end in range(len(key), 0, -1):
         if (found := origins.get(key[:end])) is not None:
@@ -97,7 +97,7 @@ def _origin(control: Control, key: Key) -> Origin:
 
 
 def as_toml(rows: Sequence[Row]) -> str:
-    """A file that says all of it. What is unset or hidden is a comment, and a comment says who said so."""
+    """A file with all of it; keys that are unset or hidden are comments, and a comment has each origin."""
     lines = [_line(row) for row in rows if BACKENDS not in row.key]
     pools = dict.fromkeys(row.key[:3] for row in rows if BACKENDS in row.key)
     for key in pools:
@@ -118,7 +118,7 @@ def _toml_key(key: Key) -> str:
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - plain data
-    """JSON has the same numbers and words as TOML, and the same texts but for one character."""
+    """The value in TOML: numbers, booleans and texts are those of JSON, except for one character."""
     if isinstance(value, dict):
         inner = (f"{_toml_key((name,))} = {_toml(each)}" for name, each in value.items() if each is not None)
         return f"{{{', '.join(inner)}}}"

@@ -8,7 +8,7 @@ function of its arguments. The text is safe to print, and no longer than a parag
 from collections.abc import Sequence
 from itertools import groupby
 
-from admin.views.backend_standing import NOBODY, standings, standings_then
+from admin.views.backend_standing import NO_BACKEND, standings, standings_then
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from admin.views.retry_explanation import why_no_other
 from admin.views.sentences import Wall, duration, names, quoted
@@ -77,7 +77,7 @@ def _of_backends(exchange: ExchangeRecord, error: type[LBError], registry: Regis
 
 def _of_others(exchange: ExchangeRecord, error: type[LBError], registry: Registry, wall: Wall) -> list[str]:
     failed, pool = _failed(exchange), registry.pools.get(exchange.pool)
-    if error is Unavailable and pool is not None and exchange.detail.startswith(NOBODY):
+    if error is Unavailable and pool is not None and exchange.detail.startswith(NO_BACKEND):
         return _of_no_backend(exchange, pool, registry.now(), wall)
     if error in (ClientGone, Abandoned) and failed and failed[-1].reason is exchange.reason:
         del failed[-1]  # that attempt was running when the exchange ended, and its backend did not fail

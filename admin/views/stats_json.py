@@ -27,7 +27,7 @@ MARKS = {True: ".", False: "x"}
 
 
 class History(msgspec.Struct, kw_only=True):
-    """Five minutes, a value for each step of so many seconds, the newest last; null where nothing ended."""
+    """Five minutes: a value for each step, the newest last; a latency is null where no request ended."""
 
     step_seconds: int = STEP
     requests_per_second: list[float] = []
@@ -40,7 +40,7 @@ class History(msgspec.Struct, kw_only=True):
 
 
 class Progress(msgspec.Struct, kw_only=True, gc=False):
-    """How far a drain is; `deadline_seconds` is what is left, null where there is no deadline any more."""
+    """How far a drain is. `deadline_seconds` is the time left, null where nothing is cut any more."""
 
     remaining: int
     started_with: int
@@ -48,7 +48,7 @@ class Progress(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Traffic(msgspec.Struct, kw_only=True):
-    """What runs now and has ended lately: rates of ten seconds, codes of a minute. No cap is null."""
+    """What runs now, rates of ten seconds, codes of a minute; `cap` is null where there is none."""
 
     in_flight: int
     cap: int | None
@@ -67,7 +67,7 @@ class TotalStats(Traffic, kw_only=True):
 
 
 class PoolStats(Traffic, kw_only=True):
-    """One pool; `panicking` is whether it uses all that are ready because too few are fit."""
+    """One pool; while `panicking`, it uses all ready backends, because too few are fit."""
 
     name: str
     policy: str
@@ -81,9 +81,10 @@ class PoolStats(Traffic, kw_only=True):
 class BackendStats(Traffic, kw_only=True, gc=False):
     """One backend.
 
-    `share` is the part of its pool's attempts that it got, null where there was none; `expected_share` the
-    part that its weight would give it among those that take requests now. `why` says what `state` does not.
-    `checks` are the last thirty of its probe, a letter for each, the newest last: `.` passed, `x` failed.
+    `share` is its part of the pool's attempts, null where there were none; `expected_share` is the part that
+    its weight gives it among the backends that take requests now. `why` says why it takes none or only some,
+    beyond its state. `checks` has a letter for each of the last thirty probes, the newest last: `.` passed,
+    `x` failed.
     """
 
     id: str
@@ -104,7 +105,7 @@ class BackendStats(Traffic, kw_only=True, gc=False):
 
 
 class Stats(msgspec.Struct, kw_only=True):
-    """The numbers of `at`; `window_seconds` is how far back the rates look."""
+    """The numbers at the time `at`; the rates are those of the last `window_seconds`."""
 
     at: str
     uptime_seconds: float
@@ -117,7 +118,7 @@ class Stats(msgspec.Struct, kw_only=True):
 
 
 async def described(control: Control) -> Stats:
-    """What there is to show, without the history. The traffic has its turn: of 500 backends it takes 4 ms."""
+    """The numbers without the history. Other tasks run after every BATCH of backends."""
     stats = _without_backends(control, with_history=False)
     for number, row in enumerate(_rows(control)):
         stats.backends.append(row)
@@ -127,7 +128,7 @@ async def described(control: Control) -> Stats:
 
 
 def describe(control: Control) -> Stats:
-    """The same at one instant and with the history, for whoever asks."""
+    """The numbers of one instant, with the history."""
     stats = _without_backends(control, with_history=True)
     stats.backends.extend(_rows(control))
     return stats
@@ -186,7 +187,7 @@ def _pool(control: Control, pool: Pool, with_history: bool) -> PoolStats:
 
 
 def _backends(control: Control, pool: Pool) -> Iterator[BackendStats]:
-    """Its backends, each beside what the others got; one may leave while they are described."""
+    """The backends of the pool. One may be removed while the others are described."""
     backends = [*pool.backends]
     trends = [control.sampler.of(backend) for backend in backends]
     rates = [trend.lately() for trend in trends]
@@ -226,7 +227,7 @@ def _backend(
 
 
 def expected_shares(backends: Sequence[Backend]) -> Mapping[Backend, float]:
-    """By weight (less of it in slow start), among those that take requests: backups only without others."""
+    """The shares by weight, less in slow start, of those that take requests; backups only without others."""
     taking = [each for each in backends if each.is_open]
     taking = [each for each in taking if not each.spec.backup] or taking
     total = sum(each.share for each in taking)
@@ -236,7 +237,7 @@ def expected_shares(backends: Sequence[Backend]) -> Mapping[Backend, float]:
 
 
 def progress(backend: Backend, drain: Drain, now: float) -> Progress:
-    """How far this drain of this backend is."""
+    """How far the drain of this backend is."""
     return Progress(
         remaining=backend.in_flight,
         started_with=drain.started_with,
@@ -245,7 +246,7 @@ def progress(backend: Backend, drain: Drain, now: float) -> Progress:
 
 
 def _history(trend: Trend) -> History:
-    """The points, as a column for each number."""
+    """The points of the trend, as a list for each number."""
     columns: dict[str, Any] = {
         name: [point[index] for point in trend.points] for index, name in enumerate(Point._fields)
     }

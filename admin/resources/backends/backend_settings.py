@@ -12,7 +12,7 @@ from quart import Response
 from admin.changes.availability_guard import keep_available
 from admin.changes.persistence import save
 from admin.input import backend_input, parameters
-from admin.input.backend_input import Wish, known_pool
+from admin.input.backend_input import WantedBackend, known_pool
 from admin.protocol import etags, responses
 from admin.protocol.call import Call
 from admin.protocol.mistakes import Mistake
@@ -35,11 +35,11 @@ class BackendSettings:
 
     async def add(self, call: Call) -> Response:
         body = await call.body()
-        wish = backend_input.wish(body.fields(), is_form=body.is_form)
-        self._judge(call, [wish])
-        there = self.registry.backends.get(wish.spec.id)
+        wanted = backend_input.read_backend(body.fields(), is_form=body.is_form)
+        self._judge(call, [wanted])
+        there = self.registry.backends.get(wanted.spec.id)
         etags.check(call.request, None if there is None else there.revision)
-        backend, is_new = self._enter(wish)
+        backend, is_new = self._enter(wanted)
         return await self._entered(backend, is_new)
 
     async def put(self, call: Call, backend_id: str) -> Response:
@@ -48,60 +48,60 @@ class BackendSettings:
         if fields.setdefault("id", backend_id) not in (backend_id, ""):
             raise invalid(Mistake(pointer="#/id", detail=f"the path says {backend_id!r}"))
         fields["id"] = backend_id
-        wish = backend_input.wish(fields, is_form=body.is_form)
-        self._judge(call, [wish])
+        wanted = backend_input.read_backend(fields, is_form=body.is_form)
+        self._judge(call, [wanted])
         there = self.registry.backends.get(backend_id)
         etags.check(call.request, None if there is None else there.revision)
         if there is None:
-            backend, is_new = self._enter(wish)
+            backend, is_new = self._enter(wanted)
             return await self._entered(backend, is_new)
-        self.registry.change(there, wish.spec, wish.pool)
-        _set_state(self.control, there, wish.admin_state)
+        self.registry.change(there, wanted.spec, wanted.pool)
+        _set_state(self.control, there, wanted.admin_state)
         return await changed(self.control, there)
 
     async def patch(self, call: Call, backend_id: str) -> Response:
         body = await call.body()
         backend = found_for_change(self.control, call, backend_id)
-        wish = backend_input.merged(backend.spec, body.fields(), is_form=body.is_form)
-        self._judge(call, [wish])
-        self.registry.change(backend, wish.spec, wish.pool)
-        _set_state(self.control, backend, wish.admin_state)
+        wanted = backend_input.read_patch(backend.spec, body.fields(), is_form=body.is_form)
+        self._judge(call, [wanted])
+        self.registry.change(backend, wanted.spec, wanted.pool)
+        _set_state(self.control, backend, wanted.admin_state)
         return await changed(self.control, backend)
 
     async def replace(self, call: Call) -> Response:
         pool = known_pool(call.get(parameters.TARGET) or DEFAULT_POOL, [*self.registry.pools])
         body = await call.body()
-        wishes = backend_input.wishes(body.value)
-        self._judge(call, wishes, [pool])
+        backends_wanted = backend_input.read_backends(body.value)
+        self._judge(call, backends_wanted, [pool])
         etags.check(call.request, self.registry.revision)
         given = call.get(parameters.DRAIN_TIMEOUT)
         timeout = self.control.config.timeouts.drain if given is None else given
-        keep_available(call, self.control, pool, lambda copy: _replace(copy, pool, wishes, timeout))
-        leaving = _replace(self.control, pool, wishes, timeout)
+        keep_available(call, self.control, pool, lambda copy: _replace(copy, pool, backends_wanted, timeout))
+        leaving = _replace(self.control, pool, backends_wanted, timeout)
         persisted = await save(self.control)
         answer = backend_list(self.control, self.registry.pool(pool).backends)
         answer.persisted = persisted
         is_done = all(backend.removed for backend in leaving)
         return responses.json(answer, 200 if is_done else 202, tag(answer.revision))
 
-    def _judge(self, call: Call, wishes: Sequence[Wish], pools: Iterable[str] = ()) -> None:
+    def _judge(self, call: Call, backends_wanted: Sequence[WantedBackend], pools: Iterable[str] = ()) -> None:
         """422 for an unknown pool, or an address that no backend may have; `pools` narrows what is known."""
         own = [*self.control.listening, self.control.config.admin.listen, *_server(call)]
         known = [*(pools or self.registry.pools)]
         mistakes = []
-        for wish in wishes:
-            if (why := objection(wish.spec.url, own)) is not None:
-                mistakes.append(Mistake(pointer=f"{wish.at}/url", detail=why))
-            if wish.pool is not None:
-                known_pool(wish.pool, known, f"{wish.at}/pool")
+        for wanted in backends_wanted:
+            if (why := objection(wanted.spec.url, own)) is not None:
+                mistakes.append(Mistake(pointer=f"{wanted.at}/url", detail=why))
+            if wanted.pool is not None:
+                known_pool(wanted.pool, known, f"{wanted.at}/pool")
         if mistakes:
             raise invalid(*mistakes)
 
-    def _enter(self, wish: Wish) -> tuple[Backend, bool]:
+    def _enter(self, wanted: WantedBackend) -> tuple[Backend, bool]:
         """The backend, and whether it is new: an identical one may be there."""
-        pool = known_pool(wish.pool or DEFAULT_POOL, [*self.registry.pools], f"{wish.at}/pool")
-        backend, is_new = self.registry.add(wish.spec, pool)
-        _set_state(self.control, backend, wish.admin_state)
+        pool = known_pool(wanted.pool or DEFAULT_POOL, [*self.registry.pools], f"{wanted.at}/pool")
+        backend, is_new = self.registry.add(wanted.spec, pool)
+        _set_state(self.control, backend, wanted.admin_state)
         return backend, is_new
 
     async def _entered(self, backend: Backend, is_new: bool) -> Response:
@@ -109,11 +109,13 @@ class BackendSettings:
         return await changed(self.control, backend, 201 if is_new else 200, headers)
 
 
-def _replace(control: Control, pool: str, wishes: Sequence[Wish], timeout: float) -> Sequence[Backend]:
+def _replace(
+    control: Control, pool: str, backends_wanted: Sequence[WantedBackend], timeout: float
+) -> Sequence[Backend]:
     """Give the pool this set; the backends that are not in it, and drain."""
-    leaving = control.registry.replace(pool, [wish.spec for wish in wishes], timeout)
-    for wish in wishes:
-        _set_state(control, control.registry.backend(wish.spec.id), wish.admin_state)
+    leaving = control.registry.replace(pool, [wanted.spec for wanted in backends_wanted], timeout)
+    for wanted in backends_wanted:
+        _set_state(control, control.registry.backend(wanted.spec.id), wanted.admin_state)
     return leaving
 
 
