@@ -1,11 +1,17 @@
 """The operator's side: watch and steer a running balancer over HTTP.
 
-server       the service: sockets, limits, restarts
-application  every request's way in and out
-resources/   what can be asked, one module for each resource
-page/        the page at / for browsers
-protocol/    operations, dispatch, responses, problems, entity tags, dry runs, /openapi.json
-security/    who may ask: hosts and origins, tokens, addresses of backends
-input/       what is asked: parameters, bodies, forms
-views/       what is answered: backends, metrics and failures in words and numbers
+The layers, from the socket down; imports point only downwards, and a contract in pyproject.toml checks it:
+
+    server            the service: its tasks, its end, its restarts
+    application       routes, and what every request passes before and after its handler
+    event_publisher   (beside it) what happens, published to the feed of /events
+    transport/        (beside it) hypercorn's connections on sockets with limits
+    dispatch          one request: the scope of its token, its handler, the audit
+    resources/        one module for each resource of the API
+    page/             (beside it) the page at / for browsers
+    changes/          what changes have in common: dry runs, the availability guard, the state file
+    views/            what is answered: backends, requests, events, metrics and failures
+    input/            (beside it) what is asked: parameters, bodies, forms
+    security/         who may ask for what: hosts, tokens, scopes, backend addresses, secrets
+    protocol/         operations and calls, responses and problems, entity tags, /openapi.json
 """

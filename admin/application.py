@@ -1,35 +1,40 @@
-"""The application: routes bound to operations, one way in (access) and one way out (headers, problems)."""
+"""The application: each operation bound to its route, and what every request passes before and after it.
+
+Before the handler: the checks of host and origin, and the token. After it: the fields that every answer has;
+and each error, whatever raised it, becomes a problem.
+"""
 
 import logging
-import re
 import secrets
 
 from quart import Response, g, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from admin.page import page
+from admin.dispatch import dispatched, refused
+from admin.page import assets, home
 from admin.protocol import responses
-from admin.protocol.dispatch import performed, refuse
-from admin.protocol.operation import Operation
+from admin.protocol.operation import PLACE, Operation
 from admin.protocol.problems import Problem, of_http
+from admin.protocol.version import VERSION, VERSION_FIELD
 from admin.resources import (
-    about,
     alerting,
+    api_docs,
     audit,
     backends,
     balancer_drain,
     configuration,
     events,
+    exchanges,
     healthz,
+    info,
     metrics,
     pools,
-    recorded_requests,
     stats,
     whatif,
 )
-from admin.resources.about import VERSION
-from admin.security import access
+from admin.security.authentication import token_of, unauthorized
+from admin.security.host_check import check_host, check_origin
 from admin.security.keyring import Keyring
 from lb.control import Control
 from lb.core.registry import Conflict, NotThere
@@ -44,10 +49,13 @@ log = logging.getLogger(__name__)
 
 
 def create_app(control: Control, token: str | None) -> QuartTrio:
-    """The admin API over this balancer. With tokens, all but the probes ask for one; `token` is one."""
+    """The admin API over this balancer.
+
+    `token`, if it is one, is needed for all but the open operations, as are those of `admin.tokens_file`.
+    """
     app = QuartTrio("admin", static_folder=None)
     app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False  # both would answer with a redirect that nobody asked for
+    app.url_map.merge_slashes = False  # either would answer such a path with a redirect
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, BODY_TIMEOUT=BODY_SECONDS)
     served = operations(control)
     for operation in served:
@@ -55,17 +63,18 @@ def create_app(control: Control, token: str | None) -> QuartTrio:
     keyring = Keyring(token, control.config.admin.tokens_file, control.registry.now)
     _guard(app, control, keyring, {_rule(each) for each in served if each.is_open})
     _finish(app, control)
-    _explain(app)
+    _handle_errors(app)
     return app
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """Everything that is served."""
+    """Every operation that is served."""
+    page_assets = assets.load_assets()
     served: tuple[Operation, ...] = (
         *backends.operations(control),
         *pools.operations(control),
         *configuration.operations(control),
-        *recorded_requests.operations(control),
+        *exchanges.operations(control),
         *stats.operations(control),
         *events.operations(control),
         *balancer_drain.operations(control),
@@ -74,28 +83,32 @@ def operations(control: Control) -> tuple[Operation, ...]:
         *alerting.operations(is_open=control.config.admin.metrics_open),
         *audit.operations(control),
         *whatif.operations(control),
-        *about.operations(control, lambda: served),
-        *page.operations(),
+        *home.operations(control, page_assets, lambda: served),
+        *info.operations(control),
+        *api_docs.operations(lambda: served),
+        *assets.operations(page_assets),
     )
     return served
 
 
 def _bind(app: QuartTrio, control: Control, operation: Operation) -> None:
     async def view(**path: str) -> Response:
-        return await performed(control, operation, request, path)
+        values = [path[name] for name in operation.path_parameters]
+        return await dispatched(control, operation, request, values)
 
-    name = f"{operation.method} {operation.path}".replace(".", "_")  # a dot would name a blueprint
+    name = f"{operation.method} {operation.path}".replace(".", "_")  # Quart takes a dot for a blueprint's
     app.add_url_rule(_rule(operation), name, view, methods=[operation.method])
 
 
 def _rule(operation: Operation) -> str:
-    return re.sub(r"\{(\w+)\}", r"<\1>", operation.path)
+    return PLACE.sub(r"<\1>", operation.path)
 
 
 def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[str]) -> None:
-    """Everybody is looked at before a view is; probes come by any name, for they learn nothing.
+    """Check each request before its handler runs; refusals go into the audit.
 
-    Who is not let in may still have what is open; `/` then shows less.
+    Open operations run without a token too; `g.is_let_in` tells them whether there is one, and / shows less
+    where there is none. The probes may come under any Host, for load balancers use addresses of their own.
     """
 
     @app.before_request
@@ -103,24 +116,24 @@ def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[s
         g.request_id = secrets.token_hex(8)
         if request.path in PROBES:
             return
-        access.check_host(request, (*control.config.admin.allowed_hosts, *_here()))
+        check_host(request, (*control.config.admin.allowed_hosts, *_own_address()))
         if request.method not in ("GET", "HEAD", "OPTIONS"):
-            _from_here(control)
-        g.token = await access.bearer(request, keyring)
+            _check_origin(control)
+        g.token = await token_of(request, keyring)
         g.is_let_in = g.token is not None
         if not g.is_let_in and (request.url_rule is None or request.url_rule.rule not in open_rules):
-            raise refuse(control, request, access.unauthorized())
+            raise refused(control, request, unauthorized())
 
 
-def _from_here(control: Control) -> None:
-    """403 for what a page of another site wants to change, of which the operator should know."""
+def _check_origin(control: Control) -> None:
+    """403 for a change that a page of another site wants; the operator finds it in the audit."""
     try:
-        access.check_origin(request)
+        check_origin(request)
     except Problem as exc:
-        raise refuse(control, request, exc) from None
+        raise refused(control, request, exc) from None
 
 
-def _here() -> tuple[str, ...]:
+def _own_address() -> tuple[str, ...]:
     """The address that the client connected to."""
     server = request.scope.get("server")
     return () if server is None else (server[0],)
@@ -129,7 +142,7 @@ def _here() -> tuple[str, ...]:
 def _finish(app: QuartTrio, control: Control) -> None:
     @app.after_request
     async def finish(response: Response) -> Response:
-        response.headers["Lb-Version"] = VERSION
+        response.headers[VERSION_FIELD] = VERSION
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         route = "none" if request.url_rule is None else request.url_rule.rule
@@ -138,15 +151,15 @@ def _finish(app: QuartTrio, control: Control) -> None:
         return response
 
 
-def _explain(app: QuartTrio) -> None:
-    """Whatever a view raises is answered as a problem; what nobody foresaw is logged, and is a 500."""
+def _handle_errors(app: QuartTrio) -> None:
+    """Answer every exception of a handler as a problem; an unexpected one is logged, and is a 500."""
 
     @app.errorhandler(Problem)
-    async def known(problem: Problem) -> Response:
+    async def problem(problem: Problem) -> Response:
         return _answer(problem)
 
     @app.errorhandler(HTTPException)
-    async def refused(error: HTTPException) -> Response:
+    async def http_error(error: HTTPException) -> Response:
         return _answer(of_http(error))
 
     @app.errorhandler(Conflict)
@@ -158,7 +171,7 @@ def _explain(app: QuartTrio) -> None:
         return _answer(Problem("not-found", str(error)))
 
     @app.errorhandler(Exception)
-    async def unforeseen(error: Exception) -> Response:
+    async def unexpected(error: Exception) -> Response:
         log.error("request %s failed", g.request_id, exc_info=error)
         return _answer(Problem("internal"))
 

@@ -1,1 +1,1 @@
-"""What requests of the API may say: parameters, bodies, forms."""
+"""What is asked: parameters, backends and settings of pools, read from queries, JSON and forms."""

@@ -1,7 +1,8 @@
-"""From JSON or a form to what the operator wishes of a backend: every mistake found, each with its place.
+"""Read backends from JSON or a form: every mistake is found, each with its place.
 
-Types and names come from one struct, `BackendFields`; the rules about values are the core's, which the
-configuration file obeys too. What we emit can be sent back: fields that only we write are passed over.
+Types and names come from one struct, `BackendFields`; the rules about values are those of `lb.core.backend`,
+which the configuration file obeys too. An answer of the API can be sent back: the fields that only the API
+writes are ignored.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from admin.protocol.operation import Hints, did_you_mean, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.mistakes import Hints, Mistake, hint_for, unknown_fields
+from admin.protocol.problems import invalid
 from lb.core.backend import AdminState
 from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec
 
@@ -18,18 +19,19 @@ LABEL = "labels."
 CAPS = frozenset({"max_in_flight", "max_connections"})
 
 
-# What the core's rules say, for the description alone: `HINTS` has the types without it.
+# For /openapi.json alone: values are checked by the rules of `lb.core.backend`, and `TYPES` has these types
+# without their constraints.
 Id = Annotated[str, msgspec.Meta(pattern=f"^({ID.pattern})?$")]
 Url = Annotated[
     str, msgspec.Meta(pattern=r"^http://[A-Za-z0-9._\[\]:-]+/?$", examples=["http://127.0.0.1:8084"])
 ]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=MAX_WEIGHT)]
 Cap = Annotated[int, msgspec.Meta(ge=1)]
-Ours = Annotated[Any, msgspec.Meta(description="Ours to say; it is passed over.")]
+ReadOnly = Annotated[Any, msgspec.Meta(description="Written by the API; ignored in a request.")]
 
 
 class BackendFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said of a backend."""
+    """The fields of a backend in a request."""
 
     id: Id = ""
     url: Url
@@ -40,14 +42,14 @@ class BackendFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     backup: bool = False
     labels: dict[str, str] = {}
     admin_state: AdminState = AdminState.READY
-    source: Ours = None
-    revision: Ours = None
-    status: Ours = None
-    persisted: Ours = None
+    source: ReadOnly = None
+    revision: ReadOnly = None
+    status: ReadOnly = None
+    persisted: ReadOnly = None
 
 
 class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An RFC 7396 merge patch: what is not named stays, null is the default again."""
+    """An RFC 7396 merge patch: a field that is missing keeps its value, null is the default again."""
 
     id: Id | None = None
     url: Url | None = None
@@ -58,26 +60,26 @@ class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     backup: bool | None = None
     labels: dict[str, str | None] | None = None
     admin_state: AdminState | None = None
-    source: Ours = None
-    revision: Ours = None
-    status: Ours = None
-    persisted: Ours = None
+    source: ReadOnly = None
+    revision: ReadOnly = None
+    status: ReadOnly = None
+    persisted: ReadOnly = None
 
 
 class PoolFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole set of one pool; the bare list does too."""
+    """The whole set of one pool; the bare list is accepted too."""
 
     items: list[BackendFields]
-    totals: Ours = None
-    revision: Ours = None
-    persisted: Ours = None
+    totals: ReadOnly = None
+    revision: ReadOnly = None
+    persisted: ReadOnly = None
 
 
 READ_ONLY = frozenset({"source", "revision", "status", "persisted"})
-HINTS: Mapping[str, Any] = {
+TYPES: Mapping[str, Any] = {
     name: kind for name, kind in get_type_hints(BackendFields).items() if name not in READ_ONLY
 }
-KNOWN = list(HINTS)
+KNOWN = list(TYPES)
 POOL_KNOWN = ["items"]
 POOL_READ_ONLY = frozenset({"totals", "revision", "persisted"})
 WHOLE_SET = {
@@ -89,8 +91,11 @@ WHOLE_SET = {
 SPEC = frozenset(BackendSpec.__struct_fields__)
 
 
-class Wish(NamedTuple):
-    """What the operator wants a backend to be, None where nothing is said; `at` is where the body says so."""
+class WantedBackend(NamedTuple):
+    """A backend as the operator wants it. `pool` and `admin_state` are None where the request has none.
+
+    `at` is the JSON pointer of the backend in the body.
+    """
 
     spec: BackendSpec
     pool: str | None
@@ -98,23 +103,65 @@ class Wish(NamedTuple):
     at: str
 
 
-def wish(fields: Mapping[str, object], *, is_form: bool = False) -> Wish:
-    """The wish in these fields; one `Problem` with every mistake in them otherwise."""
+def read_backend(fields: Mapping[str, object], *, is_form: bool = False) -> WantedBackend:
+    """The backend in these fields; 422 with every mistake in them otherwise."""
     mistakes: list[Mistake] = []
-    made = _wish(fields, "#", mistakes, Hints(), is_form)
-    if made is None:
+    wanted = _read(fields, "#", mistakes, Hints(), is_form)
+    if wanted is None:
         raise invalid(*mistakes)
-    return made
+    return wanted
 
 
-def _wish(
+def read_backends(body: object, place: str = "#") -> list[WantedBackend]:
+    """The backends of a whole set: of a list, or of the object that `GET /backends` answers."""
+    items, at = _items(body, place)
+    result: list[WantedBackend] = []
+    mistakes: list[Mistake] = []
+    seen: set[str] = set()
+    hints = Hints()
+    for index, fields in enumerate(items):
+        if not isinstance(fields, dict):
+            mistakes.append(Mistake(pointer=f"{at}/{index}", detail="expected an object"))
+        elif (wanted := _read(fields, f"{at}/{index}", mistakes, hints)) is not None:
+            result.append(wanted)
+            if wanted.spec.id in seen:
+                detail = f"{wanted.spec.id!r} is there twice"
+                mistakes.append(Mistake(pointer=f"{at}/{index}/id", detail=detail))
+            seen.add(wanted.spec.id)
+    if mistakes:
+        raise invalid(*mistakes)
+    return result
+
+
+def read_patch(spec: BackendSpec, patch: Mapping[str, object], *, is_form: bool = False) -> WantedBackend:
+    """The backend that a merge patch (RFC 7396) makes of this one; null means the default again."""
+    patch = _with_nulls(_with_labels(patch)) if is_form else patch
+    labels = patch.get("labels")
+    if isinstance(labels, dict):
+        both = {**spec.labels, **labels}
+        patch = {**patch, "labels": {key: value for key, value in both.items() if value is not None}}
+    after = {**{name: getattr(spec, name) for name in SPEC}, **patch}
+    return read_backend({name: value for name, value in after.items() if value is not None}, is_form=is_form)
+
+
+def known_pool(name: str, pools: list[str], pointer: str | None = None) -> str:
+    """The name, if there is such a pool; 422 at the pointer, or at the parameter `pool`."""
+    if name not in pools:
+        parameter = None if pointer else "pool"
+        detail = f"there is no pool {name!r}"
+        hint = hint_for(name, pools)
+        raise invalid(Mistake(pointer=pointer, parameter=parameter, detail=detail, hint=hint))
+    return name
+
+
+def _read(
     fields: Mapping[str, object], at: str, noted: list[Mistake], hints: Hints, is_form: bool = False
-) -> Wish | None:
-    """The wish, or None where there is a mistake in it; all of them are `noted`."""
+) -> WantedBackend | None:
+    """The backend, or None where there is a mistake; all mistakes are added to `noted`."""
     fields = _with_labels(fields) if is_form else fields
     mistakes = unknown_fields(at, [name for name in fields if name not in READ_ONLY], KNOWN, hints)
     values: dict[str, Any] = {}
-    for name in HINTS.keys() & fields.keys():
+    for name in TYPES.keys() & fields.keys():
         try:
             values[name] = _value(name, fields[name], is_form)
         except msgspec.ValidationError as exc:
@@ -123,50 +170,39 @@ def _wish(
     if mistakes or spec is None:
         noted += sorted(mistakes, key=lambda mistake: mistake.pointer or "")
         return None
-    return Wish(spec, values.get("pool"), values.get("admin_state"), at)
+    return WantedBackend(spec, values.get("pool"), values.get("admin_state"), at)
 
 
-def wishes(body: object, place: str = "#") -> list[Wish]:
-    """The wishes of a whole set: of a list, or of the object that `GET /backends` answers."""
-    items, at = _items(body, place)
-    result: list[Wish] = []
-    mistakes: list[Mistake] = []
-    seen: set[str] = set()
-    hints = Hints()
-    for index, fields in enumerate(items):
-        if not isinstance(fields, dict):
-            mistakes.append(Mistake(pointer=f"{at}/{index}", detail="expected an object"))
-        elif (made := _wish(fields, f"{at}/{index}", mistakes, hints)) is not None:
-            result.append(made)
-            if made.spec.id in seen:
-                mistakes.append(
-                    Mistake(pointer=f"{at}/{index}/id", detail=f"{made.spec.id!r} is there twice")
-                )
-            seen.add(made.spec.id)
-    if mistakes:
-        raise invalid(*mistakes)
-    return result
+def _spec(values: Mapping[str, Any], has_url: bool, at: str, mistakes: list[Mistake]) -> BackendSpec | None:
+    """The spec by the rules of `lb.core.backend`, or None with the mistake added to `mistakes`."""
+    if not has_url:
+        mistakes.append(Mistake(pointer=f"{at}/url", detail="is missing"))
+    if "url" not in values:
+        return None
+    try:
+        return BackendSpec(**{name: values[name] for name in SPEC & values.keys()}).checked()
+    except ValueError as exc:
+        field, _, detail = str(exc).partition(": ")
+        mistakes.append(Mistake(pointer=f"{at}/{field}", detail=detail))
+        return None
 
 
-def merged(spec: BackendSpec, patch: Mapping[str, object], *, is_form: bool = False) -> Wish:
-    """The wish that a merge patch (RFC 7396) makes of these settings; null means the default again."""
-    patch = _nulled(_with_labels(patch)) if is_form else patch
-    labels = patch.get("labels")
-    if isinstance(labels, dict):
-        both = {**spec.labels, **labels}
-        patch = {**patch, "labels": {key: value for key, value in both.items() if value is not None}}
-    after = {**{name: getattr(spec, name) for name in SPEC}, **patch}
-    return wish({name: value for name, value in after.items() if value is not None}, is_form=is_form)
+def _value(name: str, value: object, is_form: bool) -> object:
+    if is_form and name in CAPS and value == "":
+        return None
+    return msgspec.convert(value, TYPES[name], strict=not is_form)
 
 
-def _nulled(fields: Mapping[str, object]) -> dict[str, object]:
-    """A form has no null either: nothing after the equals sign stands for it."""
-    labels = fields.get("labels")
-    nulled: dict[str, object] = {name: None if value == "" else value for name, value in fields.items()}
-    return {**nulled, "labels": _nulled(labels)} if isinstance(labels, dict) else nulled
+def _mistyped(pointer: str, name: str, message: str) -> Mistake:
+    if name == "admin_state":
+        known = [state.value for state in AdminState]
+        return Mistake(pointer=pointer, detail=f"expected one of {', '.join(known)}")
+    sentence = message.partition(" - at ")[0].replace("`", "")
+    return Mistake(pointer=pointer, detail=sentence[0].lower() + sentence[1:])
 
 
 def _items(body: object, place: str) -> tuple[list[object], str]:
+    """The list in the body, and its pointer."""
     if isinstance(body, list):
         return body, place
     if not isinstance(body, dict):
@@ -181,45 +217,14 @@ def _items(body: object, place: str) -> tuple[list[object], str]:
 
 
 def _with_labels(fields: Mapping[str, object]) -> dict[str, object]:
-    """A form has no objects, so it says `labels.zone=a`."""
+    """The fields of a form, with `labels.zone=a` as an object `labels`."""
     flat = {name: value for name, value in fields.items() if not name.startswith(LABEL)}
     labels = {name.removeprefix(LABEL): fields[name] for name in fields.keys() - flat.keys()}
     return {**flat, "labels": labels} if labels else flat
 
 
-def _value(name: str, value: object, is_form: bool) -> object:
-    if is_form and name in CAPS and value == "":
-        return None
-    return msgspec.convert(value, HINTS[name], strict=not is_form)
-
-
-def _mistyped(pointer: str, name: str, message: str) -> Mistake:
-    if name == "admin_state":
-        known = [state.value for state in AdminState]
-        return Mistake(pointer=pointer, detail=f"expected one of {', '.join(known)}")
-    sentence = message.partition(" - at ")[0].replace("`", "")
-    return Mistake(pointer=pointer, detail=sentence[0].lower() + sentence[1:])
-
-
-def _spec(values: Mapping[str, Any], has_url: bool, at: str, mistakes: list[Mistake]) -> BackendSpec | None:
-    """The spec by the core's rules, or None with what is wrong added to `mistakes`."""
-    if not has_url:
-        mistakes.append(Mistake(pointer=f"{at}/url", detail="is missing"))
-    if "url" not in values:
-        return None
-    try:
-        return BackendSpec(**{name: values[name] for name in SPEC & values.keys()}).checked()
-    except ValueError as exc:
-        field, _, detail = str(exc).partition(": ")
-        mistakes.append(Mistake(pointer=f"{at}/{field}", detail=detail))
-        return None
-
-
-def known_pool(name: str, pools: list[str], pointer: str | None = None) -> str:
-    """The name, if there is such a pool; 422 at the pointer, or at the parameter `pool`."""
-    if name not in pools:
-        parameter = None if pointer else "pool"
-        detail = f"there is no pool {name!r}"
-        hint = did_you_mean(name, pools)
-        raise invalid(Mistake(pointer=pointer, parameter=parameter, detail=detail, hint=hint))
-    return name
+def _with_nulls(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a form, with null for each empty value: a form has no other null."""
+    labels = fields.get("labels")
+    nulled: dict[str, object] = {name: None if value == "" else value for name, value in fields.items()}
+    return {**nulled, "labels": _with_nulls(labels)} if isinstance(labels, dict) else nulled

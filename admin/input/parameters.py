@@ -1,4 +1,4 @@
-"""The parameters of the API, each with the reader that judges it."""
+"""The parameters that several operations share, and the readers of their values."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -6,7 +6,8 @@ from enum import StrEnum
 from math import inf
 from typing import TypeVar
 
-from admin.protocol.operation import Parameter, did_you_mean
+from admin.protocol.mistakes import hint_for
+from admin.protocol.operation import Parameter
 from lb.core.backend import STATES
 from lb.core.drain import Then
 from lb.settings.values import parse_duration
@@ -14,7 +15,7 @@ from lb.settings.values import parse_duration
 E = TypeVar("E", bound=StrEnum)
 
 MAX_WAIT = 600.0
-"""A request waits at most so long; whoever wants more asks again."""
+"""The longest that one request may wait; a client may send it again."""
 
 MAX_DRAIN = 7 * 86400.0
 
@@ -22,13 +23,13 @@ NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 class Until(StrEnum):
-    """What a request can wait for."""
+    """What a request may wait for."""
 
     DRAINED = "drained"
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """The format of an answer."""
 
     JSON = "json"
     TABLE = "table"
@@ -52,7 +53,7 @@ def word(known: Sequence[str]) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in known:
-            raise ValueError(f"expected one of {', '.join(known)}; {did_you_mean(str(value), [*known])}")
+            raise ValueError(f"expected one of {', '.join(known)}; {hint_for(str(value), [*known])}")
         return value
 
     return read
@@ -65,7 +66,7 @@ def one_of(words: type[E]) -> Callable[[object], E]:
 
 
 def boolean(value: object) -> bool:
-    """`true` or `false`, and 1 or 0, for that is what people type."""
+    """`true` or `false`; also 1 or 0, which people type."""
     words = {"true": True, "1": True, "false": False, "0": False}
     if isinstance(value, bool):
         return value
@@ -83,7 +84,22 @@ def count(value: object) -> int:
     return int(number)
 
 
+def limit(default: object, most: int) -> Parameter[int]:
+    """The parameter `limit` of a list: a number from 1 to `most`; the handler applies the default."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) <= 4):
+            raise ValueError(f"expected a number from 1 to {most}, got {value!r}")
+        if not 1 <= int(value) <= most:
+            raise ValueError(f"{value} is not between 1 and {most}")
+        return int(value)
+
+    schema = {"type": "integer", "minimum": 1, "maximum": most}
+    return Parameter("limit", f"at most so many ({default})", read, schema)
+
+
 def text(value: object) -> str:
+    """Any text."""
     if not isinstance(value, str):
         raise ValueError(f"expected text, got {value!r}")
     return value
@@ -109,7 +125,7 @@ UNTIL = Parameter("wait", "answer when this holds, or at the timeout", one_of(Un
 WAIT_TIMEOUT = Parameter("timeout", "how long to wait (30s)", seconds(MAX_WAIT), DURATION)
 WAIT = Parameter("wait", "answer when it has drained, or after this time", seconds(MAX_WAIT), DURATION)
 TIMEOUT = Parameter("timeout", "after this time, cut what still runs", seconds(MAX_DRAIN), DURATION)
-DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.says, seconds(MAX_DRAIN), DURATION)
+DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.description, seconds(MAX_DRAIN), DURATION)
 THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
 FORCE = Parameter("force", "remove it now, cut what runs", boolean, FLAG)
 DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, FLAG)

@@ -1,8 +1,8 @@
 """From a merge patch (RFC 7396), in JSON or in a form, to the settings of a pool.
 
-What is not named stays, null is the default again, and where that is nothing the feature is off. Names and
-types are those of the structs in `lb.settings.pool_settings`, read by the reader of the configuration
-file; so both take the same notations and know the same rules.
+A setting that is missing keeps its value. Null is the default again; a feature without a default is then
+off. Names and types are those of the structs in `lb.settings.pool_settings`, and the values are read by the
+reader of the configuration file, so both accept the same notations.
 """
 
 import json
@@ -13,24 +13,24 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from admin.protocol.operation import Body, Hints, escaped, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
+from admin.protocol.problems import invalid
+from admin.protocol.request_body import Body
+from admin.security.redaction import HIDDEN
 from lb.config.decode import Reader, told
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import parse_duration, parse_size, positive_duration, positive_size
 
 DEPTH = 3
-"""No setting lies deeper: `probe.fields.X-Name`."""
+"""The levels of the deepest setting: `probe.fields.X-Name`."""
 NUMBER = re.compile(r"-?\d{1,15}(\.\d+)?", re.ASCII)
 PLACE = re.compile(r'\.?("(?:[^"\\]|\\.)*"|[\w~-]+)|\[(\d+)\]')
-SECRET = re.compile(r"auth|cookie|key|passw|secret|token", re.IGNORECASE)
-HIDDEN = "(hidden)"
 IN_UNITS = (parse_duration, positive_duration, parse_size, positive_size)
-"""The rules of values that may be written as text with a unit."""
+"""The rules of values that may be text with a unit."""
 
 
 def patched(settings: PoolSettings, body: Body) -> PoolSettings:
-    """The settings that the patch in this body makes of these; 422 with every mistake in it otherwise."""
+    """These settings with the patch in the body applied; 422 with every mistake in it otherwise."""
     mistakes: list[Mistake] = []
     fields = body.fields()
     patch = _nested(fields, mistakes) if body.is_form else fields
@@ -38,22 +38,14 @@ def patched(settings: PoolSettings, body: Body) -> PoolSettings:
     reader = Reader()
     merged = _merged(told(settings), patch)
     read = cast("PoolSettings", reader.struct(PoolSettings, merged, ""))  # every field has a default
-    mistakes += [*map(placed, reader.mistakes), *_still_hidden(read)]
+    mistakes += [*map(mistake_of, reader.mistakes), *_still_hidden(read)]
     if mistakes:
         raise invalid(*mistakes)
     return read
 
 
-def shown(settings: PoolSettings) -> PoolSettings:
-    """The settings without what nobody should read: values of the probe's fields that are like passwords."""
-    if settings.probe is None:
-        return settings
-    fields = {name: HIDDEN if SECRET.search(name) else text for name, text in settings.probe.fields.items()}
-    return msgspec.structs.replace(settings, probe=msgspec.structs.replace(settings.probe, fields=fields))
-
-
 def _merged(table: Mapping[str, object], patch: Mapping[str, object], depth: int = 1) -> dict[str, object]:
-    """RFC 7396 section 2. What comes back as it was shown, hidden, stays as it is."""
+    """RFC 7396 section 2. A value that comes back hidden, as it was shown, keeps its old value."""
     merged = dict(table)
     for name, value in patch.items():
         there = merged.get(name)
@@ -67,7 +59,7 @@ def _merged(table: Mapping[str, object], patch: Mapping[str, object], depth: int
 
 
 def _still_hidden(settings: PoolSettings) -> list[Mistake]:
-    """What was shown hidden elsewhere, and has nothing here that it could stand for."""
+    """A mistake for each hidden value that has no old value here, as when it is sent to another pool."""
     names = [name for name, text in settings.probe.fields.items() if text == HIDDEN] if settings.probe else []
     detail = f"{HIDDEN} stands for a value that is there already, and there is none"
     return [Mistake(pointer=f"#/probe/fields/{escaped(name)}", detail=detail) for name in names]
@@ -76,7 +68,7 @@ def _still_hidden(settings: PoolSettings) -> list[Mistake]:
 def _known(
     patch: Mapping[str, object], struct: type[msgspec.Struct], at: str, mistakes: list[Mistake], hints: Hints
 ) -> dict[str, object]:
-    """The patch without what the struct has no field for; each of those is a mistake."""
+    """The patch without the fields that the struct has not; each of them is a mistake."""
     types = get_type_hints(struct)
     mistakes += unknown_fields(at, patch, list(types), hints)
     known = {name: value for name, value in patch.items() if name in types}
@@ -87,13 +79,13 @@ def _known(
     return known
 
 
-def placed(mistake: str) -> Mistake:
-    """The reader says `probe.fields."X y": what is wrong`; a pointer says where."""
+def mistake_of(sentence: str) -> Mistake:
+    """The mistake in a sentence of the reader, `probe.fields."X y": what is wrong`, with a JSON pointer."""
     pointer, end = "#", 0
-    while step := PLACE.match(mistake, end):
+    while step := PLACE.match(sentence, end):
         name = step[2] or (json.loads(step[1]) if step[1].startswith('"') else step[1])
         pointer, end = f"{pointer}/{escaped(name)}", step.end()
-    detail = mistake[end:].removeprefix(": ").partition(" - at $")[0]  # a place that only msgspec knows
+    detail = sentence[end:].removeprefix(": ").partition(" - at $")[0]  # msgspec's own place in the value
     return Mistake(pointer=pointer, detail=detail)
 
 
@@ -107,7 +99,7 @@ def _plain(hint: object) -> Any:  # noqa: ANN401 - a type, or what stands for on
 
 
 def _nested(fields: Mapping[str, object], mistakes: list[Mistake]) -> dict[str, object]:
-    """The patch that a form stands for, whose keys have dots: `ejection.consecutive=5`."""
+    """The patch in a form, whose keys have dots: `ejection.consecutive=5`."""
     patch: dict[str, Any] = {}
     for name, text in fields.items():
         path = name.split(".", DEPTH - 1)
@@ -121,7 +113,7 @@ def _nested(fields: Mapping[str, object], mistakes: list[Mistake]) -> dict[str, 
 
 
 def _table(patch: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
-    """The table at this path, made where there is nothing yet; None where there is something else."""
+    """The table at this path, created where it is missing; None where the path has another value."""
     table: Any = patch
     for name in path:
         table = table.setdefault(name, {})
@@ -140,9 +132,9 @@ def _type_at(path: list[str]) -> object:
 
 
 def typed(text: str, kind: object) -> object:
-    """What a form's text means where a value of this type is wanted: null, a number, true or a list.
+    """The value of a form's text where this type is wanted: null, a number, true, false or a list.
 
-    Where it cannot be one it stays text, and the reader says what is wrong with it.
+    Text that is none of them stays as it is, and the reader finds the mistake.
     """
     if text == "":
         return None
@@ -159,7 +151,7 @@ def typed(text: str, kind: object) -> object:
 
 
 def patch_of(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """The struct of a patch for this one: any field may be missing, null, or text with a unit."""
+    """The struct of a patch for this struct: any field may be missing or null, or be text with a unit."""
     hints = get_type_hints(struct, include_extras=True)
     fields: list[Any] = [(name, _wanted(hint) | None, None) for name, hint in hints.items()]
     says = f"A merge patch (RFC 7396), in which null is the default again.\n\n{struct.__doc__}"
@@ -176,7 +168,7 @@ def _wanted(hint: object) -> Any:  # noqa: ANN401
         return kind
     plain, rule = get_args(kind)
     if get_origin(plain) is dict:
-        return dict[str, str | None]  # null takes one of them away
+        return dict[str, str | None]  # null removes a field
     if get_origin(plain) is tuple:
         return tuple[int | str, ...]  # 503, "503" and "500-599"
     return plain | str if rule in IN_UNITS else plain

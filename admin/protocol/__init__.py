@@ -1,1 +1,1 @@
-"""The API's own protocol: operations, dispatch, responses, problems, entity tags, dry runs."""
+"""The API's own protocol: operations and calls, responses and problems, entity tags, /openapi.json."""

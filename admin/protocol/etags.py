@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110 section 13): revisions are entity tags, and nobody has to use them."""
+"""Conditional requests (RFC 9110 section 13), all of them optional: revisions are entity tags."""
 
 from quart import Request
 
@@ -6,12 +6,12 @@ from admin.protocol.problems import Problem
 
 
 def etag(revision: int) -> str:
-    """A strong tag. It stands for what an operator can change; numbers that merely move do not change it."""
+    """The strong tag of a revision, which only an operator's change moves; counters do not."""
     return f'"{revision}"'
 
 
 def check(request: Request, revision: int | None) -> None:
-    """412 unless If-Match and If-None-Match allow a change of what is at this revision, None: not there."""
+    """412 unless If-Match and If-None-Match allow the change; `revision` is None for what is not there."""
     wanted, unwanted = _tags(request, "If-Match"), _tags(request, "If-None-Match")
     if wanted and not _matches(wanted, revision):
         raise Problem("precondition-failed", _now(revision))
@@ -20,7 +20,7 @@ def check(request: Request, revision: int | None) -> None:
 
 
 def is_known(request: Request, revision: int) -> bool:
-    """The client has this revision already, so 304 says it all."""
+    """Whether the client has this revision already, so that 304 is the answer."""
     tags = {tag.removeprefix("W/") for tag in _tags(request, "If-None-Match")}
     return _matches(tags, revision)
 

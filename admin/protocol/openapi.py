@@ -1,38 +1,31 @@
 """/openapi.json, made from the operations that are served and the structs that they answer with."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from inspect import cleandoc
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import msgspec
 
-from admin.input.form_schema import of_form
 from admin.protocol import responses
-from admin.protocol.operation import FORM, Operation, Parameter
+from admin.protocol.form_schema import of_form
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Report
+from admin.protocol.request_body import FORM
 
 REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
 MERGE_PATCH = "application/merge-patch+json"
 EVENTS = "text/event-stream"
-PLACE = re.compile(r"\{(\w+)\}")
 
 Json = dict[str, Any]
 
 
 def document(operations: Sequence[Operation], version: str) -> Json:
     """OpenAPI 3.1 for these operations."""
-    types = {
-        kind
-        for each in operations
-        for kind in (*each.answers.values(), *each.streams, each.fields)
-        if _is_type(kind)
-    }
-    _, components = msgspec.json.schema_components(sorted({*types, Report}, key=repr), ref_template=REF)
-    for component in components.values():
-        component["description"] = cleandoc(component.get("description", ""))
+    components = _components(operations)
     paths: dict[str, Json] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, components)
@@ -47,22 +40,33 @@ def document(operations: Sequence[Operation], version: str) -> Json:
     }
 
 
+def _components(operations: Iterable[Operation]) -> dict[str, Json]:
+    """The schema of each struct that an operation takes or answers with, described by its docstring."""
+    structs: set[type] = {Report}
+    for each in operations:
+        answers = (struct for answer in each.answers.values() for struct in _structs(answer))
+        structs |= {*answers, *each.event_types, *_structs(each.body_type)}
+    _, components = msgspec.json.schema_components(sorted(structs, key=repr), ref_template=REF)
+    for component in components.values():
+        component["description"] = cleandoc(component.get("description", ""))
+    return components
+
+
 def _operation(operation: Operation, components: Json) -> Json:
+    answers = operation.answers.items()
     described: Json = {
-        "summary": operation.says,
+        "summary": operation.summary,
         "operationId": f"{operation.method.lower()}{re.sub('[^a-z]+', '_', operation.path).rstrip('_')}",
         "parameters": [
-            *_path_parameters(operation.path),
+            *map(_path_parameter, operation.path_parameters),
             *map(_parameter, operation.parameters),
             *_conditions(operation),
         ],
-        "responses": {
-            str(status): _answer(status, kind, operation.texts) for status, kind in operation.answers.items()
-        },
+        "responses": {str(status): _answer(status, of, operation.media_types) for status, of in answers},
         "security": [{}] if operation.is_open else [{"token": [operation.scope]}, {}],
     }
-    if operation.streams:
-        described["responses"]["200"]["content"] = _stream(operation.streams)
+    if operation.event_types:
+        described["responses"]["200"]["content"] = _stream(operation.event_types)
     described["responses"] |= {str(status): _problem(status) for status in _problems(operation)}
     if body := _body(operation, components):
         described["requestBody"] = {"content": body}
@@ -70,23 +74,20 @@ def _operation(operation: Operation, components: Json) -> Json:
 
 
 def _problems(operation: Operation) -> list[int]:
-    """Its own, and those that everything may answer; what is open needs no token."""
+    """The statuses of its own errors, and of those that every operation like it may answer."""
     common = {421, 422, 500} if operation.is_open else {401, 403, 421, 422, 500}
     writing = {403, 413} if operation.writes else set()
-    has_body = operation.fields or operation.posted_parameters or operation.media
+    has_body = operation.body_type or operation.posted_parameters or operation.body_schemas
     reading = {400, 408, 415} if has_body else set()
     return sorted(common | writing | reading | set(operation.problems))
 
 
-def _path_parameters(path: str) -> list[Json]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in PLACE.findall(path)
-    ]
+def _path_parameter(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _conditions(operation: Operation) -> list[Json]:
-    """The fields of conditional requests, where they have a say."""
+    """The fields of conditional requests, where the operation looks at them."""
     names = ["If-Match", "If-None-Match"] if HTTPStatus.PRECONDITION_FAILED in operation.problems else []
     if HTTPStatus.NOT_MODIFIED in operation.answers:
         names = ["If-None-Match"]
@@ -97,16 +98,16 @@ def _parameter(parameter: Parameter[Any]) -> Json:
     return {
         "name": parameter.name,
         "in": "query",
-        "description": parameter.says,
+        "description": parameter.description,
         "schema": dict(parameter.schema),
     }
 
 
-def _body(operation: Operation, components: Json) -> Json:
-    if operation.media:
-        return {media_type: {"schema": dict(schema)} for media_type, schema in operation.media.items()}
-    if operation.fields is not None:
-        name = operation.fields.__name__
+def _body(operation: Operation, components: Mapping[str, Json]) -> Json:
+    if operation.body_schemas:
+        return {media_type: {"schema": dict(schema)} for media_type, schema in operation.body_schemas.items()}
+    if operation.body_type is not None:
+        name = operation.body_type.__name__
         schema, form = {"$ref": REF.format(name=name)}, of_form(name, components)
     elif operation.posted_parameters:
         properties = {each.name: dict(each.schema) for each in operation.parameters}
@@ -117,18 +118,21 @@ def _body(operation: Operation, components: Json) -> Json:
     return {**{media_type: {"schema": schema} for media_type in types}, FORM: {"schema": form}}
 
 
-def _answer(status: int, kind: Any, texts: Sequence[str]) -> Json:  # noqa: ANN401 - a type, or a sentence
-    others: Json = {text.partition(";")[0]: {} for text in texts} if status == HTTPStatus.OK else {}
-    if not _is_type(kind):
-        return {"description": kind} | ({"content": others} if others else {})
-    schema = {"$ref": REF.format(name=kind.__name__)}
+def _answer(status: int, answer: object, media_types: Sequence[str]) -> Json:
+    """One response: `answer` is a struct, a union of structs, or a sentence."""
+    others: Json = {each.partition(";")[0]: {} for each in media_types} if status == HTTPStatus.OK else {}
+    structs = _structs(answer)
+    if not structs:
+        return {"description": answer} | ({"content": others} if others else {})
+    refs: list[Json] = [{"$ref": REF.format(name=struct.__name__)} for struct in structs]
+    schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     content = {responses.JSON: {"schema": schema}, **others}
     return {"description": HTTPStatus(status).phrase, "content": content}
 
 
-def _stream(kinds: Sequence[type]) -> Json:
-    """OpenAPI 3.1 has no word for one event of a stream, so the schema of the whole is that of each."""
-    data = {"oneOf": [{"$ref": REF.format(name=kind.__name__)} for kind in kinds]}
+def _stream(event_types: Sequence[type]) -> Json:
+    """OpenAPI 3.1 cannot describe one event of a stream, so the schema of the body is that of each event."""
+    data = {"oneOf": [{"$ref": REF.format(name=each.__name__)} for each in event_types]}
     text = {"type": "string", "contentMediaType": responses.JSON, "contentSchema": data}
     event = {"type": "object", "properties": {"data": text}, "required": ["data"]}
     return {EVENTS: {"schema": event}}
@@ -139,5 +143,8 @@ def _problem(status: int) -> Json:
     return {"description": HTTPStatus(status).phrase, "content": {PROBLEM: {"schema": schema}}}
 
 
-def _is_type(kind: object) -> bool:
-    return isinstance(kind, type)
+def _structs(answer: object) -> tuple[type, ...]:
+    """The structs in a type or a union of types; none in a sentence."""
+    if isinstance(answer, UnionType):
+        return get_args(answer)
+    return (answer,) if isinstance(answer, type) else ()

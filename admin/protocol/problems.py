@@ -1,7 +1,7 @@
 """Every error of the API as RFC 9457 problem+json: what is wrong, where, and what would be right.
 
-A view raises `Problem`; whatever else goes wrong (no such route, a body too large, a bug of ours) is turned
-into one here, so that no client ever has to read HTML. `type` is a path of ours that serves its explanation.
+A handler raises `Problem`. Every other error (no such route, a body too large, a mistake of ours) becomes a
+problem too, so no client gets HTML. The `type` of a problem is a path of this API, which explains it.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,11 @@ from typing import NamedTuple
 import msgspec
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from admin.protocol.mistakes import Mistake
+
 
 class Kind(NamedTuple):
-    """One kind of problem: its status, its title, and a paragraph for whoever follows its link."""
+    """One kind of problem: its status, its title, and the paragraph at its `type`."""
 
     status: int
     title: str
@@ -29,7 +31,8 @@ KINDS = {
     "forbidden": Kind(
         403,
         "Not with this token",
-        "`read` looks, `drain` also takes backends and the balancer out and back in, `admin` may do all.",
+        "`read` looks, `drain` also takes backends and the balancer out and back in and ends requests,"
+        " `admin` may do all.",
     ),
     "not-found": Kind(404, "There is no such thing", "`GET /` lists every path; ids are case-sensitive."),
     "method-not-allowed": Kind(405, "Not with this method", "The field `Allow` lists those that are."),
@@ -73,18 +76,9 @@ KINDS = {
 MAX_MISTAKES = 100
 
 NOT_BY_STATUS = frozenset({"cross-site", "not-persisted", "too-many-readers", "http-error"})
-"""Kinds that say more than their status does, or less."""
+"""Kinds that BY_STATUS leaves out: their status has another kind, or many."""
 
 BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in NOT_BY_STATUS}
-
-
-class Mistake(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One mistake: at `pointer` in the body (RFC 6901) or in the query's `parameter`."""
-
-    pointer: str | None = None
-    parameter: str | None = None
-    detail: str
-    hint: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -99,7 +93,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Problem(Exception):
-    """An answer that is an error. `headers` go out with it."""
+    """An error as an answer, with these `headers`."""
 
     def __init__(
         self,
@@ -117,7 +111,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def report(self, request_id: str) -> Report:
-        """What the client gets."""
+        """The body of the answer."""
         return Report(
             type=f"/problems/{self.slug}",
             title=self.title,
@@ -129,7 +123,7 @@ class Problem(Exception):
 
 
 def invalid(*mistakes: Mistake) -> Problem:
-    """422 with these mistakes, of which so many are listed as somebody may want to read."""
+    """422 with these mistakes, of which the first MAX_MISTAKES are listed."""
     if (more := len(mistakes) - MAX_MISTAKES) > 0:
         rest = Mistake(pointer="#", detail=f"there are {more} more mistakes")
         mistakes = (*mistakes[:MAX_MISTAKES], rest)
@@ -137,7 +131,7 @@ def invalid(*mistakes: Mistake) -> Problem:
 
 
 def of_http(error: HTTPException) -> Problem:
-    """What werkzeug or Quart refused, in our words and with the fields that the status requires."""
+    """The problem for an error of werkzeug or Quart, with the fields that its status requires."""
     status = error.code or 500
     problem = Problem(BY_STATUS.get(status, "http-error"))
     if problem.slug == "http-error":
@@ -148,6 +142,6 @@ def of_http(error: HTTPException) -> Problem:
 
 
 def page(slug: str) -> str | None:
-    """The explanation behind a problem's `type`, or None where there is no such kind."""
+    """The text at a problem's `type`, or None where there is no such kind."""
     kind = KINDS.get(slug)
     return kind and f"{kind.status} {kind.title}\n\n{kind.about}\n"

@@ -7,12 +7,15 @@ from quart import Response, request
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+TARGET_COLUMN = 60
+DRY_RUN_FIELD = "Lb-Dry-Run"
+"""In every answer of a dry run."""
 
 
 def json(
     body: object, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = JSON
 ) -> Response:
-    """The body as JSON, spread over lines for curl, whose user has no other reader at hand."""
+    """The body as JSON; for curl it is indented."""
     data = msgspec.json.encode(body)
     if request.headers.get("User-Agent", "").startswith("curl"):
         data = msgspec.json.format(data, indent=2) + b"\n"
@@ -24,22 +27,27 @@ def text(body: str, status: int = 200, headers: Mapping[str, str] | None = None)
 
 
 def nothing(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """204 or 304: no body, and so nothing to say of one (RFC 9110 section 8.6)."""
+    """204 or 304: without a body, and without fields about one (RFC 9110 section 8.6)."""
     response = Response(b"", status, dict(headers or {}))
     del response.headers["Content-Length"], response.headers["Content-Type"]
     return response
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under each other: numbers to the right, the rest to the left."""
+    """An aligned table: columns of numbers to the right, the others to the left."""
     lines = [list(head), *([_printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     numeric = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
     return "".join(_line(line, widths, numeric) for line in lines)
 
 
+def shortened(target: str) -> str:
+    """The target of a request, short enough for a column."""
+    return target if len(target) <= TARGET_COLUMN else target[: TARGET_COLUMN - 3] + "..."
+
+
 def _printable(text: str) -> str:
-    """What a backend said may stand in a cell, and must not break the line or steer the terminal."""
+    """The text without control characters: a cell may hold what a backend has answered."""
     return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 

@@ -1,1 +1,1 @@
-"""One module for each resource of the API."""
+"""One module or package for each resource of the API: its operations, and the handlers that serve them."""

@@ -1,8 +1,8 @@
-"""/drain: take this balancer itself out of a row of them, without losing a request.
+"""/drain: take this balancer itself out, without losing a request.
 
-From then on /readyz is 503, so whoever sends traffic here stops doing so; until it does, all is served as
-ever, but each answer says `Connection: close`. It belongs to the balancer, not to the request that asked
-for it: a curl that is interrupted leaves it running, a second one finds the same, DELETE takes it back.
+While it drains /readyz is 503, so the load balancer in front of it stops sending requests. Requests that
+still come are served, and each answer has `Connection: close`. The drain belongs to the balancer, not to the
+call that began it: an interrupted curl leaves it running, a second POST finds it, and DELETE takes it back.
 """
 
 from typing import Literal
@@ -11,22 +11,24 @@ import msgspec
 import trio
 from quart import Response
 
-from admin.input import parameters as given
+from admin.input import parameters
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation, Parameter
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
-from admin.resources.event_stream import balancer_event
-from admin.views import backend_json
+from admin.security.authorization import demand_scope
+from admin.views.event_json import balancer_event
+from admin.views.times import timestamp
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.drain import Drain
 
 LOOK_SECONDS = 0.05
-EXIT = Parameter("exit", "then stop, gracefully", given.boolean, given.FLAG)
+EXIT = Parameter("exit", "then stop, gracefully", parameters.boolean, parameters.FLAG)
 
 
 class BalancerDrain(msgspec.Struct, kw_only=True):
-    """Whether this balancer is being taken out; it is drained while nothing is in flight."""
+    """Whether this balancer drains; it is drained while it drains and nothing is in flight."""
 
     state: Literal["ready", "draining", "drained"]
     started: str | None
@@ -38,18 +40,18 @@ class BalancerDrain(msgspec.Struct, kw_only=True):
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """Begin it, take it back, look at it."""
+    """Look at the drain, begin it, take it back."""
 
-    async def show(ask: Ask) -> Response:
+    async def show(call: Call) -> Response:
         return responses.json(describe(control))
 
-    async def begin(ask: Ask) -> Response:
-        await ask.take_posted_parameters()
-        wait, is_exit = ask.get(given.WAIT), ask.get(EXIT)
+    async def begin(call: Call) -> Response:
+        await call.take_posted_parameters()
+        wait, is_exit = call.get(parameters.WAIT), call.get(EXIT)
         if is_exit:
-            ask.demand(Scope.ADMIN, "?exit=true")
+            demand_scope(call, Scope.ADMIN, "?exit=true")
         if control.drain is None:
-            balancer_event(control, "draining")
+            control.feed.publish("balancer", balancer_event(control, "draining"))
         drain = control.begin_drain()
         await nothing_in_flight(control, drain, wait or 0.0)
         if drain.outcome is not None:
@@ -59,48 +61,48 @@ def operations(control: Control) -> tuple[Operation, ...]:
             control.stop()
         return responses.json(describe(control), 202 if control.in_flight or is_exit else 200)
 
-    async def take_back(ask: Ask) -> Response:
+    async def take_back(call: Call) -> Response:
         if control.end_drain() is not None:
-            balancer_event(control, "ready")
+            control.feed.publish("balancer", balancer_event(control, "ready"))
         return responses.json(describe(control))
 
     return (
         Operation(
             method="GET",
             path="/drain",
-            says="whether this balancer is being taken out, and what is in flight",
-            view=show,
+            summary="whether this balancer is being taken out, and what is in flight",
+            handler=show,
             answers={200: BalancerDrain},
         ),
         Operation(
             method="POST",
             path="/drain",
-            says="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
-            view=begin,
-            parameters=(given.WAIT, EXIT),
+            summary="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
+            handler=begin,
+            parameters=(parameters.WAIT, EXIT),
             posted_parameters=True,
             answers={200: BalancerDrain, 202: BalancerDrain},
             problems=(409,),
-            reach=Scope.DRAIN,
+            needs=Scope.DRAIN,
         ),
         Operation(
             method="DELETE",
             path="/drain",
-            says="take it back: ready again",
-            view=take_back,
-            reach=Scope.DRAIN,
+            summary="take it back: ready again",
+            handler=take_back,
+            needs=Scope.DRAIN,
             answers={200: BalancerDrain},
         ),
     )
 
 
 def describe(control: Control) -> BalancerDrain:
-    """How far it is."""
+    """How far the drain is."""
     drain, remaining = control.drain, control.in_flight
     now = control.registry.now()
     return BalancerDrain(
         state="ready" if drain is None else "draining" if remaining else "drained",
-        started=None if drain is None else backend_json.timestamp(control.wall(drain.started)),
+        started=None if drain is None else timestamp(control.wall(drain.started)),
         duration_seconds=0.0 if drain is None else round(drain.duration(now), 3),
         started_with=0 if drain is None else drain.started_with,
         remaining=remaining,
@@ -110,9 +112,9 @@ def describe(control: Control) -> BalancerDrain:
 
 
 async def nothing_in_flight(control: Control, drain: Drain, seconds: float) -> None:
-    """Wait for that, or until the drain is taken back, but no longer than so many seconds.
+    """Wait until nothing is in flight or the drain is taken back, at the longest for so many seconds.
 
-    We look instead of being told: to tell would cost every request something, and nobody waits here often.
+    It polls: an event would cost every request something, and calls that wait here are rare.
     """
     with trio.move_on_after(seconds):
         while control.in_flight and drain.outcome is None:  # noqa: ASYNC110

@@ -1,7 +1,7 @@
-"""/config: what we go by, whether another configuration would do, and reading the file again.
+"""/config: the configuration in effect, what another one would change, and reading the file again.
 
-A body that is to be judged may come from anybody who may steer us, and they may still not run code here or
-have files read; so what it names of both is not looked for, and the answer lists it as `unchecked`.
+A body to be judged may come from any client, which may neither run code here nor have files read. So the code
+and the files that the body names are not looked for, and the answer lists them as `unchecked`.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,17 @@ import msgspec
 import trio
 from quart import Response
 
-from admin.input import parameters as given
-from admin.input.pool_input import placed
+from admin.changes.persistence import save
+from admin.input import parameters
+from admin.input.pool_input import mistake_of
 from admin.protocol import responses
-from admin.protocol.operation import FORM, Ask, Operation, Parameter
-from admin.protocol.persistence import save
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem, invalid
-from admin.views import backend_json
-from admin.views.effective_config import as_toml, rows, safe
+from admin.protocol.request_body import FORM
+from admin.security.redaction import hidden_change
+from admin.views.effective_config import as_toml, rows
+from admin.views.times import timestamp
 from lb.config.diff import Difference, spoken
 from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
@@ -31,11 +34,11 @@ from lb.settings.balancer_settings import Config
 
 TOML = "application/toml"
 MOST_DOTS = 500
-"""Of one line: tomllib takes the square of a key's parts, and for 30,000 of them ten seconds."""
+"""In one line: tomllib's time grows with the square of a key's parts, to seconds for 30,000 of them."""
 
 
 class Written(StrEnum):
-    """How the configuration is written."""
+    """The format of the configuration."""
 
     JSON = "json"
     TOML = "toml"
@@ -44,16 +47,17 @@ class Written(StrEnum):
 WRITTEN = Parameter(
     "format",
     "`toml` for a file that says the same",
-    given.one_of(Written),
+    parameters.one_of(Written),
     {"type": "string", "enum": [*map(str, Written)]},
 )
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One key, in seconds, bytes and shares, and its origin: default, file, flag, environment or runtime.
+    """One key with its value (durations in seconds, sizes in bytes) and its origin.
 
-    Where it was changed at runtime, `configured` is what the configuration says, null where that is nothing.
-    A backend is one value under its id, null where it was removed.
+    The origin is default, file, flag, environment or runtime. Of a key changed at runtime, `configured` is
+    the value in the configuration, null where it has none. A backend is one value under its id, null where it
+    was removed.
     """
 
     key: str
@@ -63,7 +67,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """All that we go by; `file` is what it was read from at `loaded`, null where there was none."""
+    """The configuration in effect; `file`, null where there is none, was read at `loaded`."""
 
     file: str | None
     loaded: str | None
@@ -72,12 +76,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reloaded(Difference, frozen=True, kw_only=True):
-    """What a reload has made different or, where `applied` is false, would.
+    """What a reload has changed or, where `applied` is false, would change.
 
-    `settings` holds every key that changes beside pools and backends that come and go; `kept` what was
-    changed at runtime and stays so; `needs_restart` the keys that stay as they are until the next start;
-    `unchecked` those that name code or a secret that only a file may have us load. `source` is what was
-    read.
+    `settings` has each changed key beside pools and backends that are added or removed; `kept` has what was
+    changed at runtime and stays; `needs_restart` has the keys that keep their values until the next start;
+    `unchecked` has the keys that name code or a file, which only the configuration file may. `source` is what
+    was read.
     """
 
     applied: bool
@@ -87,32 +91,36 @@ class Reloaded(Difference, frozen=True, kw_only=True):
 
 def operations(control: Control) -> tuple[Operation, ...]:
     """All that can be done with the configuration."""
-    views = Configurations(control)
+    handlers = Configurations(control)
     return (
         Operation(
             method="GET",
             path="/config",
-            says="every key, its value and who said so; ?format=toml for a file",
-            view=views.show,
+            summary="every key, its value and who said so; ?format=toml for a file",
+            handler=handlers.show,
             parameters=(WRITTEN,),
             answers={200: Configuration},
-            texts=(TOML,),
+            media_types=(TOML,),
         ),
         Operation(
             method="POST",
             path="/config/validate",
-            says="what a reload would change; --data-binary @lb.toml judges that file",
-            view=views.validate,
-            media={TOML: {"type": "string"}, responses.JSON: {"type": "object"}, FORM: {"type": "string"}},
+            summary="what a reload would change; --data-binary @lb.toml judges that file",
+            handler=handlers.validate,
+            body_schemas={
+                TOML: {"type": "string"},
+                responses.JSON: {"type": "object"},
+                FORM: {"type": "string"},
+            },
             answers={200: Reloaded},
             problems=(409,),
-            reach=Scope.READ,
+            needs=Scope.READ,
         ),
         Operation(
             method="POST",
             path="/config/reload",
-            says="read the file again, as SIGHUP does: all of it, or nothing changes",
-            view=views.reload,
+            summary="read the file again, as SIGHUP does: all of it, or nothing changes",
+            handler=handlers.reload,
             posted_parameters=True,
             answers={200: Reloaded},
             problems=(409,),
@@ -121,15 +129,15 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 class Configurations:
-    """The views."""
+    """The handlers."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self._one_at_a_time = trio.CapacityLimiter(1)  # to judge takes the processor from the traffic
+        self._one_at_a_time = trio.CapacityLimiter(1)  # judging takes CPU from the traffic
 
-    async def show(self, ask: Ask) -> Response:
+    async def show(self, call: Call) -> Response:
         shown = rows(self.control)
-        if ask.get(WRITTEN) is Written.TOML:
+        if call.get(WRITTEN) is Written.TOML:
             return Response(as_toml(shown), content_type=f"{TOML}; charset=utf-8")
         items = [
             Setting(
@@ -146,15 +154,15 @@ class Configurations:
         loaded, reload = self.control.metrics.config_loaded_at, self.control.reload
         return Configuration(
             file=str(reload.source.file) if reload is not None and reload.source.file else None,
-            loaded=backend_json.timestamp(loaded) if loaded else None,
+            loaded=timestamp(loaded) if loaded else None,
             revision=self.control.registry.revision,
             items=items,
         )
 
-    async def validate(self, ask: Ask) -> Response:
-        data: bytes = await ask.request.get_data(cache=True, as_text=False, parse_form_data=False)
+    async def validate(self, call: Call) -> Response:
+        data: bytes = await call.request.get_data(cache=True, as_text=False, parse_form_data=False)
         async with self._one_at_a_time:
-            return await (self._judged(data, ask.request.mimetype) if data.strip() else self._would_reload())
+            return await (self._judged(data, call.request.mimetype) if data.strip() else self._would_reload())
 
     async def _judged(self, data: bytes, media_type: str) -> Response:
         tables = await trio.to_thread.run_sync(_tables, data, media_type)
@@ -177,8 +185,8 @@ class Configurations:
             raise _problem(exc) from exc
         return responses.json(_view(planned.difference, str(reload.source), applied=False))
 
-    async def reload(self, ask: Ask) -> Response:
-        await ask.take_posted_parameters()
+    async def reload(self, call: Call) -> Response:
+        await call.take_posted_parameters()
         reload = self._reloader()
         try:
             difference = await reload()
@@ -196,7 +204,7 @@ class Configurations:
 
 
 def _tables(data: bytes, media_type: str) -> Mapping[str, Any]:
-    """The tables in a body, not checked yet. What curl calls a form is JSON if it begins like it, or TOML."""
+    """The tables in a body, not checked yet. A form, the default of curl, is JSON if it begins with {."""
     if media_type not in (TOML, responses.JSON, FORM):
         raise Problem(
             "unsupported-media-type", f"send {TOML} or {responses.JSON}, not {media_type or 'nothing'}"
@@ -214,10 +222,10 @@ def _tables(data: bytes, media_type: str) -> Mapping[str, Any]:
 
 
 def _problem(error: ConfigError) -> Problem:
-    """422 with each mistake and where it stands, or with the one sentence about what could not be read."""
+    """422 with each mistake and its place, or with one sentence where the file could not be read."""
     if not error.mistakes:
         return Problem("validation", str(error))
-    problem = invalid(*map(placed, error.mistakes))
+    problem = invalid(*map(mistake_of, error.mistakes))
     problem.detail = str(error).partition("\n")[0]
     return problem
 
@@ -225,6 +233,6 @@ def _problem(error: ConfigError) -> Problem:
 def _view(difference: Difference, source: str, *, applied: bool, persisted: bool | None = None) -> Reloaded:
     values = msgspec.structs.asdict(difference)
     for name in ("settings", "needs_restart"):
-        values[name] = tuple(map(safe, values[name]))
+        values[name] = tuple(map(hidden_change, values[name]))
     kept = msgspec.UNSET if persisted is None else persisted
     return Reloaded(**values, source=source, applied=applied, persisted=kept)

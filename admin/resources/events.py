@@ -1,10 +1,10 @@
 """/events: what happens, as server-sent events for as long as the client reads them.
 
-What is told stands in `admin.resources.event_stream`, how it is kept and handed out in
-`lb.observe.event_feed`. Here is one reader's stream. It lives in the task of its request: a client that
-leaves cancels that, and `__aexit__` takes the reader off the feed. It ends by itself when the feed closes, so
-that no stop waits for it, and when its client was too slow: either its queue was full, or the socket took
-STALLED_SECONDS for what we gave it.
+`admin.event_publisher` publishes the events, and `lb.observe.event_feed` keeps them and hands them out. Here
+is the stream of one reader. It runs in the task of its request: when the client leaves that task is
+cancelled, and `__aexit__` removes the reader from the feed. The stream ends by itself when the feed closes,
+so a stop does not wait for it, and when its client is too slow: its queue was full, or the socket took
+STALLED_SECONDS for one chunk.
 """
 
 from math import inf
@@ -16,35 +16,36 @@ from quart import Response
 from quart.wrappers.response import ResponseBody
 
 from admin.input.parameters import WORD, text
-from admin.protocol.operation import Ask, Operation, Parameter
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
-from admin.resources.event_stream import BackendEvent, BalancerEvent, ConfigEvent, DrainEvent, FailedEvent
-from admin.resources.stats import Stats
+from admin.views.event_json import BackendEvent, BalancerEvent, ConfigEvent, DrainEvent, FailedEvent
+from admin.views.stats_json import Stats
 from lb.control import Control
 from lb.observe.event_feed import Feed, Reader
 
 TYPES = ("stats", "backend", "health", "drain", "config", "balancer", "request_failed")
 PING_SECONDS = 15.0
-"""Proxies between us and the reader close what is silent for a minute or less; nor would a reset show."""
+"""A proxy on the way may close a stream that is silent for a minute, and only a send finds a dead client."""
 STALLED_SECONDS = 3.0
-"""As long as a send may take before `admin.server` closes the connection."""
+"""As long as a send may take before `admin.transport.bounded_stream` closes the connection."""
 HELLO = b": events of this balancer\nretry: 2000\n\n"
 PING = b": ping\n\n"
 
 
 class Missed(msgspec.Struct, kw_only=True):
-    """`missed`: of what came behind the event `after`, not all is kept any more."""
+    """`missed`: not all events that followed the event `after` are kept any more."""
 
     after: str
 
 
 class Ending(msgspec.Struct, kw_only=True):
-    """`ending`: nothing more follows, and why."""
+    """`ending`: the last event, and why the stream ends."""
 
     why: str
 
 
-def types(value: object) -> frozenset[str]:
+def event_types(value: object) -> frozenset[str]:
     """A reader of `health,drain`."""
     wanted = [word.strip() for word in text(value).split(",")]
     if unknown := [word for word in wanted if word not in TYPES]:
@@ -54,22 +55,22 @@ def types(value: object) -> frozenset[str]:
 
 SOME_TYPE = f"({'|'.join(TYPES)})"
 SOME_TYPES = {**WORD, "pattern": f"^{SOME_TYPE}( *, *{SOME_TYPE})*$", "examples": ["health,drain"]}
-ONLY = Parameter("types", "only these, separated by commas", types, SOME_TYPES)
+ONLY = Parameter("types", "only these, separated by commas", event_types, SOME_TYPES)
 AFTER = Parameter("last_event_id", "tell what came behind this one; as Last-Event-ID", text, WORD)
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
-    async def events(ask: Ask) -> Response:
-        wanted, after = ask.get(ONLY) or frozenset(TYPES), _seen_last(ask)
+    async def events(call: Call) -> Response:
+        wanted, after = call.get(ONLY) or frozenset(TYPES), _seen_last(call)
         if control.feed.is_full:
             raise Problem("too-many-readers", headers={"Retry-After": "5"})
-        is_head = ask.request.method == "HEAD"
+        is_head = call.request.method == "HEAD"
         body = b"" if is_head else Stream(control.feed, wanted, after)
         response = Response(body, content_type="text/event-stream")
-        response.headers.pop("Content-Length", None)  # of a HEAD it would speak of an empty GET
-        response.headers["X-Accel-Buffering"] = "no"  # nginx would gather them
+        response.headers.pop("Content-Length", None)  # for HEAD it would be that of an empty GET
+        response.headers["X-Accel-Buffering"] = "no"  # otherwise nginx buffers events
         response.timeout = None
         return response
 
@@ -77,11 +78,11 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/events",
-            says="what happens, as server-sent events: ?types=health,drain",
-            view=events,
+            summary="what happens, as server-sent events: ?types=health,drain",
+            handler=events,
             parameters=(ONLY, AFTER),
             answers={200: "Server-sent events; the field `event` says which of these `data` is."},
-            streams=(
+            event_types=(
                 Stats,
                 BackendEvent,
                 DrainEvent,
@@ -96,30 +97,30 @@ def operations(control: Control) -> tuple[Operation, ...]:
     )
 
 
-def _seen_last(ask: Ask) -> str | None:
-    """A browser that reconnects says it in the field; its address stays what it was at first."""
-    return ask.request.headers.get("Last-Event-ID") or ask.get(AFTER) or None
+def _seen_last(call: Call) -> str | None:
+    """The id of the last event that the client saw: a browser that reconnects sends it as a field."""
+    return call.request.headers.get("Last-Event-ID") or call.get(AFTER) or None
 
 
 class Stream(ResponseBody):
-    """The body of the answer to one reader."""
+    """The body of one answer: the events of these types, from now on or from behind the event `after`."""
 
-    def __init__(self, feed: Feed, types: frozenset[str], after: str | None) -> None:
+    def __init__(self, feed: Feed, wanted: frozenset[str], after: str | None) -> None:
         self._feed = feed
-        self._types = types
+        self._wanted = wanted
         self._after = after
         self._said_hello = False
         self._sending_since = inf
-        self._reader = Reader(types, b"")
+        self._reader = Reader(wanted, b"")
 
     async def __aenter__(self) -> "Stream":
-        self._reader = self._feed.join(self._types, self._after)
+        self._reader = self._feed.join(self._wanted, self._after)
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException], exc_value: BaseException, tb: TracebackType
     ) -> None:
-        self._look_whether_stalled()
+        self._drop_if_stalled()
         self._feed.leave(self._reader)
 
     def __aiter__(self) -> "Stream":
@@ -128,7 +129,7 @@ class Stream(ResponseBody):
     async def __anext__(self) -> bytes:
         if self._reader.is_over:
             raise StopAsyncIteration
-        self._look_whether_stalled()
+        self._drop_if_stalled()
         self._sending_since = inf
         chunk = await self._next() if self._said_hello else HELLO
         self._said_hello = True
@@ -141,7 +142,7 @@ class Stream(ResponseBody):
             return self._reader.take()
         return PING
 
-    def _look_whether_stalled(self) -> None:
-        """From when a chunk is handed out until the next one is asked for it is being sent."""
+    def _drop_if_stalled(self) -> None:
+        """A chunk is being sent from when it is handed out until the next one is asked for."""
         if trio.current_time() - self._sending_since >= STALLED_SECONDS:
             self._feed.drop(self._reader)

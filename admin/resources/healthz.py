@@ -1,6 +1,6 @@
-"""/healthz and /readyz: is the event loop alive, and may traffic be sent here?
+"""/healthz and /readyz: whether the event loop runs, and whether traffic may be sent here.
 
-Both are for machines that have no token, so they say nothing that is worth one.
+Both are for machines without a token, so their answers hold nothing that needs one.
 """
 
 from collections.abc import Iterator
@@ -9,31 +9,32 @@ import msgspec
 from quart import Response
 
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
 from lb.control import Control
 from lb.core.pool import Pool
 
 
 class Health(msgspec.Struct):
-    """The event loop answers, or there would be no answer."""
+    """The event loop runs; otherwise there would be no answer."""
 
     healthy: bool = True
 
 
 class Readiness(msgspec.Struct):
-    """Whether traffic may be sent here, and every reason why not."""
+    """Whether traffic may be sent here, and each reason why not."""
 
     ready: bool
     reasons: list[str]
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """The probes."""
+    """Both operations."""
 
-    async def healthz(ask: Ask) -> Response:
+    async def healthz(call: Call) -> Response:
         return responses.json(Health())
 
-    async def readyz(ask: Ask) -> Response:
+    async def readyz(call: Call) -> Response:
         reasons = list(why_not_ready(control))
         return responses.json(Readiness(not reasons, reasons), 503 if reasons else 200)
 
@@ -41,16 +42,16 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/healthz",
-            says="200 while the event loop turns",
-            view=healthz,
+            summary="200 while the event loop turns",
+            handler=healthz,
             answers={200: Health},
             is_open=True,
         ),
         Operation(
             method="GET",
             path="/readyz",
-            says="200 while traffic may be sent here, otherwise 503 and why",
-            view=readyz,
+            summary="200 while traffic may be sent here, otherwise 503 and why",
+            handler=readyz,
             answers={200: Readiness, 503: Readiness},
             is_open=True,
         ),
@@ -58,7 +59,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 def why_not_ready(control: Control) -> Iterator[str]:
-    """Reasons to send traffic elsewhere."""
+    """Each reason to send traffic elsewhere."""
     if control.stopping:
         yield "stopping"
     if control.drain is not None:
@@ -73,14 +74,15 @@ def why_not_ready(control: Control) -> Iterator[str]:
 
 
 def _is_used(control: Control, pool: Pool) -> bool:
-    """A pool that never had a backend is nobody's: `default` may be there only for what no route takes."""
+    """Whether it has backends, now or in the file: `default` may exist only for requests without a route."""
     configured = control.config.pools.get(pool.name)
     return bool(pool.backends) or (configured is not None and bool(configured.backends))
 
 
 def _can_serve(pool: Pool) -> bool:
-    """A pool at its caps serves its queue: that is load, and no reason to move it to somebody else.
+    """Whether a backend is open, be it full or not.
 
-    Nor is a panic, for the pool then uses all that are ready. But whose first probe is still out may be down.
+    A pool at its caps serves its queue, and a pool in panic uses all ready backends; neither is a reason to
+    send traffic elsewhere. A backend before its first probe is not open, for it may be down.
     """
     return any(backend.is_open for backend in pool.backends)

@@ -1,7 +1,7 @@
-"""/metrics: the numbers in Prometheus' words, read from where they are counted when somebody asks.
+"""/metrics: every metric family, with the values of the counters at the time of the request.
 
-Every family is there from the start, with its help and type, so that a dashboard can be built before the
-first request. Series of a backend are made from the registry, so they go when it goes.
+Each family exists from the start, with its help and type, so a dashboard can be built before the first
+request. The series of a backend are made from the registry, so they end when the backend is removed.
 """
 
 import platform
@@ -13,42 +13,43 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 from quart import Response
 
-from admin.protocol.operation import Ask, Operation
-from admin.resources.about import VERSION
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
+from admin.protocol.version import VERSION
 from admin.views import backend_series
 from admin.views.metric_families import Family, counter, gauge, histogram
 from lb.control import Control
 
 OPENMETRICS = "application/openmetrics-text"
 PIECES_A_TURN = 30
-"""Histograms of so many backends are 0.3 ms, other lines 0.03 ms."""
+"""Other tasks run after so many pieces: less than half a millisecond for histograms, the longest ones."""
 
 
 def operations(control: Control, *, is_open: bool) -> tuple[Operation, ...]:
-    """The one operation; open to those without the token where the operator says so."""
+    """The one operation; where it `is_open` it needs no token."""
     exposition = Exposition(control)
 
-    async def metrics(ask: Ask) -> Response:
-        body, content_type = await exposition.render(ask.request.headers.get("Accept", ""))
+    async def metrics(call: Call) -> Response:
+        body, content_type = await exposition.render(call.request.headers.get("Accept", ""))
         return Response(body, content_type=content_type)
 
     return (
         Operation(
             method="GET",
             path="/metrics",
-            says="Prometheus text, or OpenMetrics where Accept asks for it",
-            view=metrics,
+            summary="Prometheus text, or OpenMetrics where Accept asks for it",
+            handler=metrics,
             answers={200: "The metrics."},
-            texts=("text/plain", OPENMETRICS),
+            media_types=("text/plain", OPENMETRICS),
             is_open=is_open,
         ),
     )
 
 
 class Exposition:
-    """Our numbers, and behind them those of the process, which prometheus-client reads.
+    """Our families, and after them those of the process, which prometheus-client reads.
 
-    It has a private registry: what other code of the process registers globally is not ours to show.
+    It has a private registry: what other code of the process registers globally is not shown.
     """
 
     def __init__(self, control: Control) -> None:
@@ -61,8 +62,8 @@ class Exposition:
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics, and their content type, in the format that `accept` prefers.
 
-        Traffic gets its turn between the pieces, of which there are thousands where there are many backends.
-        So not all are of the same instant; those of one line, or one histogram, are.
+        Other tasks run between the pieces, of which many backends have thousands. So the values are not all
+        of the same instant; those of one line, or of one histogram, are.
         """
         encode, content_type = choose_encoder(accept)
         is_openmetrics = content_type.startswith(OPENMETRICS)
@@ -71,12 +72,12 @@ class Exposition:
         while turn := "".join(islice(pieces, PIECES_A_TURN)):
             parts.append(turn.encode())
             await trio.lowlevel.checkpoint()
-        parts.append(encode(self._registry))  # it writes the end that OpenMetrics wants
+        parts.append(encode(self._registry))  # ends with the EOF line of OpenMetrics
         return b"".join(parts), content_type
 
 
 class Numbers:
-    """Our families. A fixed set of labels each, bounded by what is configured."""
+    """Our families. The labels of each are fixed, and their values bounded by the configuration."""
 
     def __init__(self, control: Control) -> None:
         self.registry = control.registry
@@ -106,8 +107,8 @@ class Numbers:
             ),
         )
         durations = ((key, flow.durations) for key, flow in flows)
-        says = "From the first byte of a request to the last of its answer."
-        yield histogram("request_duration_seconds", says, ("listener", "pool"), durations)
+        help_text = "From the first byte of a request to the last of its answer."
+        yield histogram("request_duration_seconds", help_text, ("listener", "pool"), durations)
         yield counter(
             "request_body_bytes",
             "Bytes of request bodies.",
@@ -121,8 +122,8 @@ class Numbers:
             ((key, flow.response_bytes) for key, flow in flows),
         )
         failures = [*self.metrics.failures.items()]
-        says = "Requests that ended badly, by the RFC 9209 reason."
-        yield counter("request_failures", says, ("pool", "error"), failures)
+        help_text = "Requests that ended badly, by the RFC 9209 reason."
+        yield counter("request_failures", help_text, ("pool", "error"), failures)
 
     def _connections(self) -> Iterator[Family]:
         listeners = [*self.metrics.listeners.items()]
@@ -141,17 +142,17 @@ class Numbers:
 
     def _waits(self) -> Iterator[Family]:
         durations = (((pool,), took) for pool, took in [*self.metrics.connect_durations.items()])
-        says = "How long connecting to a backend took."
-        yield histogram("backend_connect_duration_seconds", says, ("pool",), durations)
+        help_text = "How long connecting to a backend took."
+        yield histogram("backend_connect_duration_seconds", help_text, ("pool",), durations)
         waits = (((pool,), waited) for pool, waited in [*self.metrics.queue_waits.items()])
-        says = "How long requests that had to wait did wait."
-        yield histogram("queue_wait_seconds", says, ("pool",), waits)
+        help_text = "How long requests that had to wait did wait."
+        yield histogram("queue_wait_seconds", help_text, ("pool",), waits)
         retries = [*self.metrics.retries.items()]
-        says = "Requests tried again, by what had failed."
-        yield counter("retries", says, ("pool", "error"), retries)
+        help_text = "Requests tried again, by what had failed."
+        yield counter("retries", help_text, ("pool", "error"), retries)
         drains = [*self.registry.drain_durations.items()]
-        says = "How long drains took, by how they ended."
-        yield histogram("drain_duration_seconds", says, ("pool", "outcome"), drains)
+        help_text = "How long drains took, by how they ended."
+        yield histogram("drain_duration_seconds", help_text, ("pool", "outcome"), drains)
 
     def _ourselves(self) -> Iterator[Family]:
         requests = (
@@ -164,9 +165,9 @@ class Numbers:
         yield counter("admin_restarts", "Crashes of the admin service.", (), restarts)
         reloads = (((result,), count) for result, count in [*self.metrics.config_reloads.items()])
         yield counter("config_reloads", "Reloads of the configuration.", ("result",), reloads)
-        says = "When the configuration was last read without a mistake."
+        help_text = "When the configuration was last read without a mistake."
         loaded = [((), self.metrics.config_loaded_at)]
-        yield gauge("config_last_reload_success_timestamp_seconds", says, (), loaded)
+        yield gauge("config_last_reload_success_timestamp_seconds", help_text, (), loaded)
         readers = [((), self.feed.readers)]
         yield gauge("event_readers", "Who reads /events now.", (), readers)
         dropped = [((), self.feed.dropped)]

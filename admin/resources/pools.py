@@ -1,7 +1,7 @@
-"""/pools: the groups of backends, who waits for them, and the settings that they go by.
+"""/pools: the pools, their queues and their settings, which change while requests flow.
 
-Settings change while requests flow. Whoever may steer the balancer may still not run code on its machine or
-read files of it: what is imported or opened is for the configuration file to name.
+A client of the API may neither run code on this machine nor read its files: only the configuration file may
+name a class to import or a secret to open.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,18 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from quart import Response
 
-from admin.input import parameters as given
-from admin.input.pool_input import PoolPatch, patched, shown
+from admin.changes.dry_run import rehearsable
+from admin.changes.persistence import save
+from admin.input import parameters
+from admin.input.pool_input import PoolPatch, patched
 from admin.protocol import etags, responses
-from admin.protocol.dry_run import rehearsable
-from admin.protocol.operation import Ask, Operation
-from admin.protocol.persistence import save
-from admin.protocol.problems import Mistake, Problem, invalid
+from admin.protocol.call import Call
+from admin.protocol.mistakes import Mistake
+from admin.protocol.operation import Operation
+from admin.protocol.problems import Problem, invalid
+from admin.security.redaction import hidden_settings
 from admin.views import backend_json
-from admin.views.backend_series import own_policy
+from admin.views.backend_series import custom_policy
 from lb.control import Control
 from lb.core.pool import Pool
 from lb.core.registry import NotThere
@@ -35,7 +38,7 @@ class Queue(msgspec.Struct, kw_only=True):
 
 
 class RetryBudget(msgspec.Struct, kw_only=True):
-    """How many retries the pool could afford now, and how many it granted and refused since the start."""
+    """The retries that the budget has left now, and those granted and refused since the start."""
 
     left: int
     spent: int
@@ -43,17 +46,17 @@ class RetryBudget(msgspec.Struct, kw_only=True):
 
 
 class PolicyFailures(msgspec.Struct, kw_only=True):
-    """How often a policy of somebody's own has failed, and the last time with which words."""
+    """How often a custom policy has failed, and the text of its last error."""
 
     total: int
     last: str | None
 
 
 class PoolView(msgspec.Struct, kw_only=True):
-    """One pool with its settings and the ids of its backends; `hedged` counts second attempts made beside.
+    """One pool with its settings and the ids of its backends.
 
-    A pool panics while too few of its backends are fit; then all that are ready are used. `policy_failures`
-    is null where the policy is one of ours.
+    `hedged` counts second attempts beside slow first ones. A pool panics while too few of its backends are
+    fit: all ready backends are used then. `policy_failures` is null unless the policy is a custom one.
     """
 
     name: str
@@ -77,33 +80,33 @@ class PoolList(msgspec.Struct, kw_only=True):
 
 def operations(control: Control) -> tuple[Operation, ...]:
     """All that can be done with pools."""
-    views = Pools(control)
+    handlers = Pools(control)
     known = "It is at the revision in If-None-Match."
     return (
         Operation(
             method="GET",
             path="/pools",
-            says="list pools",
-            view=views.list,
-            parameters=(given.FORMAT,),
+            summary="list pools",
+            handler=handlers.list,
+            parameters=(parameters.FORMAT,),
             answers={200: PoolList, 304: known},
-            texts=(responses.TEXT,),
+            media_types=(responses.TEXT,),
         ),
         Operation(
             method="GET",
             path="/pools/{name}",
-            says="one pool and its settings",
-            view=views.show,
+            summary="one pool and its settings",
+            handler=handlers.show,
             answers={200: PoolView, 304: known},
             problems=(404,),
         ),
         Operation(
             method="PATCH",
             path="/pools/{name}",
-            says="change settings: -d policy=ewma -d probe.path=/healthz",
-            view=rehearsable(control, lambda stage: Pools(stage).patch),
-            parameters=(given.DRY_RUN,),
-            fields=PoolPatch,
+            summary="change settings: -d policy=ewma -d probe.path=/healthz",
+            handler=rehearsable(control, lambda stage: Pools(stage).patch),
+            parameters=(parameters.DRY_RUN,),
+            body_type=PoolPatch,
             answers={200: PoolView},
             problems=(404, 412),
         ),
@@ -111,25 +114,25 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 class Pools:
-    """The views. Pools have no revisions of their own, so theirs is the registry's."""
+    """The handlers. The revision of a pool is that of the whole registry."""
 
     def __init__(self, control: Control) -> None:
         self.control = control
         self.registry = control.registry
 
-    async def list(self, ask: Ask) -> Response:
+    async def list(self, call: Call) -> Response:
         items = [self._view(pool) for pool in self.registry.pools.values()]
-        if ask.get(given.FORMAT) is given.Format.TABLE:
+        if call.get(parameters.FORMAT) is parameters.Format.TABLE:
             return responses.text(responses.table(COLUMNS, [_row(view) for view in items]))
-        return self._unless_known(ask, PoolList(items=items))
+        return self._unless_known(call, PoolList(items=items))
 
-    async def show(self, ask: Ask, name: str) -> Response:
-        return self._unless_known(ask, self._view(self._there(name)))
+    async def show(self, call: Call, name: str) -> Response:
+        return self._unless_known(call, self._view(self._there(name)))
 
-    async def patch(self, ask: Ask, name: str) -> Response:
-        body = await ask.body()
+    async def patch(self, call: Call, name: str) -> Response:
+        body = await call.body()
         pool = self._there(name)
-        etags.check(ask.request, self.registry.revision)
+        etags.check(call.request, self.registry.revision)
         settings = patched(pool.settings, body)
         if mistakes := [*self._objections(pool.settings, settings)]:
             raise invalid(*mistakes)
@@ -139,17 +142,15 @@ class Pools:
         view.persisted = persisted
         return responses.json(view, headers=self._tag())
 
-    def _objections(self, now: PoolSettings, wish: PoolSettings) -> Iterator[Mistake]:
-        """What would import code or open a file that the configuration does not name."""
+    def _objections(self, now: PoolSettings, wanted: PoolSettings) -> Iterator[Mistake]:
+        """A mistake for code or a file that the configuration does not name."""
         configured = self.control.config.pools.values()
         policies = {*POLICIES, *(pool.policy for pool in configured), now.policy}
-        if wish.policy not in policies:
-            detail = (
-                f"the configuration names no such class, and code is not imported for the API: {wish.policy}"
-            )
+        if wanted.policy not in policies:
+            why = "the configuration names no such class, and code is not imported for the API"
             hint = f"there are: {', '.join(sorted(policies))}"
-            yield Mistake(pointer="#/policy", detail=detail, hint=hint)
-        if _secret_file(wish) not in {None, _secret_file(now), *map(_secret_file, configured)}:
+            yield Mistake(pointer="#/policy", detail=f"{why}: {wanted.policy}", hint=hint)
+        if _secret_file(wanted) not in {None, _secret_file(now), *map(_secret_file, configured)}:
             detail = "the configuration names no such file, and no other one is read for the API"
             yield Mistake(pointer="#/sticky/secret_file", detail=detail)
 
@@ -167,8 +168,8 @@ class Pools:
         except NotThere as exc:
             raise Problem("not-found", str(exc)) from exc
 
-    def _unless_known(self, ask: Ask, body: PoolList | PoolView) -> Response:
-        if etags.is_known(ask.request, self.registry.revision):
+    def _unless_known(self, call: Call, body: PoolList | PoolView) -> Response:
+        if etags.is_known(call.request, self.registry.revision):
             return responses.nothing(304, self._tag())
         return responses.json(body, headers=self._tag())
 
@@ -189,7 +190,7 @@ class Pools:
             ),
             hedged=pool.hedged,
             policy_failures=_failures(pool),
-            settings=shown(pool.settings),
+            settings=hidden_settings(pool.settings),
         )
 
 
@@ -198,8 +199,8 @@ def _secret_file(settings: PoolSettings) -> str | None:
 
 
 def _failures(pool: Pool) -> PolicyFailures | None:
-    own = own_policy(pool)
-    return None if own is None else PolicyFailures(total=own.failures, last=own.last_failure or None)
+    policy = custom_policy(pool)
+    return None if policy is None else PolicyFailures(total=policy.failures, last=policy.last_failure or None)
 
 
 def _row(view: PoolView) -> Sequence[object]:

@@ -1,4 +1,4 @@
-"""/whatif: how the requests of the last minute would be spread over other backends. Nothing changes."""
+"""/whatif: how the requests of the last minute would be spread over other backends; it changes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -12,8 +12,10 @@ from quart import Response
 
 from admin.input import backend_input
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Hints, Operation, escaped, unknown_fields
-from admin.protocol.problems import Mistake, invalid
+from admin.protocol.call import Call
+from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
+from admin.protocol.operation import Operation
+from admin.protocol.problems import invalid
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState
@@ -28,9 +30,9 @@ WINDOW_SECONDS = 60.0
 
 
 class WhatIf(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The pool, and either all of its backends (`items`) or what is different about them.
+    """The pool, and either all of its backends (`items`) or what differs from those that it has.
 
-    Backends that drain or are in maintenance are not there; all others are thought to be well.
+    Backends that drain or are in maintenance are left out; all others are taken as healthy.
     """
 
     pool: str = DEFAULT_POOL
@@ -44,7 +46,7 @@ KNOWN = [*WhatIf.__struct_fields__]
 
 
 class Expected(msgspec.Struct, kw_only=True):
-    """One backend: its requests, which part of all that is, and how many it would have had at once."""
+    """One backend: its requests, their share, and how many it would have had at once."""
 
     id: str
     weight: int
@@ -54,10 +56,10 @@ class Expected(msgspec.Struct, kw_only=True):
 
 
 class Expectation(msgspec.Struct, kw_only=True):
-    """How it would have been. `requests` were played again, of the last `window_seconds`: a minute, or
-    less where more requests came than the recorder remembers.
+    """The result: `requests` were replayed, those of the last `window_seconds`.
 
-    Those that had to wait for a backend are `queued`; those who got none, or none in time, `refused`.
+    That is a minute, or less where more requests came than the recorder remembers. `queued` counts those that
+    had to wait for a backend, `refused` those that got none in time.
     """
 
     pool: str
@@ -71,11 +73,11 @@ class Expectation(msgspec.Struct, kw_only=True):
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
-    """It only reads, so a token to read will do. One at a time: it takes the processor from the traffic."""
+    """The one operation. It changes nothing, so it needs the scope `read`; one simulation runs at a time."""
     one_at_a_time = trio.CapacityLimiter(1)
 
-    async def play(ask: Ask) -> Response:
-        fields = (await ask.body()).fields()
+    async def play(call: Call) -> Response:
+        fields = (await call.body()).fields()
         pool = _pool(control, fields)
         specs = _specs(pool, fields)
         settings = pool.settings
@@ -90,17 +92,17 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="POST",
             path="/whatif",
-            says='the last minute on other backends: -d \'{"remove":["web1"]}\'',
-            view=play,
-            fields=WhatIf,
+            summary='the last minute on other backends: -d \'{"remove":["web1"]}\'',
+            handler=play,
+            body_type=WhatIf,
             answers={200: Expectation},
-            reach=Scope.READ,
+            needs=Scope.READ,
         ),
     )
 
 
 def _pool(control: Control, fields: Mapping[str, object]) -> Pool:
-    """The pool that is meant; 422 for unknown fields, or what is none of these types."""
+    """The pool in these fields; 422 for unknown fields, and for values of other types."""
     mistakes = unknown_fields("#", fields, KNOWN, Hints())
     kinds: dict[str, Any] = {"pool": str, "remove": list[str], "weights": dict[str, int], "add": list[Any]}
     for name in kinds.keys() & fields.keys():
@@ -119,26 +121,28 @@ def _pool(control: Control, fields: Mapping[str, object]) -> Pool:
 
 
 def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
-    """The backends of the question."""
+    """The backends to simulate."""
     if fields.get("items") is not None:
-        return _ready(backend_input.wishes({"items": fields["items"]}))
+        return _ready(backend_input.read_backends({"items": fields["items"]}))
     there = {each.id: each.spec for each in pool.backends if each.admin_state is AdminState.READY}
     remove, weights = fields.get("remove", []), fields.get("weights", {})
-    places = {id: f"#/remove/{index}" for index, id in enumerate(remove)}
-    places |= {id: f"#/weights/{escaped(id)}" for id in weights}
-    add = _ready(backend_input.wishes(fields.get("add", []), "#/add"))
+    pointers = {name: f"#/remove/{index}" for index, name in enumerate(remove)}
+    pointers |= {name: f"#/weights/{escaped(name)}" for name in weights}
+    add = _ready(backend_input.read_backends(fields.get("add", []), "#/add"))
     mistakes = [
-        Mistake(pointer=at, detail="no such backend is ready") for id, at in places.items() if id not in there
+        Mistake(pointer=at, detail="no such backend is ready")
+        for name, at in pointers.items()
+        if name not in there
     ]
     mistakes += [Mistake(pointer="#/add", detail=f"{spec.id!r} is there") for spec in add if spec.id in there]
     if mistakes:
         raise invalid(*mistakes)
-    left = [_weighted(spec, weights) for id, spec in there.items() if id not in remove]
+    left = [_weighted(spec, weights) for name, spec in there.items() if name not in remove]
     return [*left, *add]
 
 
-def _ready(wishes: Sequence[backend_input.Wish]) -> list[BackendSpec]:
-    return [wish.spec for wish in wishes if wish.admin_state in (None, AdminState.READY)]
+def _ready(wanted: Sequence[backend_input.WantedBackend]) -> list[BackendSpec]:
+    return [each.spec for each in wanted if each.admin_state in (None, AdminState.READY)]
 
 
 def _weighted(spec: BackendSpec, weights: Mapping[str, int]) -> BackendSpec:
@@ -150,7 +154,7 @@ def _weighted(spec: BackendSpec, weights: Mapping[str, int]) -> BackendSpec:
 
 
 def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
-    """The last minute of this pool. Who came to no backend is thought to take as long as most others."""
+    """The requests of this pool in the last minute; one without a backend gets the median duration."""
     since = control.registry.now() - WINDOW_SECONDS
     recent = [each for each in control.recorder.newest() if each.pool == pool and each.started >= since]
     known = [seconds for each in recent if (seconds := _seconds(each)) is not None]
@@ -162,7 +166,7 @@ def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
 
 
 def _window(control: Control) -> float:
-    """Of the last minute, how many seconds are remembered."""
+    """How many seconds of the last minute the recorder remembers."""
     kept = [*control.recorder.newest()]
     if len(kept) < RECORDS:
         return WINDOW_SECONDS
@@ -170,7 +174,7 @@ def _window(control: Control) -> float:
 
 
 def _seconds(exchange: ExchangeRecord) -> float | None:
-    """How long a backend had it."""
+    """How long a backend had the request; None where none had it."""
     attempt = exchange.deciding
     if attempt is None or exchange.ended is None:
         return None

@@ -1,1 +1,1 @@
-"""Who may ask for what: hosts and origins, tokens, addresses of backends."""
+"""Who may ask for what: hosts and origins, tokens and scopes, addresses of backends, hidden secrets."""

@@ -1,7 +1,7 @@
-"""Whose token is this? The tokens of the file and the one of the whole operator's side, kept up to date.
+"""The tokens that are accepted: the single token of the service, and those of a file that may change.
 
-Once something is said of tokens nobody comes in without one, whatever becomes of the file. A file that cannot
-be read, or that holds a mistake, is logged, and those who were known before are known still.
+Where a token or a file is configured, every request needs a token, even if the file cannot be read later. A
+file that cannot be read, or that has a mistake, is logged, and the tokens read before stay valid.
 """
 
 import hmac
@@ -18,8 +18,10 @@ from lb.errors import ConfigError
 
 LOOK_SECONDS = 1.0
 SINGLE = "admin"
-ANYBODY = Token("anonymous", Scope.ADMIN, b"")
-NOBODY = Token("anonymous", Scope.READ, b"")
+ANONYMOUS_ADMIN = Token("anonymous", Scope.ADMIN, b"")
+"""Of every request, where no token is needed."""
+ANONYMOUS_READER = Token("anonymous", Scope.READ, b"")
+"""Of a request without a token, where one is needed; only open operations get it."""
 
 Stamp = tuple[int, ...]
 
@@ -27,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Keyring:
-    """The tokens that are taken; `single` is one for everything, `file` has others."""
+    """The accepted tokens. `single` has the scope `admin`; `file` names a file with others."""
 
     def __init__(self, single: str | None, file: str | None, now: Callable[[], float]) -> None:
         self._single = () if single is None else (Token(SINGLE, Scope.ADMIN, tokens.digest(single)),)
@@ -40,11 +42,11 @@ class Keyring:
 
     @property
     def is_needed(self) -> bool:
-        """Somebody without a token may not come in."""
+        """Whether a request needs a token."""
         return bool(self._single) or self._file is not None
 
     def find(self, given: str) -> Token | None:
-        """Whose token it is. Each is compared, so the time that it takes says nothing about any of them."""
+        """The token with this text. All are compared, so the time tells nothing about any of them."""
         wanted = tokens.digest(given)
         found = [each for each in self._known() if hmac.compare_digest(each.digest, wanted)]
         return found[0] if found else None
@@ -53,7 +55,7 @@ class Keyring:
         return *self._single, *self._others
 
     async def refresh(self) -> None:
-        """Read the file again if it has changed; to be called as often as one likes."""
+        """Read the file again if it has changed; it is looked at once in LOOK_SECONDS at most."""
         if self._file is None or self._now() < self._look_at:
             return
         self._look_at = self._now() + LOOK_SECONDS
@@ -72,7 +74,7 @@ class Keyring:
 
 
 def _stamp(file: str) -> Stamp:
-    """What changes with the file; () where there is none."""
+    """A value that changes with the file; () where there is no file."""
     try:
         found = os.stat(file)
     except OSError:

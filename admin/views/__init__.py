@@ -1,1 +1,1 @@
-"""How backends, events, metrics and failures are written for readers."""
+"""What is answered: backends, requests, events, metrics and failures, in JSON, text and sentences."""

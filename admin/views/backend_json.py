@@ -1,28 +1,31 @@
 """From the registry to JSON: what the API shows of backends and drains.
 
-Times leave as RFC 3339 UTC, durations as seconds. Everything is read at the moment of asking.
+Times are RFC 3339 in UTC, durations are seconds. All values are those of the moment of the call.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Literal
 
 import msgspec
 
+from admin.views.running_json import WaitedFor, waited_for
+from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.backend import FULL_SHARE, AdminState, Backend
 from lb.core.drain import Drain, Outcome
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Check, Health
-from lb.errors import Reason
+from lb.observe.sampler import CLIENTS_DOING
 
-CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
 WHY_LENGTH = 60
 
 
 class DrainProgress(msgspec.Struct, kw_only=True):
-    """How far a drain is; `deadline_seconds` is what is left, null when nothing is waited for any more."""
+    """How far a drain is. `deadline_seconds` is the time left, null where nothing is cut any more.
+
+    Where one backend was asked for, `waiting_for` has the exchanges that it waits for, at most five.
+    """
 
     started: str
     duration_seconds: float
@@ -32,6 +35,7 @@ class DrainProgress(msgspec.Struct, kw_only=True):
     outcome: Outcome | None
     deadline_seconds: float | None
     then: str
+    waiting_for: list[WaitedFor] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CheckView(msgspec.Struct, kw_only=True):
@@ -44,9 +48,9 @@ class CheckView(msgspec.Struct, kw_only=True):
 
 
 class HealthView(msgspec.Struct, kw_only=True):
-    """What probes say, since when, and the words of the one that turned it; `recent` ends with the newest.
+    """The verdict of the probes, since when, and `why`: the result of the probe that turned it.
 
-    The verdict is unknown where the pool has no probe.
+    `recent` has the last results, the newest last. The verdict is unknown where the pool has no probe.
     """
 
     verdict: Literal["up", "down", "checking", "unknown"]
@@ -59,7 +63,7 @@ class HealthView(msgspec.Struct, kw_only=True):
 
 
 class OutcomesView(msgspec.Struct, kw_only=True):
-    """What exchanges have shown; `until` is when an ejection ends, `ejections` how many there were."""
+    """The verdict of the exchanges. `until` is when an ejection ends, `ejections` counts all so far."""
 
     standing: Standing
     since: str | None
@@ -69,9 +73,10 @@ class OutcomesView(msgspec.Struct, kw_only=True):
 
 
 class Status(msgspec.Struct, kw_only=True):
-    """What a backend is doing now, and what it has done since it was added.
+    """The state of a backend now, and its counters since it was added.
 
-    `why_not` is null where it would take a request now; `share` is its weight, or in slow start less.
+    `why_not` says why it takes no request now, null where it takes one. `share` is its weight, or less of it
+    during slow start.
     """
 
     state: str
@@ -107,7 +112,7 @@ class BackendView(msgspec.Struct, kw_only=True):
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """Sums over the backends that are shown; available are those that would take a request now."""
+    """Sums over the listed backends; `available` counts those that would take a request now."""
 
     backends: int
     available: int
@@ -123,13 +128,8 @@ class BackendList(msgspec.Struct, kw_only=True):
     persisted: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-def timestamp(seconds: float) -> str:
-    """RFC 3339 of seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def backend(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
-    """The backend as it is; `drain` is shown where it has none any more, for it was taken back."""
+def backend_view(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
+    """One backend as it is now; `drain` is shown where the backend has none any more."""
     spec = backend.spec
     return BackendView(
         id=spec.id,
@@ -147,14 +147,23 @@ def backend(control: Control, backend: Backend, drain: Drain | None = None) -> B
     )
 
 
-def backends(control: Control, shown: Sequence[Backend]) -> BackendList:
+def backend_alone(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
+    """The same for an answer about one backend: while it drains, with the exchanges that it waits for."""
+    view = backend_view(control, backend, drain)
+    progress = view.status.drain
+    if progress is not None and progress.outcome is None:
+        progress.waiting_for = waited_for(control, backend)
+    return view
+
+
+def backend_list(control: Control, shown: Sequence[Backend]) -> BackendList:
     """These backends with their totals."""
-    items = [backend(control, each) for each in shown]
+    items = [backend_view(control, each) for each in shown]
     return BackendList(items=items, totals=totals(shown), revision=control.registry.revision)
 
 
 def short_why(backend: Backend) -> str:
-    """Why it takes no request, or only some: what `state` does not say already."""
+    """Why the backend takes no request, or only some; "" where its state says that already."""
     doubts = "" if backend.health is None else backend.health.doubts
     why = backend.why_not() or backend.why_unfit() or doubts
     why = why.removeprefix(f"{backend.state}: ")
@@ -162,6 +171,7 @@ def short_why(backend: Backend) -> str:
 
 
 def totals(shown: Sequence[Backend]) -> Totals:
+    """The sums over these backends."""
     return Totals(
         backends=len(shown),
         available=sum(each.why_not() is None for each in shown),
@@ -194,15 +204,15 @@ def _health(control: Control, health: Health | None) -> HealthView:
         verdict=health.verdict.value,
         since=timestamp(control.wall(health.since)),
         why=health.why,
-        last=None if health.last is None else check(control, health.last),
+        last=None if health.last is None else check_view(control, health.last),
         passes=health.passes,
         fails=health.fails,
         recent=list(health.recent),
     )
 
 
-def check(control: Control, check: Check) -> CheckView:
-    """The result of a probe."""
+def check_view(control: Control, check: Check) -> CheckView:
+    """The result of one probe."""
     at = timestamp(control.wall(check.at))
     return CheckView(ok=check.ok, why=check.why, seconds=round(check.seconds, 6), at=at)
 
@@ -220,7 +230,6 @@ def _outcomes(control: Control, outcomes: Outcomes) -> OutcomesView:
 
 def _progress(control: Control, backend: Backend, drain: Drain) -> DrainProgress:
     now = control.registry.now()
-    is_running = drain.outcome is None and isfinite(drain.deadline)
     return DrainProgress(
         started=timestamp(control.wall(drain.started)),
         duration_seconds=round(drain.duration(now), 3),
@@ -228,6 +237,13 @@ def _progress(control: Control, backend: Backend, drain: Drain) -> DrainProgress
         remaining=backend.in_flight,
         aborted=drain.aborted,
         outcome=drain.outcome,
-        deadline_seconds=round(max(0.0, drain.deadline - now), 3) if is_running else None,
+        deadline_seconds=seconds_left(drain, now),
         then=drain.then.value,
     )
+
+
+def seconds_left(drain: Drain, now: float) -> float | None:
+    """The time until the drain cuts what still runs; None where it has ended or has no deadline."""
+    if drain.outcome is not None or not isfinite(drain.deadline):
+        return None
+    return round(max(0.0, drain.deadline - now), 3)

@@ -1,4 +1,4 @@
-"""The metrics of backends and pools. Their series go with the backend, or with the probe that counted."""
+"""The metrics of backends and pools. A series ends with its backend, or with the probe that counts it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -41,8 +41,8 @@ def _requests(keyed: Keyed) -> Iterator[Family]:
         (((*key, error), n) for key, backend in keyed for error, n in [*backend.failures.items()]),
     )
     starts = ((key, backend.response_start) for key, backend in keyed)
-    says = "From the start of an attempt to the first byte of its answer."
-    yield histogram("backend_response_start_seconds", says, LABELS, starts)
+    help_text = "From the start of an attempt to the first byte of its answer."
+    yield histogram("backend_response_start_seconds", help_text, LABELS, starts)
     in_flight = ((key, backend.in_flight) for key, backend in keyed)
     yield gauge("backend_requests_in_flight", "Requests on a backend now.", LABELS, in_flight)
 
@@ -70,8 +70,8 @@ def _is_up(health: Health | None) -> bool:
 def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family]:
     passes = (((*key, "pass"), health.passes) for key, health in probed)
     fails = (((*key, "fail"), health.fails) for key, health in probed)
-    says = "Probes that ended, by their result."
-    yield counter("backend_health_checks", says, (*LABELS, "result"), (*passes, *fails))
+    help_text = "Probes that ended, by their result."
+    yield counter("backend_health_checks", help_text, (*LABELS, "result"), (*passes, *fails))
     yield counter(
         "backend_health_transitions",
         "Turns of a backend's verdict, by what it turned to.",
@@ -94,37 +94,37 @@ def _ejections(keyed: Keyed) -> Iterator[Family]:
 def _connections(keyed: Keyed) -> Iterator[Family]:
     active = (((*key, "active"), backend.connections - backend.idle_connections) for key, backend in keyed)
     idle = (((*key, "idle"), backend.idle_connections) for key, backend in keyed)
-    says = "Connections to a backend, in use or waiting for reuse."
-    yield gauge("backend_connections", says, (*LABELS, "state"), (*active, *idle))
+    help_text = "Connections to a backend, in use or waiting for reuse."
+    yield gauge("backend_connections", help_text, (*LABELS, "state"), (*active, *idle))
     opened = ((key, backend.connections_opened) for key, backend in keyed)
     yield counter("backend_connections_opened", "Connections made to a backend.", LABELS, opened)
     reused = ((key, backend.connections_reused) for key, backend in keyed)
-    says = "Attempts that found a connection waiting."
-    yield counter("backend_connections_reused", says, LABELS, reused)
+    help_text = "Attempts that found a connection waiting."
+    yield counter("backend_connections_reused", help_text, LABELS, reused)
 
 
 def of_pools(pools: Sequence[Pool]) -> Iterator[Family]:
-    """Every family that has series by pool and is counted there."""
+    """Every family with series by pool that the pool itself counts."""
     available = (((pool.name, "available"), _available(pool)) for pool in pools)
     total = (((pool.name, "total"), len(pool.backends)) for pool in pools)
     yield gauge("pool_backends", "Backends of a pool.", ("pool", "state"), (*available, *total))
     waiting = (((pool.name,), pool.waiting) for pool in pools)
     yield gauge("queue_length", "Requests waiting for a backend below its cap.", POOL, waiting)
     panics = (((pool.name,), float(pool.is_panicking)) for pool in pools)
-    says = "1 while too few backends are fit and all that are ready are used."
-    yield gauge("pool_panic", says, POOL, panics)
+    help_text = "1 while too few backends are fit and all that are ready are used."
+    yield gauge("pool_panic", help_text, POOL, panics)
     exhausted = (((pool.name,), pool.budget.exhausted) for pool in pools)
-    says = "Retries and hedges that the budget refused."
-    yield counter("retry_budget_exhausted", says, POOL, exhausted)
+    help_text = "Retries and hedges that the budget refused."
+    yield counter("retry_budget_exhausted", help_text, POOL, exhausted)
     hedged = (((pool.name,), pool.hedged) for pool in pools)
     yield counter("hedges", "Second attempts made beside a slow first one.", POOL, hedged)
-    failures = (((pool.name,), own.failures) for pool in pools if (own := own_policy(pool)) is not None)
-    says = "Choices in which a policy of one's own failed, and round robin chose instead."
-    yield counter("policy_failures", says, POOL, failures)
+    failures = (((pool.name,), own.failures) for pool in pools if (own := custom_policy(pool)) is not None)
+    help_text = "Choices in which a policy of one's own failed, and round robin chose instead."
+    yield counter("policy_failures", help_text, POOL, failures)
 
 
-def own_policy(pool: Pool) -> Guarded | None:
-    """The pool's policy if it is one of somebody's own, and so may fail."""
+def custom_policy(pool: Pool) -> Guarded | None:
+    """The pool's policy if it is a custom one, which may fail."""
     policy = pool.policy.inner if isinstance(pool.policy, Sticky) else pool.policy
     return policy if isinstance(policy, Guarded) else None
 

@@ -1,7 +1,7 @@
-"""The configuration that we go by, key by key: each value, and who said so.
+"""The configuration in effect, key by key: each value, and its origin.
 
-A key has the origin `runtime` where an operator has changed a pool or a backend by the API, so that the file
-says something else. Nothing that is like a password is shown.
+The origin is `runtime` where the API has changed a pool or a backend, so that the file has another value.
+Secrets are hidden.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from admin.input.pool_input import HIDDEN, SECRET
+from admin.security.redaction import HIDDEN, hidden_value
 from lb.config.decode import told
-from lb.config.diff import Change, flat, spoken
+from lb.config.diff import flat, spoken
 from lb.config.source import Key
 from lb.control import Control
 from lb.core.pool import Pool
@@ -24,11 +24,10 @@ from lb.settings.balancer_settings import TOKEN_VARIABLE, PoolConfig
 Origin = Literal["default", "file", "flag", "environment", "runtime"]
 BACKENDS = "backends"
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-PROBE_FIELD = re.compile(r".*\.probe\.fields\.(?P<name>.+)")
 
 
 class Row(NamedTuple):
-    """One key. `configured` is what it was before it was changed at runtime, None otherwise."""
+    """One key. `configured` is the configured value of a key that was changed at runtime, None otherwise."""
 
     key: Key
     value: Any
@@ -37,7 +36,7 @@ class Row(NamedTuple):
 
 
 def rows(control: Control) -> list[Row]:
-    """Every key with its value of this moment. A backend is one value, under its id; None: removed."""
+    """Every key with its value now. A backend is one value under its id, None if it was removed."""
     return [*_general(control), *_token(control), *_pools(control)]
 
 
@@ -63,7 +62,7 @@ def _settings(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[
     path = ("pools", pool.name)
     said, now = flat(configured.settings, path), flat(pool.settings, path)
     for key in dict.fromkeys((*now, *said)):
-        before, value = (_safe(spoken(key), each.get(key)) for each in (said, now))
+        before, value = (hidden_value(spoken(key), each.get(key)) for each in (said, now))
         if said.get(key) != now.get(key):
             yield Row(key, value, "runtime", before)
         elif key in now:
@@ -74,11 +73,11 @@ def _backends(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[
     path = ("pools", pool.name, BACKENDS)
     said = {spec.id: spec for spec in configured.backends}
     now = {backend.id: backend.spec for backend in pool.backends}
-    for id in dict.fromkeys((*said, *now)):
-        before, value = (_plain(each.get(id)) for each in (said, now))
+    for name in dict.fromkeys((*said, *now)):
+        before, value = (_plain(each.get(name)) for each in (said, now))
         is_changed = before != value
         origin: Origin = "runtime" if is_changed else _origin(control, path)
-        yield Row((*path, id), value, origin, before if is_changed else None)
+        yield Row((*path, name), value, origin, before if is_changed else None)
 
 
 def _plain(spec: BackendSpec | None) -> object:
@@ -86,7 +85,7 @@ def _plain(spec: BackendSpec | None) -> object:
 
 
 def _origin(control: Control, key: Key) -> Origin:
-    """Whoever names the key, or the table that it is in: `--set 'pools={...}'` names all of that."""
+    """The origin of the key, or of a table around it: `--set 'pools={...}'` sets all keys below `pools`."""
     origins = control.reload.origins if control.reload is not None else {}
     for end in range(len(key), 0, -1):
         if (found := origins.get(key[:end])) is not None:
@@ -94,23 +93,11 @@ def _origin(control: Control, key: Key) -> Origin:
     return "default"
 
 
-def _safe(key: str, value: object) -> object:
-    """The value of a probe's field is hidden where its name is like that of a secret."""
-    match = PROBE_FIELD.fullmatch(key)
-    return HIDDEN if match and value is not None and SECRET.search(match["name"]) else value
-
-
-def safe(change: Change) -> Change:
-    """The change without what nobody should read."""
-    before, after = _safe(change.key, change.before), _safe(change.key, change.after)
-    return Change(key=change.key, before=before, after=after)
-
-
 # -- as a file -------------------------------------------------------------------------------------------
 
 
 def as_toml(rows: Sequence[Row]) -> str:
-    """A file that says all of it. What is unset or hidden is a comment, and a comment says who said so."""
+    """A file with all of it; keys that are unset or hidden are comments, and a comment has each origin."""
     lines = [_line(row) for row in rows if BACKENDS not in row.key]
     pools = dict.fromkeys(row.key[:3] for row in rows if BACKENDS in row.key)
     for key in pools:
@@ -131,7 +118,7 @@ def _toml_key(key: Key) -> str:
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - plain data
-    """JSON has the same numbers and words as TOML, and the same texts but for one character."""
+    """The value in TOML: numbers, booleans and texts are those of JSON, except for one character."""
     if isinstance(value, dict):
         inner = (f"{_toml_key((name,))} = {_toml(each)}" for name, each in value.items() if each is not None)
         return f"{{{', '.join(inner)}}}"

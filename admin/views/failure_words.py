@@ -1,8 +1,7 @@
-"""How an exchange can end badly, in words: what each error of `lb.errors` means, and where to look.
+"""How an exchange can fail, in words: what each error of `lb.errors` means, and where to look.
 
-A record holds the reason, the status and the detail of an error, and not its class; but the class is what
-there is something to say about, so `error_of` tells it from the three. Whoever adds a class of errors there
-adds its words here: a test insists.
+The words belong to the classes of errors, while a record holds reason, status and detail of an error;
+`error_of` finds the class by the three. A test checks that each class has its words here.
 """
 
 from lb.core.exchange_record import ExchangeRecord
@@ -47,7 +46,7 @@ DID: dict[Reason, str] = {
     Reason.HTTP_UPGRADE_FAILED: "switched to a protocol that nobody had asked for",
     Reason.HTTP_PROTOCOL_ERROR: "gave an answer that cannot be passed on",
 }
-"""What a backend did where an attempt failed; the other reasons are never a backend's."""
+"""What a backend did where an attempt failed; no backend causes the reasons that are missing here."""
 
 HAPPENED: dict[type[LBError], str] = {
     LBError: "The balancer itself failed; the traceback is in its log.",
@@ -64,7 +63,7 @@ HAPPENED: dict[type[LBError], str] = {
     QueueFull: "Every backend of pool {pool} was at its cap: {detail}.",
     TooManyDescriptors: "The balancer had no file descriptor left to connect to {last} with.",
 }
-"""What happened where it was no backend's doing; for what backends do, there are the attempts."""
+"""What happened where no backend caused it; what backends did is told from the attempts."""
 
 LOOK: dict[type[LBError], str] = {
     LBError: "Look for this request's time there, and report the traceback.",
@@ -110,7 +109,7 @@ BY_REASON: dict[Reason, type[LBError]] = {
     Reason.PROXY_LOOP_DETECTED: LoopDetected,
     Reason.CLIENT_DISCONNECTED: ClientGone,
 }
-"""The reasons that only one class of errors has."""
+"""The reasons that one class of errors has alone."""
 
 
 def error_of(exchange: ExchangeRecord) -> type[LBError]:
@@ -142,7 +141,7 @@ def _of_request(exchange: ExchangeRecord) -> type[LBError]:
 
 
 def _unavailable(exchange: ExchangeRecord) -> type[LBError]:
-    """Who waits may be cut as well, when the balancer stops."""
+    """A request in the queue may be cut too, when the balancer stops."""
     if exchange.status == 0:
         return Abandoned
     is_cut = _was_running(exchange) or exchange.detail.startswith("the balancer ")
@@ -150,5 +149,5 @@ def _unavailable(exchange: ExchangeRecord) -> type[LBError]:
 
 
 def _was_running(exchange: ExchangeRecord) -> bool:
-    """An attempt had not failed when the exchange ended."""
+    """Whether an attempt was running when the exchange ended."""
     return exchange.deciding is not None and exchange.deciding.reason is None

@@ -1,9 +1,9 @@
-"""Families of metrics as Prometheus reads them: a name, a help, and a line for each sample, made one by one.
+"""Families of metrics as Prometheus reads them: a name, a help text, and a line for each sample.
 
-We write them ourselves, because prometheus-client makes several objects of each sample before it writes one:
-of 500 backends that held the event loop for a quarter of a second at every scrape. Here a line is one format,
-and a family is at rest between two of its pieces, so whoever writes it can let traffic through. What samples
-are read from must bear that: where a dictionary may grow meanwhile they are read from a copy.
+We write them ourselves, because prometheus-client makes several objects for each sample before it writes a
+line, and held the event loop for a quarter of a second where there were 500 backends. Here each line is
+formatted when it is read, so other tasks may run between two lines of a family. A dictionary that may grow
+meanwhile must be copied before its samples are made.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,29 +17,29 @@ Histograms = Iterable[tuple[tuple[str, ...], Histogram]]
 
 
 class Family(NamedTuple):
-    """One family; `pieces` are its samples, to be read once. A counter's samples have a name of their own."""
+    """One family; `pieces` are its lines, and can be read once."""
 
     name: str
     kind: str
-    says: str
+    help_text: str
     pieces: Iterator[str]
 
     def written(self, is_openmetrics: bool) -> Iterator[str]:
-        """All of it. OpenMetrics calls a family of counters by the name without `_total`."""
+        """All of its text. In OpenMetrics the name of a family of counters has no `_total`."""
         name = f"{self.name}_total" if self.kind == "counter" and not is_openmetrics else self.name
-        return chain((f"# HELP {name} {self.says}\n# TYPE {name} {self.kind}\n",), self.pieces)
+        return chain((f"# HELP {name} {self.help_text}\n# TYPE {name} {self.kind}\n",), self.pieces)
 
 
-def counter(name: str, says: str, labels: tuple[str, ...], samples: Samples) -> Family:
-    return Family(f"lb_{name}", "counter", says, _lines(f"lb_{name}_total", labels, samples))
+def counter(name: str, help_text: str, labels: tuple[str, ...], samples: Samples) -> Family:
+    return Family(f"lb_{name}", "counter", help_text, _lines(f"lb_{name}_total", labels, samples))
 
 
-def gauge(name: str, says: str, labels: tuple[str, ...], samples: Samples) -> Family:
-    return Family(f"lb_{name}", "gauge", says, _lines(f"lb_{name}", labels, samples))
+def gauge(name: str, help_text: str, labels: tuple[str, ...], samples: Samples) -> Family:
+    return Family(f"lb_{name}", "gauge", help_text, _lines(f"lb_{name}", labels, samples))
 
 
-def histogram(name: str, says: str, labels: tuple[str, ...], histograms: Histograms) -> Family:
-    return Family(f"lb_{name}", "histogram", says, _buckets(f"lb_{name}", labels, histograms))
+def histogram(name: str, help_text: str, labels: tuple[str, ...], histograms: Histograms) -> Family:
+    return Family(f"lb_{name}", "histogram", help_text, _buckets(f"lb_{name}", labels, histograms))
 
 
 def _lines(name: str, labels: tuple[str, ...], samples: Samples) -> Iterator[str]:
@@ -49,7 +49,7 @@ def _lines(name: str, labels: tuple[str, ...], samples: Samples) -> Iterator[str
 
 
 def _buckets(name: str, labels: tuple[str, ...], histograms: Histograms) -> Iterator[str]:
-    """A histogram is one piece: its buckets have to agree with its count."""
+    """Each histogram as one piece: no task runs within it, so its buckets agree with its count."""
     with_bound, without = _braced((*labels, "le")), _braced(labels)
     for values, histogram in histograms:
         escaped = (*map(_escaped, values),)
@@ -63,7 +63,7 @@ def _buckets(name: str, labels: tuple[str, ...], histograms: Histograms) -> Iter
 
 
 def _braced(labels: tuple[str, ...]) -> str:
-    """The labels, with a place for the value of each."""
+    """The labels in braces, with a place for each value."""
     return "{" + ",".join(f'{label}="%s"' for label in labels) + "}" if labels else ""
 
 

@@ -198,16 +198,26 @@ def top(*, once: bool = False, options: Options = HERE) -> int:
     return _watch(options, lambda remote: top.top(remote, once, options.json))
 
 
-def why(request_id: Annotated[str | None, Parameter(name="ID")] = None, /, *, options: Options = HERE) -> int:
+def why(
+    request_id: Annotated[str | None, Parameter(name="ID")] = None,
+    /,
+    *,
+    running: bool = False,
+    options: Options = HERE,
+) -> int:
     """Explain a request: what happened, where its time went, who was tried.
 
     Parameters
     ----------
     request_id
         The id in its X-Request-Id; without one it is the last request that failed.
+    running
+        List the requests that run now instead.
     """
-    from lb.remote import why
+    from lb.remote import running_text, why
 
+    if running:
+        return _ask(options, lambda remote: running_text.list_running(remote, options.json))
     return _ask(options, lambda remote: why.why(remote, request_id, options.json))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lb.phrases import plural
 from lb.remote.api import Answer, Remote, path_of
 from lb.remote.exits import Code, Failed
+from lb.remote.running_text import summary
 from lb.remote.terminal_text import printable, seconds
 
 GONE = Answer(204, "")
@@ -39,7 +40,9 @@ def verdict(backend: str, answer: Answer) -> str:
         return f"{printable(backend)} is removed"
     drain, state = answer.json["status"]["drain"], answer.json["admin_state"]
     if _is_draining(answer.json):
-        raise Failed(f"{remains(backend, drain)}\n{goes_on(backend)}", Code.STILL_DRAINING)
+        waiting_for = map(summary, drain.get("waiting_for", ()))
+        lines = [remains(backend, drain), *waiting_for, goes_on(backend)]
+        raise Failed("\n".join(lines), Code.STILL_DRAINING)
     if state == "ready":
         raise Failed(f"the drain of {printable(backend)} was taken back: it is ready", Code.REFUSED)
     if drain is None:

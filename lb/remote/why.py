@@ -6,6 +6,7 @@ from typing import Any
 
 from lb.remote.api import Remote, path_of
 from lb.remote.exits import Code, Failed
+from lb.remote.running_text import described_running
 from lb.remote.terminal_text import columns, milliseconds, printable, printable_json, say
 
 WIDTH = 40
@@ -21,7 +22,8 @@ def why(remote: Remote, request_id: str | None, json: bool) -> int:
     if json:
         say(printable_json(answer.text))
     else:
-        say("\n".join(described(answer.json)))
+        runs = "phase" in answer.json  # a request that has ended has a status instead
+        say("\n".join((described_running if runs else described)(answer.json)))
     return Code.DONE
 
 

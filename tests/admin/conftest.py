@@ -13,7 +13,7 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AdminConfig
-from tests.admin.kit import Add, Api, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
+from tests.admin.kit import Add, Api, FakeRunning, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
 
 
 @pytest.fixture
@@ -45,11 +45,18 @@ async def make_api(saves: Saves) -> MakeApi:
 async def add(control: Control) -> Add:
     """Adds a backend as the file would."""
 
-    def add(id: str, pool: str = "default", **settings: Any) -> Backend:
+    def add(backend_id: str, pool: str = "default", **settings: Any) -> Backend:
         settings.setdefault("url", "http://10.0.0.1:80")
-        return control.registry.add(BackendSpec(id=id, **settings), pool, "config")[0]
+        return control.registry.add(BackendSpec(id=backend_id, **settings), pool, "config")[0]
 
     return add
+
+
+@pytest.fixture
+async def runs(control: Control) -> FakeRunning:
+    """The exchanges that run, as the API sees them."""
+    control.running = made = FakeRunning(control.started)
+    return made
 
 
 @pytest.fixture

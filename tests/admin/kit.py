@@ -8,10 +8,12 @@ import msgspec
 import trio
 
 from admin.application import create_app
+from admin.protocol.problems import KINDS
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
+from lb.core.running import RunningExchange
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.settings.balancer_settings import AdminConfig, Config
@@ -20,6 +22,8 @@ from tests.core.scene import registry as make_registry
 
 PATIENCE = 5.0
 EPOCH = 1_800_000_000.0
+WEB1 = {"id": "web1", "url": "http://10.0.0.1:80"}
+GET = "GET /healthz HTTP/1.1\nHost: localhost\n"
 
 
 class Answer(msgspec.Struct):
@@ -36,6 +40,17 @@ class Answer(msgspec.Struct):
     @property
     def pointers(self) -> list[str]:
         return [error["pointer"] for error in self.json["errors"]]
+
+
+def is_problem(answer: Answer) -> bool:
+    """Whether it is problem+json, in all its parts."""
+    report = answer.json
+    kind = KINDS[report["type"].removeprefix("/problems/")]
+    return bool(
+        answer.headers["content-type"] == "application/problem+json"
+        and report["status"] == answer.status == kind.status
+        and answer.headers["x-request-id"] == report["request_id"]
+    )
 
 
 class Api:
@@ -97,6 +112,46 @@ class Saves:
         return self.has_file
 
 
+class FakeRunning:
+    """Stands for the exchanges of the proxy: `begin` adds one, `end` takes those with the id away."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.exchanges: list[RunningExchange] = []
+        self.ended: list[tuple[bytes, str]] = []
+
+    def begin(self, exchange_id: str, backend: str | None = "web1", **facts: Any) -> RunningExchange:
+        """An exchange that began ten seconds before `started`, and its phase four seconds before."""
+        made = {
+            "id": exchange_id.encode(),
+            "client": "192.0.2.1:5000",
+            "listener": "127.0.0.1:8080",
+            "method": b"GET",
+            "target": b"/slow",
+            "pool": "default",
+            "backend": backend,
+            "phase": "waiting for response",
+            "since": self.started - 10,
+            "phase_since": self.started - 4,
+            "attempts": 1,
+            "request_bytes": 0,
+            "response_bytes": 0,
+        }
+        self.exchanges.append(RunningExchange(**{**made, **facts}))
+        return self.exchanges[-1]
+
+    def list(self) -> Sequence[RunningExchange]:
+        return [*self.exchanges]
+
+    def end(self, exchange_id: bytes, why: str) -> bool:
+        left = [each for each in self.exchanges if each.id != exchange_id]
+        is_there = len(left) < len(self.exchanges)
+        if is_there:
+            self.exchanges = left
+            self.ended.append((exchange_id, why))
+        return is_there
+
+
 class Service:
     """The real server on a free port."""
 
@@ -117,6 +172,14 @@ class Service:
             return b"".join([chunk async for chunk in stream])
 
 
+async def ask_once(stream: trio.SocketStream) -> None:
+    """One request on a connection that stays open."""
+    await stream.send_all(f"{GET}\n".replace("\n", "\r\n").encode())
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += await stream.receive_some()
+
+
 class MakeApi(Protocol):
     def __call__(
         self, admin: AdminConfig, token: str | None = None, listening: Sequence[str] = ()
@@ -124,7 +187,7 @@ class MakeApi(Protocol):
 
 
 class Add(Protocol):
-    def __call__(self, id: str, pool: str = "default", **settings: Any) -> Backend: ...
+    def __call__(self, backend_id: str, pool: str = "default", **settings: Any) -> Backend: ...
 
 
 Hold = Callable[[Backend], Holder]

@@ -45,7 +45,7 @@ const done = arguments[0]
 const tiles = ['.tiles [data-f=value]', '.tiles [data-f=more]']
 const fields = ['#pools [data-f]:not([hidden])', ...tiles, '#log li', '.strip .up']
 const runs = (each) => each.dataset.f === 'left' || each.className === 'up'
-const still = (each) => each.value ?? each.textContent
+const still = (each) => (each.matches('input') ? each.value : each.textContent)
 const written = (each) => (runs(each) ? each.textContent.replace(/\\d+/g, '#') : still(each))
 const text = (each) => [each.dataset.f ?? each.id, written(each)]
 const shape = (each) => [each.getAttribute('width'), each.getAttribute('d')]
@@ -103,8 +103,8 @@ class Balancer:
         """On the same ports each time; up when it answers."""
         command = [sys.executable, "-m", "lb", "run", "--access-log", "off"]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
-        for id, port in zip(self.servers, self.ports, strict=True):
-            command += ["--backend", f"{id}=http://127.0.0.1:{port}"]
+        for name, port in zip(self.servers, self.ports, strict=True):
+            command += ["--backend", f"{name}=http://127.0.0.1:{port}"]
         for setting in ("path=/", "interval=300ms", "changing_interval=200ms", "fall=1", "rise=1"):
             command += ["--set", f"pools.default.probe.{setting}"]
         command += more
@@ -151,13 +151,13 @@ class Tab:
     def text(self, selector: str) -> str:
         return self.one(selector).text
 
-    def field(self, id: str, name: str) -> str:
+    def field(self, row: str, name: str) -> str:
         """What a row shows under this name."""
-        return self.text(f"tr[data-id='{id}'] [data-f='{name}']")
+        return self.text(f"tr[data-id='{row}'] [data-f='{name}']")
 
-    def shape(self, id: str, name: str) -> str:
+    def shape(self, row: str, name: str) -> str:
         """The path that a row draws under this name."""
-        return self.one(f"tr[data-id='{id}'] [data-f='{name}']").get_attribute("d") or ""
+        return self.one(f"tr[data-id='{row}'] [data-f='{name}']").get_attribute("d") or ""
 
     def differences(self) -> list[list[str]]:
         """What the server would write now and what the script has made of it, where these differ."""
@@ -168,8 +168,8 @@ class Tab:
         until(lambda: self.one(selector).is_displayed())
         self.one(selector).click()
 
-    def act(self, act: str, id: str) -> None:
-        self.click(f"tr[data-id='{id}'] [data-act='{act}']")
+    def act(self, act: str, row: str) -> None:
+        self.click(f"tr[data-id='{row}'] [data-act='{act}']")
 
     def emulate(self, width: int, scheme: str) -> None:
         metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500}

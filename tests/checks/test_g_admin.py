@@ -36,7 +36,8 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from admin.server import most_connections, supervised
+from admin.server import supervised
+from admin.transport.admission import most_connections
 from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import Answer, Api, Saves, make_control
 from tests.kit import GET, OK, Backend, Scene, running

@@ -79,6 +79,16 @@ def test_no_wait_returns_at_once(lb: Terminal) -> None:
     assert lb("backends", "drain", "web1", "--no-wait").startswith("web1 is draining: 2 of 3 remain")
 
 
+def test_a_drain_that_has_not_ended_names_what_it_waits_for(lb: Terminal) -> None:
+    waited_for = {
+        **{"id": "r1", "client": "127.0.0.1:5", "method": "GET", "target": "/slow"},
+        **{"phase": "tunnel", "seconds": 90.0},
+    }
+    lb.balancer.says(backend("draining", {**drain(1), "waiting_for": [waited_for]}), 202)
+    lb("backends", "drain", "web1", "--wait", "0s", code=4)
+    assert lb.err.splitlines()[1] == "  GET /slow  tunnel  90.0 s  from 127.0.0.1:5  id r1"
+
+
 def test_a_drain_that_is_taken_back_is_refused(lb: Terminal) -> None:
     lb.balancer.says(draining(2), 202).says(backend())
     lb("backends", "drain", "web1", code=5)

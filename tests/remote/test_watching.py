@@ -135,7 +135,41 @@ def test_why_without_an_id_is_the_last_that_failed(lb: Terminal) -> None:
     lb("why", code=3)
 
 
-def test_tap_failed_shows_failed_requests(lb: Terminal) -> None:
+RUNNING = {
+    **{"id": "r1", "client": "127.0.0.1:5", "method": "GET", "target": "/slow", "pool": "default"},
+    **{"backend": "web1", "phase": "waiting for response", "waits_for": "web1 to begin its answer"},
+    **{"seconds": 12.0, "phase_seconds": 11.5, "started": "2026-11-22T10:00:00.000Z", "attempts": 1},
+    **{"request_bytes": 5, "response_bytes": 0},
+}
+
+
+def test_why_of_a_request_that_runs_says_what_it_waits_for(lb: Terminal) -> None:
+    lb.balancer.says(RUNNING)
+    assert lb("why", "r1").splitlines() == [
+        "GET /slow: running for 12.0 s",
+        "2026-11-22T10:00:00.000Z  from 127.0.0.1:5  pool default  id r1",
+        "",
+        "Waiting for response for 11.5 s: it waits for web1 to begin its answer.",
+        "1 attempt so far; 5 bytes of its body sent, 0 bytes received.",
+    ]
+    lb.balancer.says({**RUNNING, "phase": "pausing", "waits_for": "", "pool": None})
+    assert "Pausing for 11.5 s.\n" in lb("why", "r1")
+
+
+def test_why_running_lists_what_runs(lb: Terminal) -> None:
+    waiting = {**RUNNING, "backend": None, "phase": "queued", "target": "/\x1b[31m"}
+    lb.balancer.says({"items": [RUNNING, waiting], "total": 2})
+    assert lb("why", "--running").splitlines() == [
+        "2 requests running",
+        "  GET /slow  waiting for response on web1  12.0 s  from 127.0.0.1:5  id r1",
+        "  GET /\\x1b[31m  queued  12.0 s  from 127.0.0.1:5  id r1",
+    ]
+    assert lb.balancer.asked == ["GET /requests?running=true&limit=1000"]
+    lb.balancer.says({"items": [], "total": 0})
+    assert lb("why", "--running", "--json") == '{"items": [], "total": 0}\n'
+
+
+def test_tap_tells_what_failed(lb: Terminal) -> None:
     hostile = {**FAILED, "target": "/\x1b]0;x\x07\u202e", "untold": 7}
     lb.balancer.streams(("request_failed", FAILED), ("request_failed", hostile), ENDING)
     assert lb("tap", "--failed", code=1).splitlines() == [

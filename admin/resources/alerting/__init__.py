@@ -1,6 +1,6 @@
-"""What whoever is on call needs beside /metrics: rules for Prometheus and a dashboard for Grafana, as files.
+"""/alerts.yml and /grafana.json: alerting rules for Prometheus and a dashboard for Grafana.
 
-They name metrics, labels and states, so they are served by the version whose metrics they read.
+They name metrics, labels and states, so each version serves the files that fit its own metrics.
 """
 
 from importlib.resources import files
@@ -8,7 +8,8 @@ from importlib.resources import files
 from quart import Response
 
 from admin.protocol import responses
-from admin.protocol.operation import Ask, Operation
+from admin.protocol.call import Call
+from admin.protocol.operation import Operation
 
 YAML = "text/yaml; charset=utf-8"
 
@@ -21,17 +22,17 @@ def operations(*, is_open: bool) -> tuple[Operation, ...]:
     )
 
 
-def _file(name: str, media_type: str, says: str, is_open: bool) -> Operation:
-    async def view(ask: Ask) -> Response:
+def _file(name: str, media_type: str, summary: str, is_open: bool) -> Operation:
+    async def show(call: Call) -> Response:
         return Response(content(name), content_type=media_type)
 
     return Operation(
         method="GET",
         path=f"/{name}",
-        says=says,
-        view=view,
+        summary=summary,
+        handler=show,
         answers={200: "The file."},
-        texts=(media_type,),
+        media_types=(media_type,),
         is_open=is_open,
     )
 

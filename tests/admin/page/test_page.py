@@ -7,21 +7,23 @@ from itertools import pairwise
 
 import pytest
 
-from admin.page import wording
-from admin.page.page import MEDIA_TYPES, content
-from admin.resources.event_stream import Teller
+from admin.event_publisher import EventPublisher
+from admin.page import shapes, wording
+from admin.page.assets import FOR_EVER, load_assets
 from lb.control import Control
 from lb.core.measures.rates import Codes
 from lb.errors import Reason
 from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi
-from tests.admin.resources.test_requests_api import Tape
+from tests.admin.resources.exchanges.test_recorded_requests import Tape
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 TOKEN = "a-token-of-the-operator"
 HOSTILE = "<img src=x onerror=alert(1)>\"&'{{7*7}}"
-MOST_BYTES = 32 * 1024
-"""As it travels."""
+MOST_BYTES = 44 * 1024
+"""The page without backends and all of its files, as they travel."""
+ASSETS = load_assets()
+PATH = f"/page/{ASSETS.release}"
 
 
 class Seen(HTMLParser):
@@ -82,38 +84,56 @@ async def test_the_policy_lets_nothing_in_and_the_page_needs_nothing(api: Api, a
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "action", "formaction"):
             assert (attributes.get(name) or "/")[:1] in "/#", attributes
-        assert tag != "script" or attributes == {"type": "module", "src": "/page/page.js"}
+        assert tag != "script" or attributes == {"type": "module", "src": f"{PATH}/main.js"}
 
 
-@pytest.mark.parametrize(("file", "media_type"), [*MEDIA_TYPES.items()])
-async def test_each_file_has_a_tag(api: Api, file: str, media_type: str) -> None:
-    answer = await api("GET", f"/page/{file}")
-    assert (answer.status, answer.body) == (200, content(file))
-    assert answer.headers["content-type"] == media_type
-    assert answer.headers["cache-control"] == "no-cache"
-    again = await api("GET", f"/page/{file}", headers={"If-None-Match": answer.headers["etag"]})
+@pytest.mark.parametrize("file", ASSETS.files)
+async def test_each_file_has_a_tag_and_is_kept_for_ever(api: Api, file: str) -> None:
+    answer = await api("GET", f"{PATH}/{file}")
+    assert (answer.status, answer.body) == (200, ASSETS.files[file].body)
+    assert answer.headers["content-type"] == ASSETS.files[file].media_type
+    assert answer.headers["cache-control"] == FOR_EVER
+    again = await api("GET", f"{PATH}/{file}", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", answer.headers["etag"])
-    other = await api("GET", f"/page/{file}", headers={"If-None-Match": '"another"'})
+    other = await api("GET", f"{PATH}/{file}", headers={"If-None-Match": '"another"'})
     assert other.status == 200
 
 
-async def test_files_are_zipped_for_whoever_takes_that(api: Api) -> None:
+async def test_files_are_zipped_for_clients_that_take_that(api: Api) -> None:
     for accepted, encoding in (("gzip, br", "gzip"), ("*", "gzip"), ("gzip;q=0", None), ("br", None)):
-        answer = await api("GET", "/page/page.js", headers={"Accept-Encoding": accepted})
+        answer = await api("GET", f"{PATH}/main.js", headers={"Accept-Encoding": accepted})
         assert answer.headers.get("content-encoding") == encoding
         body = answer.body if encoding is None else gzip.decompress(answer.body)
-        assert body == content("page.js")
+        assert body == ASSETS.files["main.js"].body
         assert answer.headers["vary"] == "Accept-Encoding"
 
 
-@pytest.mark.parametrize("file", ["page.html", "words.py", "__init__.py", "%2e%2e%2fapp.py", "nope"])
+@pytest.mark.parametrize("file", ["page.html", "wording.py", "__init__.py", "%2e%2e%2fhome.py", "nope"])
 async def test_there_is_no_other_file(api: Api, file: str) -> None:
-    assert (await api("GET", f"/page/{file}")).status == 404
+    assert (await api("GET", f"{PATH}/{file}")).status == 404
+
+
+async def test_there_is_no_other_release(api: Api) -> None:
+    """The page refers to one release, and every change of a file makes another one."""
+    seen = Seen((await page(api)).body.decode())
+    links = [each.get("href") or each.get("src") or "" for _, each in seen.elements]
+    assert {each.split("/")[2] for each in links if each.startswith("/page/")} == {ASSETS.release}
+    assert (await api("GET", "/page/0123456789ab/main.js")).status == 404
+    assert (await api("GET", "/page/main.js")).status == 404
+
+
+@pytest.mark.parametrize("script", ASSETS.scripts)
+def test_modules_import_each_other_by_relative_paths(script: str) -> None:
+    """So all that one page runs is of its release; and each module is one that is served."""
+    text = ASSETS.files[script].body.decode()
+    imported = re.findall(r"^import .*? from '\./(\w+\.js)'$", text, re.MULTILINE)
+    assert len(imported) == len(re.findall(r"^import\b", text, re.MULTILINE))
+    assert set(imported) <= set(ASSETS.scripts)
 
 
 async def test_all_of_it_is_small(api: Api, add: Add) -> None:
     zipped = {"Accept-Encoding": "gzip, deflate, br"}
-    files = [(await api("GET", f"/page/{name}", headers=zipped)).body for name in MEDIA_TYPES]
+    files = [(await api("GET", f"{PATH}/{name}", headers=zipped)).body for name in ASSETS.files]
     assert sum(map(len, files)) + len((await page(api)).body) <= MOST_BYTES
     before = len((await page(api)).body)
     for number in range(100):
@@ -142,8 +162,8 @@ async def test_without_the_token_it_has_no_numbers(make_api: MakeApi, add: Add) 
     for headers in ({}, bearer("wrong")):
         assert b"web1" not in (await page(api, **headers)).body
     assert b"web1" in (await page(api, **bearer(TOKEN))).body
-    for file in MEDIA_TYPES:
-        assert (await api("GET", f"/page/{file}")).status == 200
+    for file in ASSETS.files:
+        assert (await api("GET", f"{PATH}/{file}")).status == 200
     assert (await api("GET", "/")).status == 401  # for the cheat sheet is of no use without one
     assert (await api("GET", "/", headers=bearer(TOKEN))).status == 200
     for path in ("/stats", "/events", "/requests", "/page", "/nope"):
@@ -157,7 +177,7 @@ def bearer(token: str) -> dict[str, str]:
 async def test_the_title_tells_how_the_whole_is(api: Api, add: Add, control: Control) -> None:
     async def title() -> str:
         body = (await page(api)).body.decode()
-        found = re.search(r"<title>(.*) trio-lb</title>.*href=\"/page/(\w+)\.svg\"", body, re.DOTALL)
+        found = re.search(r"<title>(.*) trio-lb</title>.*href=\"/page/\w+/(\w+)\.svg\"", body, re.DOTALL)
         assert found is not None
         return f"{found[1]} {found[2]}"
 
@@ -209,15 +229,15 @@ def test_how_long_it_has_been_so_is_short(seconds: float, written: str) -> None:
 
 
 def test_of_the_checks_the_newest_stands_at_the_right_end() -> None:
-    assert wording.ticks(".x", ".") == "M56.5 9v3"
-    assert wording.ticks(".x", "x") == "M58.5 0v12"
-    assert wording.ticks("." * wording.CHECKS, ".").startswith("M0.5 ")
+    assert shapes.ticks(".x", ".") == "M56.5 9v3"
+    assert shapes.ticks(".x", "x") == "M58.5 0v12"
+    assert shapes.ticks("." * shapes.CHECKS, ".").startswith("M0.5 ")
     assert wording.checked(".x.") == "2 of the last 3 checks passed"
     assert wording.checked("") == ""
 
 
 async def test_the_log_tells_what_has_happened(api: Api, add: Add, control: Control) -> None:
-    Teller(control)
+    EventPublisher(control)
     add("web1")
     await api("POST", "/backends/web1/drain?wait=1s")
     await api("PATCH", "/pools/default", form="policy=ewma")
@@ -246,20 +266,22 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("ground", ["back", "panel", "raised", "soft"])
 @pytest.mark.parametrize("ink", ["text", "muted", "accent", "ok", "warn", "bad", "off"])
 def test_everything_can_be_read(scheme: int, ground: str, ink: str) -> None:
-    colours = dict(re.findall(r"--(\w+): (#\w+);", content("page.css").decode().split(":root {")[scheme + 1]))
+    colours = dict(
+        re.findall(r"--(\w+): (#\w+);", ASSETS.files["page.css"].body.decode().split(":root {")[scheme + 1])
+    )
     light, dark = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
 def test_a_bar_is_filled_from_end_to_end() -> None:
-    bars = wording.stack(Codes(ok=5, redirected=1, refused=1, broken=1, failed=2))
+    bars = shapes.stack(Codes(ok=5, redirected=1, refused=1, broken=1, failed=2))
     ends = [(float(x[:-1]), float(width[:-1])) for _, x, width in bars]
     assert [x + width for x, width in ends][-1] == 100
     assert all(x + width == other for (x, width), (other, _) in pairwise(ends))
 
 
 def test_a_line_ends_at_the_right_and_stays_inside() -> None:
-    points = [tuple(map(float, point.split(","))) for point in wording.spark([1, None, 4, 0]).split(" ")]
-    assert points[-1][0] == wording.WIDTH
-    assert all(0 <= y <= wording.HEIGHT for _, y in points)
-    assert wording.spark([3.0]) == wording.area([None, 2.0]) == ""
+    points = [tuple(map(float, point.split(","))) for point in shapes.spark([1, None, 4, 0]).split(" ")]
+    assert points[-1][0] == shapes.WIDTH
+    assert all(0 <= y <= shapes.HEIGHT for _, y in points)
+    assert shapes.spark([3.0]) == shapes.area([None, 2.0]) == ""

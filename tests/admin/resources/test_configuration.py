@@ -13,8 +13,8 @@ import pytest
 import structlog
 import trio
 
-from admin.page.wording import entry
-from admin.resources.event_stream import Teller
+from admin.event_publisher import EventPublisher
+from admin.page.event_log import log_line
 from lb.app import reload_on_signal
 from lb.config.loader import build
 from lb.config.reload import Reloader
@@ -206,7 +206,7 @@ async def test_a_reload_goes_by_the_file_as_it_is_now(
 async def test_each_reload_is_an_event_whether_it_goes_well_or_not(
     api: Api, control: Control, write: Write
 ) -> None:
-    Teller(control)
+    EventPublisher(control)
     assert control.reload is not None
     reader = control.feed.join(frozenset({"config"}))
     write("via = 'two'")
@@ -224,7 +224,7 @@ async def test_each_reload_is_an_event_whether_it_goes_well_or_not(
         "kind": "not reloaded",
         "detail": "timeouts.conect: unknown key, did you mean `connect`?",
     }
-    assert entry(long).who == "balancer"
+    assert log_line(long).subject == "balancer"
     assert len(long["detail"]) == LONGEST_TEXT
 
 

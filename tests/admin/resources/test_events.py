@@ -13,9 +13,12 @@ import trio.testing
 
 import admin.resources.events
 import admin.server
-from admin.resources.event_stream import FAILURES_A_TICK, QUIET_SECONDS, Teller
+import admin.transport.admission
+import admin.transport.bounded_stream
+from admin.event_publisher import FAILURES_A_TICK, QUIET_SECONDS, EventPublisher
 from admin.resources.events import PING_SECONDS, STALLED_SECONDS, TYPES, Stream
-from admin.server import SEND_SECONDS
+from admin.transport.binding import bind
+from admin.transport.bounded_stream import SEND_SECONDS
 from lb.control import Control
 from lb.core.drain import Then
 from lb.core.exchange_record import Attempt, ExchangeRecord
@@ -44,9 +47,9 @@ class Listener:
         head, _, self.heard = self.heard.partition(b"\r\n\r\n")
         return head
 
-    async def event(self, type: str) -> Any:
+    async def event(self, event_type: str) -> Any:
         """The data of the next event of this type; what comes before it is forgotten."""
-        pattern = re.compile(rb"event: " + type.encode() + rb"\ndata: (.*)\n\n")
+        pattern = re.compile(rb"event: " + event_type.encode() + rb"\ndata: (.*)\n\n")
         while (found := pattern.search(self.heard)) is None:
             await self._more()
         self.heard = self.heard[found.end() :]
@@ -87,7 +90,7 @@ def told(control: Control, types: frozenset[str] = ALL) -> Iterator[Any]:
 
     def take() -> list[tuple[str, Any]]:
         found = re.findall(rb"event: (\S+)\ndata: (.*)\n", reader.take())
-        return [(type.decode(), msgspec.json.decode(data)) for type, data in found]
+        return [(name.decode(), msgspec.json.decode(data)) for name, data in found]
 
     yield take
     control.feed.leave(reader)
@@ -97,7 +100,7 @@ def told(control: Control, types: frozenset[str] = ALL) -> Iterator[Any]:
 
 
 async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     registry = control.registry
     with told(control) as take:
         registry.configure(registry.pool("default"), PoolSettings(probe=Probe(fall=1)))
@@ -108,7 +111,7 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
         registry.ready(web1)
         registry.remove(web1)
         events = take()
-    kinds = [(type, data["kind"]) for type, data in events if data["kind"] not in ("panic", "calm")]
+    kinds = [(name, data["kind"]) for name, data in events if data["kind"] not in ("panic", "calm")]
     assert kinds == [
         ("config", "configured"),
         ("backend", "added"),
@@ -118,7 +121,7 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
         ("backend", "ready"),
         ("backend", "removed"),
     ]
-    data = next(data for type, data in events if type == "health")
+    data = next(data for name, data in events if name == "health")
     at = data.pop("at")
     assert at.startswith("2027-01-15T08:00:0")
     assert data == {
@@ -133,19 +136,19 @@ async def test_what_operators_and_probes_do(control: Control, add: Add) -> None:
 
 @virtual_time
 async def test_a_drain_is_told_from_its_beginning_to_its_end(control: Control, add: Add, hold: Hold) -> None:
-    teller, web1 = Teller(control), add("web1")
+    publisher, web1 = EventPublisher(control), add("web1")
     held = hold(web1)
     with told(control, frozenset({"drain"})) as take:
         control.registry.drain(web1, 60.0, Then.KEEP)
         for _ in range(3):
-            teller.tick(trio.current_time())
+            publisher.tick(trio.current_time())
             await trio.sleep(1)
         events = [data for _type, data in take()]
         assert [data["kind"] for data in events] == ["draining", "progress"]  # the newest replaces
         assert (events[1]["deadline_seconds"], events[1]["duration_seconds"]) == (58.0, 2.0)
         held.end()
         ((_, drained),) = take()
-        teller.tick(trio.current_time())
+        publisher.tick(trio.current_time())
         assert take() == []
     drained.pop("at")
     assert drained == {
@@ -169,7 +172,7 @@ def failure(number: int) -> ExchangeRecord:
 
 
 async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control, add: Add) -> None:
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     first = failure(0)
     first.attempts.append(Attempt(add("web1"), (), 1.0))
     with told(control, frozenset({"request_failed"})) as take:
@@ -178,7 +181,7 @@ async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control
             control.recorder.finished(failure(number))
         events = [data for _type, data in take()]
         assert len(events) == FAILURES_A_TICK
-        teller.tick(1.0)
+        publisher.tick(1.0)
         control.recorder.finished(failure(100))
         assert [data["untold"] for _type, data in take()] == [100 - FAILURES_A_TICK]
     events[0].pop("at")
@@ -200,7 +203,7 @@ async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control
 
 @virtual_time
 async def test_a_policy_that_fails_for_each_request_is_told_now_and_then(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     pool = control.registry.pool("default")
     control.registry.configure(pool, PoolSettings(policy="tests.admin.kit:Clumsy"))
     add("web1")
@@ -214,7 +217,7 @@ async def test_a_policy_that_fails_for_each_request_is_told_now_and_then(control
 
 
 async def test_what_cannot_be_encoded_is_told_nevertheless(control: Control, add: Add) -> None:
-    Teller(control)
+    EventPublisher(control)
     pool = control.registry.pool("default")
     with told(control) as take:
         control.registry._pool_happened("new kind", pool, "\ud800")
@@ -225,26 +228,26 @@ async def test_what_cannot_be_encoded_is_told_nevertheless(control: Control, add
 @virtual_time
 async def test_numbers_are_told_each_second_while_somebody_reads(control: Control, add: Add) -> None:
     add("web1")
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(teller.run)
+        nursery.start_soon(publisher.run)
         with told(control, frozenset({"stats"})) as take:
             await trio.sleep(2.5)
-            ((type, data),) = take()
+            ((name, data),) = take()
         nursery.cancel_scope.cancel()
-    assert (type, data["uptime_seconds"]) == ("stats", 2.0)
+    assert (name, data["uptime_seconds"]) == ("stats", 2.0)
     assert "history" not in data["totals"]
     assert data["backends"][0]["id"] == "web1"
 
 
 async def test_the_balancer_itself(api: Api, control: Control) -> None:
-    teller = Teller(control)
+    publisher = EventPublisher(control)
     with told(control, frozenset({"balancer"})) as take:
         for method in ("POST", "POST", "DELETE", "DELETE"):
             await api(method, "/drain")
         control.stopping = True
-        teller.tick(1.0)
-        teller.tick(2.0)
+        publisher.tick(1.0)
+        publisher.tick(2.0)
         assert [data["kind"] for _type, data in take()] == ["draining", "ready", "stopping"]
 
 
@@ -307,10 +310,11 @@ async def test_of_a_hundred_readers_one_never_reads(
     serve: Serve, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is dropped and harms nobody: all others hear everything, and the stop is not held."""
-    monkeypatch.setattr(admin.server, "most_connections", lambda: 400)
-    monkeypatch.setattr(admin.server, "SEND_SECONDS", 0.5)
+    for module in (admin.server, admin.transport.admission):
+        monkeypatch.setattr(module, "most_connections", lambda: 400)
+    monkeypatch.setattr(admin.transport.bounded_stream, "SEND_SECONDS", 0.5)
     monkeypatch.setattr(admin.resources.events, "STALLED_SECONDS", 0.5)
-    bind, text = admin.server.bind, "x" * 2000
+    text = "x" * 2000
     heard: Counter[int] = Counter()
 
     async def bind_small(listen: str) -> list[trio.SocketListener]:
@@ -440,15 +444,15 @@ async def test_openapi_has_what_data_may_be(api: Api) -> None:
 async def test_a_crash_of_the_ticking_is_a_crash_of_the_service_and_no_more(
     serve: Serve, control: Control, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tick, crashes = Teller.tick, iter([RuntimeError("boom")])
+    tick, crashes = EventPublisher.tick, iter([RuntimeError("boom")])
 
-    def crash_first(self: Teller, now: float) -> None:
+    def crash_first(self: EventPublisher, now: float) -> None:
         for crash in crashes:
             raise crash
         tick(self, now)
 
     monkeypatch.setattr(admin.server, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(Teller, "tick", crash_first)
+    monkeypatch.setattr(EventPublisher, "tick", crash_first)
     async with serve() as service:
         await trio.sleep(0.05)
         async with listening(service, "?types=stats") as listener:

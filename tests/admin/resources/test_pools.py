@@ -145,7 +145,7 @@ async def test_every_mistake_is_named_and_nothing_is_changed(
         "#/sticky/cookie",
     ]
     errors = answer.json["errors"]
-    assert errors[0]["hint"] == 'did you mean "policy"?'
+    assert errors[0]["hint"] == "did you mean `policy`?"
     assert errors[2]["detail"] == "there is no policy 'emwa', did you mean `ewma`?"
     assert errors[5]["detail"] == "1.5 is not between 0 and 1"
     assert (settings(control), saves.count, control.registry.revision) == (PoolSettings(), 0, 0)

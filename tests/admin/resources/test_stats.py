@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from admin.resources.stats import describe, described, expected_shares
+from admin.views.stats_json import describe, described, expected_shares
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Then

@@ -65,15 +65,15 @@ class House:
         self.clock = Clock()
         self.registry: Registry = registry(self.clock)
         self.pool = self.registry.add_pool("default", PoolSettings(**settings))
-        for id in ids:
-            self.registry.add(spec(id))
+        for name in ids:
+            self.registry.add(spec(name))
 
     def exchange(self, *tries: Try, **facts: Any) -> ExchangeRecord:
         """One that took two seconds; each attempt that failed took a tenth of one."""
         made = ExchangeRecord(b"1", "front", "192.0.2.1:5000", 1000.0)
         made.method, made.target, made.pool = b"GET", b"/", "default"
-        for number, (id, reason) in enumerate(tries):
-            attempt = Attempt(self.registry.backend(id), (), 1000.0 + number / 10)
+        for number, (name, reason) in enumerate(tries):
+            attempt = Attempt(self.registry.backend(name), (), 1000.0 + number / 10)
             attempt.reason, attempt.ended = reason, attempt.started + 0.1
             made.attempts.append(attempt)
         made.ended = self.clock.now = 1002.0
@@ -321,8 +321,8 @@ def test_the_table_has_every_class_and_every_reason() -> None:
 
 def test_both_refused_and_both_marked_down() -> None:
     house = House("web2", "web3", probe=Probe(fall=1))
-    for id in ("web2", "web3"):
-        house.registry.checked(house.registry.backend(id), Check(False, "connection refused", 0.1, 1187.0))
+    for name in ("web2", "web3"):
+        house.registry.checked(house.registry.backend(name), Check(False, "connection refused", 0.1, 1187.0))
     exchange = house.failed(ConnectFailed("Connection refused"), ("web2", REFUSED), ("web3", None))
     assert house.explain(exchange) == (
         "2 of 2 attempts failed: web2 and web3 refused the connection. Every backend of the pool was tried."

@@ -1,0 +1,46 @@
+"""/openapi.json, and the pages that explain the `type` of a problem."""
+
+from collections.abc import Callable, Sequence
+
+from quart import Response
+
+from admin.protocol import problems, responses
+from admin.protocol.call import Call
+from admin.protocol.openapi import document
+from admin.protocol.operation import Operation
+from admin.protocol.problems import Problem
+from admin.protocol.version import VERSION
+
+
+def operations(everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
+    """`everything` returns all operations, these included; it is called when they are to be described."""
+
+    async def openapi(call: Call) -> Response:
+        return responses.json(document(everything(), VERSION))
+
+    async def problem(call: Call, slug: str) -> Response:
+        text = problems.page(slug)
+        if text is None:
+            raise Problem("not-found", f"there is no problem {slug!r}")
+        return responses.text(text)
+
+    return (
+        Operation(
+            method="GET",
+            path="/openapi.json",
+            summary="this API, described for machines",
+            handler=openapi,
+            answers={200: "OpenAPI 3.1."},
+            media_types=(responses.JSON,),
+        ),
+        Operation(
+            method="GET",
+            path="/problems/{slug}",
+            summary="what a problem's `type` means",
+            handler=problem,
+            answers={200: "Plain text."},
+            media_types=(responses.TEXT,),
+            problems=(404,),
+            is_open=True,
+        ),
+    )

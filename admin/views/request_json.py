@@ -1,0 +1,138 @@
+"""From the record of an exchange to JSON: what was decided, why, and how long each phase took.
+
+The fields that a line of the access log has too are rendered by `lb.observe.access_log`, so that both show
+the same.
+"""
+
+import msgspec
+
+from admin.views.explanation import explain
+from admin.views.times import timestamp
+from lb.control import Control
+from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.errors import Reason
+from lb.observe import access_log
+from lb.observe.recorder import Kind
+
+
+class PassedOver(msgspec.Struct, kw_only=True):
+    """A backend that was no candidate, and why."""
+
+    backend: str
+    why: str
+
+
+class AttemptView(msgspec.Struct, kw_only=True):
+    """One try on one backend; times are milliseconds since the start of the exchange.
+
+    `is_beaten`: another attempt, made beside it, was quicker.
+    """
+
+    backend: str
+    reused: bool
+    error: Reason | None
+    is_beaten: bool
+    started_ms: float
+    connected_ms: float | None
+    first_byte_ms: float | None
+    ended_ms: float | None
+    passed_over: list[PassedOver]
+
+
+class Timings(msgspec.Struct, kw_only=True):
+    """The phases of the last attempt, one after the other, and `total`, which is the whole exchange."""
+
+    queue: float
+    connect: float | None
+    first_byte: float | None
+    total: float
+
+
+class RequestView(msgspec.Struct, kw_only=True):
+    """One exchange that has ended.
+
+    `error` is the RFC 9209 token, null where nothing failed. `policy` is the one that the pool has now. Where
+    kinds were asked for, `alike` counts the failures of this kind, and `alike_since` is when the first ended.
+    """
+
+    id: str
+    listener: str
+    client: str
+    method: str
+    target: str
+    pool: str | None
+    policy: str | None
+    status: int
+    error: Reason | None
+    detail: str
+    request_bytes: int
+    response_bytes: int
+    started: str
+    ended: str
+    timings_ms: Timings
+    client_left: bool
+    attempts: list[AttemptView]
+    explain: str
+    alike: int | msgspec.UnsetType = msgspec.UNSET
+    alike_since: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RequestList(msgspec.Struct, kw_only=True):
+    """Exchanges, the newest first."""
+
+    items: list[RequestView]
+
+
+def recorded(control: Control, exchange: ExchangeRecord, kind: Kind | None = None) -> RequestView:
+    """The record of one exchange, explained as of now; `kind` counts the failures of its kind."""
+    logged = access_log.record(exchange, control.wall)
+    pool = control.registry.pools.get(exchange.pool)
+    return RequestView(
+        id=logged.id,
+        listener=logged.listener,
+        client=logged.client,
+        method=logged.method,
+        target=logged.target,
+        pool=logged.pool,
+        policy=None if pool is None else pool.settings.policy,
+        status=logged.status,
+        error=exchange.reason,
+        detail=logged.detail,
+        request_bytes=logged.request_bytes,
+        response_bytes=logged.response_bytes,
+        started=timestamp(control.wall(exchange.started)),
+        ended=logged.time,
+        timings_ms=Timings(
+            queue=logged.queue_ms,
+            connect=logged.connect_ms,
+            first_byte=logged.first_byte_ms,
+            total=logged.total_ms,
+        ),
+        client_left=exchange.reason is Reason.CLIENT_DISCONNECTED,
+        attempts=[_attempt(each, exchange.started) for each in exchange.attempts],
+        explain=explain(exchange, control.registry, control.wall),
+        alike=msgspec.UNSET if kind is None else kind.count,
+        alike_since=msgspec.UNSET if kind is None else _time(control, kind.first_ended),
+    )
+
+
+def _time(control: Control, moment: float | None) -> str | msgspec.UnsetType:
+    return msgspec.UNSET if moment is None else timestamp(control.wall(moment))
+
+
+def _attempt(attempt: Attempt, began: float) -> AttemptView:
+    return AttemptView(
+        backend=attempt.backend.id,
+        reused=attempt.reused,
+        error=attempt.reason,
+        is_beaten=attempt.is_beaten,
+        started_ms=access_log.milliseconds(attempt.started - began),
+        connected_ms=_since(began, attempt.connected),
+        first_byte_ms=_since(began, attempt.first_byte),
+        ended_ms=_since(began, attempt.ended),
+        passed_over=[PassedOver(backend=backend, why=why) for backend, why in attempt.passed_over],
+    )
+
+
+def _since(began: float, moment: float | None) -> float | None:
+    return None if moment is None else access_log.milliseconds(moment - began)
