@@ -13,7 +13,7 @@ from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from admin.views.retry_explanation import why_no_other
 from admin.views.sentences import Wall, duration, names, quoted
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.pool import Pool
 from lb.core.registry import Registry
 from lb.errors import (
@@ -106,20 +106,20 @@ def _of_no_backend(exchange: ExchangeRecord, pool: Pool, now: float, wall: Wall)
 # -- what happened ----------------------------------------------------------------------------------------
 
 
-def _failed(exchange: ExchangeRecord) -> list[Attempt]:
+def _failed(exchange: ExchangeRecord) -> list[AttemptRecord]:
     return [each for each in exchange.attempts if each.reason is not None and not each.is_beaten]
 
 
-def _before_that(failed: Sequence[Attempt]) -> str:
+def _before_that(failed: Sequence[AttemptRecord]) -> str:
     return f"Before that, {_what_they_did(failed)}." if failed else ""
 
 
-def _what_they_did(failed: Sequence[Attempt]) -> str:
+def _what_they_did(failed: Sequence[AttemptRecord]) -> str:
     groups = groupby(failed, _deed)
     return ", then ".join(f"{names(each.backend.id for each in some)} {deed}" for deed, some in groups)
 
 
-def _deed(attempt: Attempt) -> str:
+def _deed(attempt: AttemptRecord) -> str:
     if attempt.reused and attempt.reason is Reason.CONNECTION_TERMINATED:
         return "closed the connection that was reused, without an answer"
     if attempt.reason is Reason.HTTP_RESPONSE_TIMEOUT and attempt.ended is not None:

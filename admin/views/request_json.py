@@ -9,7 +9,7 @@ import msgspec
 from admin.views.explanation import explain
 from admin.views.times import timestamp
 from lb.control import Control
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.errors import Reason
 from lb.observe import access_log
 from lb.observe.recorder import Kind
@@ -120,7 +120,7 @@ def _time(control: Control, moment: float | None) -> str | msgspec.UnsetType:
     return msgspec.UNSET if moment is None else timestamp(control.wall(moment))
 
 
-def _attempt(attempt: Attempt, began: float) -> AttemptView:
+def _attempt(attempt: AttemptRecord, began: float) -> AttemptView:
     return AttemptView(
         backend=attempt.backend.id,
         reused=attempt.reused,

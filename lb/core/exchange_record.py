@@ -8,7 +8,7 @@ from lb.core.backend import Backend
 from lb.errors import Reason
 
 
-class Attempt:
+class AttemptRecord:
     """One try of one exchange on one backend; `passed_over` are the other backends, and why.
 
     `sent`: when the request had been sent whole. `is_beaten`: another attempt, made beside it, was quicker,
@@ -75,8 +75,8 @@ class ExchangeRecord:
         self.method = b""
         self.target = b""
         self.pool = ""
-        self.attempts: list[Attempt] = []
-        self.leader: Attempt | None = None
+        self.attempts: list[AttemptRecord] = []
+        self.leader: AttemptRecord | None = None
         self.queued = 0.0
         self.status = 0
         self.reason: Reason | None = None
@@ -85,7 +85,7 @@ class ExchangeRecord:
         self.response_bytes = 0
 
     @property
-    def deciding(self) -> Attempt | None:
+    def deciding(self) -> AttemptRecord | None:
         """The attempt that decides how the exchange ends: the leader, or the last; None without any."""
         return self.leader or (self.attempts[-1] if self.attempts else None)
 

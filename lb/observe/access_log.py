@@ -20,7 +20,7 @@ import structlog
 import trio
 
 if TYPE_CHECKING:
-    from lb.core.exchange_record import Attempt, ExchangeRecord
+    from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 
 QUEUE_RECORDS = 8192
 BATCH_RECORDS = 128  # rendered without an await; more would hold up the traffic
@@ -32,7 +32,7 @@ Format = Literal["text", "json"]
 log = structlog.get_logger()
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt on one backend, with the phases of `Record`.
 
     `passed_over` has every backend that was no candidate, with the reason.
@@ -72,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     total_ms: float
     reason: str | None
     detail: str
-    each_attempt: list[AttemptRecord]
+    each_attempt: list[LoggedAttempt]
 
 
 def format_of(setting: str, is_terminal: bool) -> Format | None:
@@ -207,8 +207,8 @@ def record(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> Record
     )
 
 
-def _attempt(attempt: "Attempt") -> AttemptRecord:
-    return AttemptRecord(
+def _attempt(attempt: "AttemptRecord") -> LoggedAttempt:
+    return LoggedAttempt(
         backend=attempt.backend.id,
         reused=attempt.reused,
         reason=attempt.reason,
@@ -218,11 +218,11 @@ def _attempt(attempt: "Attempt") -> AttemptRecord:
     )
 
 
-def _connect_ms(attempt: "Attempt") -> float | None:
+def _connect_ms(attempt: "AttemptRecord") -> float | None:
     return None if attempt.connected is None else milliseconds(attempt.connected - attempt.started)
 
 
-def _first_byte_ms(attempt: "Attempt") -> float | None:
+def _first_byte_ms(attempt: "AttemptRecord") -> float | None:
     if attempt.first_byte is None:
         return None
     return milliseconds(

@@ -12,7 +12,7 @@ from lb.core.measures.histogram import Histogram
 from lb.errors import ClientGone
 
 if TYPE_CHECKING:
-    from lb.core.exchange_record import Attempt, ExchangeRecord
+    from lb.core.exchange_record import AttemptRecord, ExchangeRecord
     from lb.errors import Reason
 
 METHODS = {
@@ -107,7 +107,7 @@ class Metrics:
         if len(exchange.attempts) > 1:
             self._retried(exchange)
 
-    def _attempted(self, exchange: "ExchangeRecord", attempt: "Attempt") -> None:
+    def _attempted(self, exchange: "ExchangeRecord", attempt: "AttemptRecord") -> None:
         """Count an attempt once: by the status of its response, or by the reason of its failure."""
         backend = attempt.backend
         if attempt.reason is None:

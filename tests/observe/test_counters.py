@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.errors import Reason
 from lb.observe.counters import Metrics
 from lb.settings.backend_spec import BackendSpec
@@ -29,8 +29,8 @@ def exchange(**facts: Any) -> ExchangeRecord:
     return made
 
 
-def attempt(backend: Backend, **facts: Any) -> Attempt:
-    made = Attempt(backend, (), 10.0)
+def attempt(backend: Backend, **facts: Any) -> AttemptRecord:
+    made = AttemptRecord(backend, (), 10.0)
     for name, fact in facts.items():
         setattr(made, name, fact)
     return made

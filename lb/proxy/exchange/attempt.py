@@ -5,7 +5,7 @@ from typing import Protocol
 import trio
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt as AttemptRecord
+from lb.core.exchange_record import AttemptRecord
 from lb.core.policies.base import Asking
 from lb.proxy.sides import BackendSide
 

@@ -15,8 +15,7 @@ Until `respond` a failed attempt may be followed by another one (`lb.proxy.excha
 """
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt as AttemptRecord
-from lb.core.exchange_record import ExchangeRecord, PassedOver
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord, PassedOver
 from lb.core.pool import Pool
 from lb.core.retry import IDEMPOTENT, may_retry
 from lb.errors import (

@@ -1,6 +1,6 @@
 """What follows from a failed attempt: whose fault it was, what is told, whether another one is made."""
 
-from lb.core.exchange_record import Attempt as AttemptRecord
+from lb.core.exchange_record import AttemptRecord
 from lb.core.health.blame import Circumstances, is_blamed
 from lb.core.health.blame import told as told_error
 from lb.errors import AnswerRefused, BackendError, LBError

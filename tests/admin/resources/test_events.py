@@ -21,7 +21,7 @@ from admin.transport.binding import bind
 from admin.transport.bounded_stream import SEND_SECONDS
 from lb.control import Control
 from lb.core.drain import Then
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
 from lb.observe.event_feed import Feed
@@ -174,7 +174,7 @@ def failure(number: int) -> ExchangeRecord:
 async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control, add: Add) -> None:
     publisher = EventPublisher(control)
     first = failure(0)
-    first.attempts.append(Attempt(add("web1"), (), 1.0))
+    first.attempts.append(AttemptRecord(add("web1"), (), 1.0))
     with told(control, frozenset({"request_failed"})) as take:
         control.recorder.finished(first)
         for number in range(1, 100):

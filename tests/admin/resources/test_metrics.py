@@ -15,7 +15,7 @@ from admin.resources.metrics import Exposition
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Then
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.probe_verdict import Check
 from lb.errors import Reason
 from lb.settings.backend_spec import BackendSpec
@@ -74,7 +74,7 @@ def exchange(backend: Any, target: bytes = b"/", method: bytes = b"GET") -> Exch
     made = ExchangeRecord(b"1", "127.0.0.1:8080", "client", 0.0)
     made.pool, made.method, made.target, made.status, made.ended = "default", method, target, 200, 0.02
     made.request_bytes, made.response_bytes, made.queued = 3, 5, 0.004
-    first, second = Attempt(backend, (), 0.0), Attempt(backend, (), 0.001)
+    first, second = AttemptRecord(backend, (), 0.0), AttemptRecord(backend, (), 0.001)
     first.reason = Reason.CONNECTION_REFUSED
     second.connected, second.first_byte = 0.002, 0.01
     made.attempts = [first, second]

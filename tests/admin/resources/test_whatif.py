@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from lb.control import Control
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.simulation.forecast import Forecast
 from tests.admin.kit import Add, Api
 
@@ -22,7 +22,7 @@ async def busy(control: Control, add: Add) -> None:
         for pool in ("default", "other"):
             made = ExchangeRecord(b"x", "127.0.0.1:8080", "[2001:db8::1]:5000", now + number)
             made.pool, made.status, made.target = pool, 200, b"/"
-            made.attempts = [Attempt(backend, (), now + number)] if number % 10 else []
+            made.attempts = [AttemptRecord(backend, (), now + number)] if number % 10 else []
             made.ended = now + number + 2.0
             control.recorder.finished(made)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import lb.errors
 from admin.views.explanation import LONGEST, explain
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.ejection import Cause
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
@@ -73,7 +73,7 @@ class House:
         made = ExchangeRecord(b"1", "front", "192.0.2.1:5000", 1000.0)
         made.method, made.target, made.pool = b"GET", b"/", "default"
         for number, (name, reason) in enumerate(tries):
-            attempt = Attempt(self.registry.backend(name), (), 1000.0 + number / 10)
+            attempt = AttemptRecord(self.registry.backend(name), (), 1000.0 + number / 10)
             attempt.reason, attempt.ended = reason, attempt.started + 0.1
             made.attempts.append(attempt)
         made.ended = self.clock.now = 1002.0

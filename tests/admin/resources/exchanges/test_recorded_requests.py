@@ -6,7 +6,7 @@ import pytest
 
 from lb.control import Control
 from lb.core.backend import Backend
-from lb.core.exchange_record import Attempt, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.errors import Reason
 from tests.admin.kit import Add, Api
 
@@ -21,7 +21,7 @@ class Tape:
     def plays(self, request_id: str, *backends: Backend, **facts: Any) -> ExchangeRecord:
         made = ExchangeRecord(request_id.encode(), "127.0.0.1:8080", "192.0.2.1:5000", self.began)
         made.method, made.target, made.pool, made.status = b"GET", b"/cart", "default", 200
-        made.attempts = [Attempt(each, (), self.began) for each in backends]
+        made.attempts = [AttemptRecord(each, (), self.began) for each in backends]
         made.ended = self.began + 0.25
         for name, fact in facts.items():
             setattr(made, name, fact)
