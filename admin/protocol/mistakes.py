@@ -32,7 +32,7 @@ class Hints:
 
 def hint_for(word: str, known: list[str]) -> str:
     """The known word that is nearest to this unknown one, or else all known words."""
-    return did_you_mean(word, dict.fromkeys(known)).lstrip(",; ") or "there are none"
+    return did_you_mean(word, known).lstrip(",; ") or "there are none"
 
 
 def unknown_fields(at: str, names: Iterable[str], known: list[str], hints: Hints) -> list[Mistake]:

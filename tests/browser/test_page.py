@@ -163,6 +163,27 @@ def test_a_drain_from_the_page_counts_to_zero(scene: Scene) -> None:
     until(lambda: tab.field("web1", "state") == "ready")
 
 
+@pytest.mark.needs("curl")
+def test_a_request_that_runs_is_listed_and_ended(scene: Scene) -> None:
+    tab = scene.tab
+    scene.balancer.again()
+    tab.open()
+    path = "/slow?s=20"
+    slow = subprocess.Popen(
+        ["curl", "-s", "-w", "%{http_code}", f"{scene.balancer.url}{path}"], stdout=subprocess.PIPE
+    )
+    until(lambda: tab.field("web1", "flight") == "1")
+    tab.click("tr[data-id='web1'] [data-act='running']")
+    until(lambda: f"GET {path}" in tab.text("#running-list"))
+    assert "waits for web1 to begin its answer" in tab.text("#running-list")
+    tab.click("#running-list button")
+    until(lambda: tab.text("#running-none") == "None runs now.")
+    said, _ = slow.communicate(timeout=10)
+    assert said.endswith(b"503")
+    assert b"an operator ended it" in said
+    tab.click("#running .main")
+
+
 def test_a_balancer_that_is_taken_out_is_taken_back(scene: Scene) -> None:
     tab = scene.tab
     tab.open()

@@ -13,6 +13,8 @@ from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import FakeRunning, Saves, make_control
 from tests.browser.kit import Tab, chromium, until
 
+pytestmark = pytest.mark.needs("chromium", "chromedriver")
+
 
 class Served:
     """The admin service in a thread of its own."""
