@@ -55,6 +55,7 @@ from lb.proxy.acceptor import Server
 from lb.proxy.backend_side.connections import Connections
 from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
+from lb.proxy.places import Places
 from lb.proxy.running_exchanges import RunningExchanges
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
@@ -194,7 +195,9 @@ class Balancer:
         """
         listeners = await self._open_listeners()
         self.control.listening[:] = [listener.name for listener in listeners]
-        server = Server(self._context, listeners, self._clients)
+        server = Server(
+            self._context, listeners, Places(self._clients, self.metrics, self._context.most_clients)
+        )
         try:
             async with trio.open_nursery() as background:
                 for task in self._background(server):

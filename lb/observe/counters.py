@@ -58,8 +58,10 @@ class Metrics:
         "config_loaded_at",
         "config_reloads",
         "connect_durations",
+        "connections_evicted",
         "failures",
         "flows",
+        "full_since",
         "listeners",
         "loop_lags",
         "queue_waits",
@@ -71,6 +73,9 @@ class Metrics:
         self.flows: dict[tuple[str, str], Flow] = {}
         self.failures: Counter[tuple[str, Reason]] = Counter()
         self.retries: Counter[tuple[str, Reason]] = Counter()
+        self.connections_evicted = 0
+        self.full_since: float | None = None
+        """Since when every place for clients has been taken; None while there is one."""
         self.connect_durations: dict[str, Histogram] = {}
         self.queue_waits: dict[str, Histogram] = {}
         self.loop_lags = Histogram()

@@ -8,7 +8,7 @@ process is out of descriptors we rest instead of spinning, and say so.
 import errno
 import select
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import structlog
@@ -21,6 +21,7 @@ from lb.net.wire import Wire
 from lb.proxy.backend_side.connections import Connections
 from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
+from lb.proxy.places import Places
 
 BURST = 64
 REST_SECONDS = 0.1
@@ -48,14 +49,11 @@ log = structlog.get_logger()
 class Server:
     """The data plane of one balancer, from its listeners to the last connection."""
 
-    def __init__(
-        self, context: Context, listeners: Sequence[Listener], clients: set[ClientConnection]
-    ) -> None:
+    def __init__(self, context: Context, listeners: Sequence[Listener], places: Places) -> None:
         self._context = context
         self._listeners = listeners
+        self._places = places
         self._stop = trio.Event()
-        self._room = trio.Event()
-        self._clients = clients
         self.cut = 0
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -78,15 +76,12 @@ class Server:
 
     async def _let_finish(self, grace: float) -> None:
         """Idle connections end, live ones have the grace; then the rest is cut, and told so if it can be."""
-        clients = self._clients
-        for client in list(clients):
+        for client in self._places.clients():
             client.close_soon()
         with trio.move_on_after(grace):
-            while clients:
-                self._room = trio.Event()
-                await self._room.wait()
-        self.cut = sum(client.record is not None for client in clients)
-        for client in list(clients):
+            await self._places.wait_until_empty()
+        self.cut = sum(client.record is not None for client in self._places.clients())
+        for client in self._places.clients():
             client.cut("the balancer was stopped, and the grace was over")
 
     def _close_listeners(self, connections: trio.Nursery) -> None:
@@ -98,41 +93,40 @@ class Server:
             listener.close()
 
     async def _accept(self, listener: Listener, connections: trio.Nursery) -> None:
+        """Accept until cancelled. An error ends the connection that it came with, never the listener."""
         counts = self._context.metrics.listener(listener.name)
         is_resting = False
         while True:
             await wait_readable(listener.sock)
+            await self._places.wait_for_room()
             try:
-                for sock, peer in _waiting(listener.sock):
+                for sock, peer in _waiting(listener.sock, min(BURST, self._places.free)):
                     self._start(sock, peer, listener, connections)
-                    if len(self._clients) >= self._context.most_clients:
-                        counts.rejected["connection_limit"] += 1
-                        await self._wait_for_room()
                 is_resting = False
             except OSError as exc:
-                if exc.errno not in OUT_OF_DESCRIPTORS:
-                    raise
-                counts.rejected["file_descriptors"] += 1
+                lacks_descriptors = exc.errno in OUT_OF_DESCRIPTORS
+                counts.rejected["file_descriptors" if lacks_descriptors else "accept_failed"] += 1
+                if lacks_descriptors:
+                    self._places.close_idle()
                 if not is_resting:
-                    log.warning("accepting rests", listener=listener.name, why=exc.strerror)
+                    log.warning("accepting rests", listener=listener.name, why=exc.strerror or str(exc))
                 is_resting = True
                 await trio.sleep(REST_SECONDS)
 
-    async def _wait_for_room(self) -> None:
-        while len(self._clients) >= self._context.most_clients:
-            self._room = trio.Event()
-            await self._room.wait()
-
     def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
         address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
-        client = ClientConnection(
-            self._context,
-            Wire(sock, readiness=self._context.readiness),
-            listener.name,
-            (address, name),
-            listener.host,
-        )
-        self._clients.add(client)
+        most = self._context.limits.connections_per_address
+        if most is not None and self._places.of(address) >= most:
+            self._context.metrics.listener(listener.name).rejected["address_limit"] += 1
+            sock.close()
+            return
+        try:
+            wire = Wire(sock, readiness=self._context.readiness)
+        except BaseException:
+            sock.close()
+            raise
+        client = ClientConnection(self._context, wire, listener.name, (address, name), listener.host)
+        self._places.take(client)
         client.counts.accepted += 1
         client.counts.open += 1
         nursery.start_soon(self._serve_one, client)
@@ -145,16 +139,15 @@ class Server:
             log.exception("a connection failed", client=client.peer, listener=client.listener)
         finally:
             client.counts.open -= 1
-            self._clients.discard(client)
-            self._room.set()
+            self._places.give_back(client)
 
     async def look_after(self, idle: Connections) -> None:
         """The janitor: end exchanges whose clients have left, and idle connections that are too old."""
         while True:
             await trio.sleep(LOOK_SECONDS)
             idle.close_old()
-            self._room.set()  # the limit may have been raised while all places were taken
-            for client, gone in _leaving(self._clients, trio.current_time() - LOOK_SECONDS):
+            self._places.limit(self._context.most_clients)
+            for client, gone in _leaving(self._places.clients(), trio.current_time() - LOOK_SECONDS):
                 if gone:
                     client.gone()
                 else:
@@ -173,7 +166,7 @@ def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.so
                 raise
 
 
-def _leaving(clients: set[ClientConnection], since: float) -> list[tuple[ClientConnection, bool]]:
+def _leaving(clients: Iterable[ClientConnection], since: float) -> list[tuple[ClientConnection, bool]]:
     """Who, in an exchange since then, has ended its side; True for those that are gone for good.
 
     One system call for all: nothing is spent on a connection while its exchange is quick.

@@ -48,6 +48,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_rate: Annotated[int, parse_size] = 240  # slowest average upload, bytes a second: 408; 0: no limit
     response_head: Size = 64 * 1024  # 502
     connections: Count | None = None  # of clients at once; None: see `connection_limit`
+    connections_per_address: Count | None = None  # of one client address; None: no limit
     requests_per_connection: Count = 1000  # of a client connection, which is closed after them
 
 

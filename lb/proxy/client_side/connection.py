@@ -142,6 +142,17 @@ class ClientConnection:
         if self.is_idle:
             self._guard.end_by(self.context.now() + LAST_CHANCE_SECONDS)
 
+    def idle_for(self, now: float) -> float:
+        """Seconds for which an idle connection has been waiting for a request, as its deadline tells."""
+        timeouts = self.context.timeouts
+        longest = timeouts.keepalive if self._is_used else timeouts.request_head
+        return longest - (self._guard.down.at - now)
+
+    def make_room(self) -> None:
+        """Close an idle connection now: another client needs its place."""
+        if self.is_idle:
+            self._guard.end_by(self.context.now())
+
     def ask_whether_there(self) -> None:
         """The client has ended its side: find out whether it still reads."""
         if self.exchange is not None:

@@ -1,0 +1,103 @@
+"""Places for clients: how many may be connected at once, and who makes room for whom.
+
+A limit on connections is there to protect the process, so it is never passed, not by one. When places run
+short, the connections that have been idle longest are closed, as nginx does: otherwise clients that do
+nothing would keep out those that have a request. While every place is taken the kernel's backlogs hold the
+rest.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from heapq import nsmallest
+
+import structlog
+import trio
+
+from lb.observe.counters import Metrics
+from lb.proxy.client_side.connection import ClientConnection
+
+IDLE_SECONDS = 1.5
+"""A connection that has been idle for less may be about to send its request."""
+SHARE_CLOSED = 50
+"""When places run short, one in so many is made free at once, so that few accepts look at all clients."""
+
+log = structlog.get_logger()
+
+
+class Places:
+    """The client connections that are open, and the tasks that wait until there is room for another."""
+
+    def __init__(self, clients: set[ClientConnection], metrics: Metrics, most: int) -> None:
+        self._clients = clients
+        self._metrics = metrics
+        self._most = most
+        self._addresses: Counter[str] = Counter()
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    def limit(self, most: int) -> None:
+        """From now on so many clients may be connected. Connections above a lower limit stay."""
+        self._most = most
+        self._changed()
+
+    @property
+    def free(self) -> int:
+        """How many more clients may connect now."""
+        return max(0, self._most - len(self._clients))
+
+    def clients(self) -> Sequence[ClientConnection]:
+        """Every client that has a place, at this moment."""
+        return list(self._clients)
+
+    def of(self, address: str) -> int:
+        """How many places a client address has."""
+        return self._addresses[address]
+
+    def take(self, client: ClientConnection) -> None:
+        """Give a place to a client that was accepted."""
+        self._clients.add(client)
+        self._addresses[client.address] += 1
+        if not self.free:
+            self._look_whether_full()
+
+    def give_back(self, client: ClientConnection) -> None:
+        """The connection of a client has ended."""
+        self._clients.discard(client)
+        self._addresses[client.address] -= 1
+        if not self._addresses[client.address]:
+            del self._addresses[client.address]
+        self._changed()
+
+    async def wait_for_room(self) -> None:
+        """Wait until a client may connect. Connections that have been idle longest are closed for it."""
+        while not self.free:
+            self.close_idle()
+            await self._waiting.park()
+
+    async def wait_until_empty(self) -> None:
+        """Wait until no client is connected."""
+        while self._clients:
+            await self._waiting.park()
+
+    def _changed(self) -> None:
+        """Wake every task that waits: there is room now, for one of them at least."""
+        self._look_whether_full()
+        self._waiting.unpark_all()
+
+    def close_idle(self) -> None:
+        """Begin to close the connections that have been idle longest, if there are any."""
+        now = trio.current_time()
+        idle = [client for client in self._clients if client.is_idle and client.idle_for(now) >= IDLE_SECONDS]
+        count = max(1, len(self._clients) // SHARE_CLOSED)
+        for client in nsmallest(count, idle, key=lambda client: -client.idle_for(now)):
+            self._metrics.connections_evicted += 1
+            client.make_room()
+
+    def _look_whether_full(self) -> None:
+        is_full = not self.free
+        if is_full and self._metrics.full_since is None:
+            self._metrics.full_since = trio.current_time()
+            log.warning("every place for clients is taken", places=self._most)
+        elif not is_full and self._metrics.full_since is not None:
+            seconds = round(trio.current_time() - self._metrics.full_since, 3)
+            self._metrics.full_since = None
+            log.info("there are places for clients again", places=self._most, seconds=seconds)
