@@ -263,8 +263,10 @@ def _only_error_in(error: BaseException) -> BaseException:
 
 async def _serve(config: Config, source: Source) -> int:
     from lb.app import Balancer, serve, wall_clock
+    from lb.net.descriptors import raise_limit
     from lb.observe.access_log import AccessLog, format_of
 
+    raise_limit()
     token = admin_token(config.admin)
     line_format = format_of(config.access_log, sys.stdout.isatty())
     access_log = AccessLog(line_format, wall=wall_clock()) if line_format else None

@@ -66,6 +66,8 @@ def why_not_ready(control: Control) -> Iterator[str]:
         yield "draining"
     if not control.listening:
         yield "not listening"
+    if control.metrics.full_since is not None:
+        yield "every place for clients is taken"
     if not control.registry.backends:
         yield "there are no backends"
     for name, pool in control.registry.pools.items():

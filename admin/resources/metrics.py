@@ -137,6 +137,10 @@ class Numbers:
             ("listener", "reason"),
             (((name, why), n) for name, counts in listeners for why, n in [*counts.rejected.items()]),
         )
+        evicted = [((), self.metrics.connections_evicted)]
+        yield counter("connections_evicted", "Idle client connections closed for others.", (), evicted)
+        is_full = [((), 0.0 if self.metrics.full_since is None else 1.0)]
+        yield gauge("connections_full", "1 while every place for clients is taken.", (), is_full)
         in_flight = (((name,), counts.in_flight) for name, counts in listeners)
         yield gauge("requests_in_flight", "Requests being served now.", ("listener",), in_flight)
 

@@ -30,6 +30,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "body_rate": 240,
         "response_head": 65536,
         "connections": None,
+        "connections_per_address": None,
         "requests_per_connection": 1000,
     }
 

@@ -34,6 +34,8 @@ FAMILIES = {
     "lb_connections",
     "lb_connections_open",
     "lb_connections_rejected",
+    "lb_connections_evicted",
+    "lb_connections_full",
     "lb_backend_requests",
     "lb_backend_attempt_failures",
     "lb_backend_response_start_seconds",
