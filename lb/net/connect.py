@@ -1,4 +1,4 @@
-"""Connecting to a backend: one socket, the addresses in their order, no thread."""
+"""Connecting to a backend: one address after the other, without a thread."""
 
 import errno
 import os
@@ -10,12 +10,15 @@ from lb.net.resolver import Address
 from lb.net.wire import no_delay
 
 OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors that mean this process, or the system, is out of descriptors or memory: not the peer's fault."""
 
 
 async def connect(addresses: list[Address]) -> socket.socket:
-    """A connected, non-blocking socket to the first address that takes it; the last one's OSError else.
+    """Connect to the first address that accepts, and return the socket, which is non-blocking.
 
-    The caller bounds the wait and owns what is returned; on an error or a cancellation nothing is left open.
+    Raises the OSError of the last address tried if none accepts. There is no timeout here: the caller sets
+    one, for all addresses together. The caller owns the socket. After an error or a cancellation no socket
+    is left open.
     """
     failure: OSError | None = None
     for family, address in addresses:

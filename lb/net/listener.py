@@ -1,4 +1,4 @@
-"""Listening: what an address of the configuration comes to, as sockets that accept."""
+"""Listening sockets for the addresses in the configuration: TCP, Unix, or inherited descriptors."""
 
 import errno
 import os
@@ -13,13 +13,16 @@ from lb.net.wire import no_delay
 from lb.settings.listen_address import Address, FdAddress, TcpAddress, UnixAddress
 
 BACKLOG = 4096
+"""Connections that the kernel accepts on our behalf before we do: listen(2)."""
 UNSENT_BYTES = 128 * 1024
+"""TCP_NOTSENT_LOWAT: a socket stops being writable when the kernel holds this much that is not sent yet."""
 
 
 class Listener:
-    """A listening socket and its name; `path` is what to remove with it. Whoever made it closes it.
+    """A listening, non-blocking socket and its name, as `name_of` writes it.
 
-    `host` stands in for the Host that an HTTP/1.0 request need not have.
+    The caller of `open_listeners` owns the listener and closes it. `path` is the file of a Unix socket, which
+    is removed on closing. `host` stands in for the Host field that an HTTP/1.0 request may lack.
     """
 
     __slots__ = ("_path", "host", "name", "sock")
@@ -33,7 +36,7 @@ class Listener:
         self._path = path
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections, and remove the file of a Unix socket. May be called again."""
         self.sock.close()
         if self._path is not None:
             with suppress(OSError):
@@ -42,15 +45,18 @@ class Listener:
 
 
 def _prepare(sock: socket.socket) -> None:
-    """What accepted connections inherit: small answers leave at once, and for a slow reader the kernel holds
-    little beyond what travels."""
+    """Set the options that accepted connections inherit.
+
+    TCP_NODELAY sends small answers at once. TCP_NOTSENT_LOWAT bounds what the kernel buffers for a client
+    that reads slowly.
+    """
     no_delay(sock)
     if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def name_of(name: object) -> str:
-    """A socket's address as people write it."""
+    """A socket's address as the log and the API write it: "1.2.3.4:80", "[::1]:80" or "unix:/path"."""
     match name:
         case (str(host), int(port), *_):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -61,7 +67,11 @@ def name_of(name: object) -> str:
 
 
 async def open_listeners(address: Address) -> list[Listener]:
-    """Listen at an address: one socket for each that a host name stands for. OSError names the address."""
+    """Listen at an address of the configuration: one socket for each address that a host name resolves to.
+
+    The caller owns the listeners. Raises OSError, whose message names the address; then no socket is left
+    open.
+    """
     match address:
         case FdAddress(fd=fd):
             return [Listener(_inherited(fd))]
@@ -72,7 +82,7 @@ async def open_listeners(address: Address) -> list[Listener]:
 
 
 async def _places(host: str, port: int) -> list[tuple[int, object]]:
-    """(family, address) of each place that a host stands for; an empty one is every interface."""
+    """(family, address) of each address that the host resolves to; an empty host means every interface."""
     try:
         found = await trio.socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -83,7 +93,7 @@ async def _places(host: str, port: int) -> list[tuple[int, object]]:
 
 
 def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
-    """A name may stand for an IPv6 address on a machine without IPv6; one that can be had is enough."""
+    """Skip addresses that this machine does not have, such as IPv6 ones, if at least one other works."""
     listeners: list[Listener] = []
     missing: OSError | None = None
     try:
@@ -123,7 +133,7 @@ def _listen(family: int, where: object) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(where)  # type: ignore[arg-type]  # an address of that family, whichever it is
+        sock.bind(where)  # type: ignore[arg-type]  # getaddrinfo made it for this family
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
@@ -133,7 +143,7 @@ def _listen(family: int, where: object) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """A Unix socket outlives its process; one that nobody answers is removed."""
+    """Remove the socket file that an ended process left; a file whose process still listens stays."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

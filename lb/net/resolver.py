@@ -1,8 +1,8 @@
 """The addresses of backends, resolved off the request path.
 
-A literal address needs nothing. A name is resolved when its backend is added, every 30 seconds, and soon
-after a connection to it failed; until the first answer is there its requests wait, within their connect
-timeout. A name that stops resolving keeps the addresses that it had.
+A literal address is not looked up. A name is resolved when its backend is added, every 30 seconds, and soon
+after a connection to it failed. Until the first answer, requests for that backend wait, within their connect
+timeout. A name that stops resolving keeps its last addresses.
 """
 
 import ipaddress
@@ -17,14 +17,16 @@ from lb.errors import NameNotResolved
 
 REFRESH_SECONDS = 30.0
 SOON_SECONDS = 1.0
+"""Shortest pause between two rounds, except for a name that has never been resolved: that one is at once."""
 RESOLVE_SECONDS = 10.0
+"""Longest wait for one name."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 log = structlog.get_logger()
 
 
 def literal(host: str, port: int) -> Address | None:
-    """The address that `host` is by itself, or None where it is a name."""
+    """The address, where `host` is an IP address; None where it is a name."""
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:
@@ -33,7 +35,7 @@ def literal(host: str, port: int) -> Address | None:
 
 
 class Names:
-    """What each backend's host and port stand for now; `run` is the one task that resolves."""
+    """The current addresses of each backend's host and port. `run` is the one task that resolves names."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -44,14 +46,17 @@ class Names:
         registry.subscribe(self._on_event)
 
     def known(self, host: str, port: int) -> list[Address] | None:
-        """The addresses, first choice first, or None when none is known (yet)."""
+        """The addresses in order of preference; None where the name has not been resolved yet."""
         there = self._known.get((host, port))
         if there is None and (address := literal(host, port)) is not None:
             there = self._known[host, port] = [address]
         return there
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """As `known`, but waits for the first answer; the caller bounds the wait."""
+        """As `known`, but wait for the first answer. There is no timeout here: the caller sets one.
+
+        Raises NameNotResolved if the last lookup failed and no address is known.
+        """
         while (there := self.known(host, port)) is None:
             if (why := self._failing.get((host, port))) is not None:
                 self.refresh()
@@ -61,7 +66,10 @@ class Names:
         return there
 
     def refresh(self) -> None:
-        """Somebody could not connect, or there is a new name: resolve soon."""
+        """Resolve all names soon: a connection failed, or there is a new name.
+
+        May be called from any task.
+        """
         self._wanted.set()
 
     def _on_event(self, event: Event) -> None:
@@ -69,7 +77,10 @@ class Names:
             self.refresh()
 
     async def run(self) -> None:
-        """Resolve for as long as the balancer runs; a failure is news, never an error."""
+        """Resolve until cancelled.
+
+        A lookup that fails is logged and told to those who wait; it raises nothing.
+        """
         while True:
             self._wanted = trio.Event()
             for host, port in self._places():

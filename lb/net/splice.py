@@ -1,8 +1,8 @@
-"""Moving bytes from one socket to another inside the kernel, through a pipe: they never enter Python.
+"""Moving bytes from one socket to another inside the kernel, through a pipe: splice(2).
 
-A pipe costs two descriptors and kernel memory, so there are only so many; whoever gets none copies, which
-is the same work by other means. A pipe that still holds bytes is closed rather than lent again: they are
-somebody's body.
+A pipe costs two descriptors and kernel memory, so their number is bounded. Where no pipe is free, `Copy` does
+the same work through Python. A pipe that still holds bytes is closed and never lent again, because they
+belong to the body of one exchange.
 """
 
 import fcntl
@@ -16,24 +16,28 @@ from lb.net.wire import Wire
 PIPE_BYTES = 256 * 1024
 MOST_PIPES = 64
 SPLICE_FROM = 64 * 1024
-"""Below that a pipe saves nothing: measured on 16 KiB and 1 MiB, in `just bench`."""
+"""Bodies with fewer bytes left are copied, since a pipe saves nothing on them; `just bench` guards this."""
 COPY_BYTES = 64 * 1024
 FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 
 class Pipe:
-    """A pipe between two sockets; `held` bytes are in it. Closed by whoever has it."""
+    """A non-blocking pipe between two sockets; `held` bytes are in it. `Pipes` owns and closes it."""
 
     __slots__ = ("_into", "_out", "held")
 
     def __init__(self) -> None:
         self._out, self._into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
-        with suppress(OSError):  # a user's pipes have a limit together; the size that it has will do
+        with suppress(OSError):  # over the user's limit for all pipes: keep the default size
             fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def fill(self, source: Wire, most: int) -> int | None:
-        """Take up to `most` bytes from a wire: how many, 0 at its end, None if it has none now."""
+        """Move up to `most` bytes from a wire to the pipe: how many, 0 at its end, None if none is there now.
+
+        The pipe must be empty, since a full one cannot be told from a wire without bytes. Bytes that were put
+        back by `Wire.unread` are not seen. Raises the OSError of splice(2).
+        """
         try:
             moved = os.splice(source.sock.fileno(), self._into, most, flags=FLAGS)
         except BlockingIOError:
@@ -43,7 +47,10 @@ class Pipe:
         return moved
 
     def drain(self, sink: socket.socket) -> bool:
-        """Give a socket what is held; False if it takes no more now."""
+        """Move what is held to a socket; False if the socket takes no more now.
+
+        Raises the OSError of splice(2).
+        """
         while self.held:
             try:
                 self.held -= os.splice(self._out, sink.fileno(), self.held, flags=FLAGS)
@@ -57,7 +64,7 @@ class Pipe:
 
 
 class Copy:
-    """Does what a pipe does where there is none: the bytes pass through Python."""
+    """Does the same as `Pipe` through Python, where no pipe can be had."""
 
     __slots__ = ("_data",)
 
@@ -87,7 +94,7 @@ class Copy:
 
 
 async def fill(pipe: Pipe | Copy, source: Wire, most: int) -> int:
-    """Wait until a wire has something and take up to `most` bytes of it: how many, 0 at its end."""
+    """Wait for bytes on a wire and move up to `most` of them into an empty pipe: how many, 0 at its end."""
     count: int | None = None
     while count is None:
         await source.readable()
@@ -96,7 +103,7 @@ async def fill(pipe: Pipe | Copy, source: Wire, most: int) -> int:
 
 
 class Pipes:
-    """The pipes of one balancer. At most so many are open at a time, lent or not."""
+    """The pipes of one balancer: at most `most` are open, lent and idle ones together."""
 
     def __init__(self, most: int = MOST_PIPES if hasattr(os, "splice") else 0) -> None:
         self._most = most
@@ -105,7 +112,7 @@ class Pipes:
 
     @contextmanager
     def lend(self) -> Iterator[Pipe | Copy]:
-        """A pipe for as long as the block lasts, or what stands in for one."""
+        """A pipe, or a `Copy` where none is free, for as long as the block lasts. It is empty at first."""
         pipe = self._take()
         if pipe is None:
             yield Copy()

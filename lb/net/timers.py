@@ -1,9 +1,9 @@
 """Deadlines that move with every phase of every exchange, and are hardly ever reached.
 
-Moving the deadline of a Trio cancel scope is exact bookkeeping each time. Here a move sets two attributes: a
-timer's heap entry may be earlier than its deadline, never later. When the entry's time comes and the deadline
-has moved on, the timer is pushed again for the new one. So a deadline still ends a wait at its exact instant,
-and one that moves a thousand times a second costs one heap entry a minute.
+Moving the deadline of a Trio cancel scope changes Trio's heap each time. Here a move mostly sets an
+attribute: a timer's heap entry may be earlier than its deadline, never later. When an entry's time comes and
+the deadline has moved on, the timer is pushed again for the new deadline. So waits still end at the exact
+deadline, and the cost of moving it does not depend on how often it moves.
 """
 
 from heapq import heapify, heappop, heappush
@@ -15,13 +15,18 @@ import trio
 from lb.errors import LBError
 
 PRUNE_FROM = 1000
+"""Heap entries from which those of cancelled timers are searched for and dropped."""
 LATE_SECONDS = 0.25
+"""If the task of `Deadlines` wakes up this much after an entry's time, the process was stopped or held up."""
 TURNS = 3
-"""Passes of the event loop: in one, sockets are reported readable; in the next, their tasks receive."""
+"""Passes of the event loop: in one, sockets are reported readable; in a later one, their tasks receive."""
 
 
 class Timer:
-    """A deadline on Trio's clock: `scope` is cancelled when it is reached. `cancel` ends the timer."""
+    """Cancels `scope` when the time `at` on Trio's clock is reached. Its owner must `cancel` it at the end.
+
+    `at` is `inf` while there is no deadline. The owner may replace `scope` by a fresh one.
+    """
 
     __slots__ = ("_deadlines", "at", "entered", "scope")
 
@@ -32,28 +37,28 @@ class Timer:
         self.entered = inf  # the time of the earliest heap entry
 
     def move(self, at: float) -> None:
-        """Set the deadline; `inf` is never."""
+        """Set the deadline; `inf` means none. Not after `cancel`."""
         self.at = at
         if at < self.entered:
             self.entered = at
             self._deadlines.enter(self)
 
     def strike(self) -> None:
-        """The deadline has been reached. Only `Deadlines` calls this."""
+        """Cancel the scope: the deadline has been reached. Only `Deadlines` calls this."""
         if self.scope is not None:
             self.scope.cancel()
 
     def cancel(self) -> None:
-        """End the timer and let its scope go, or the two would be a reference cycle through the heap."""
+        """End the timer for good. It drops its scope, which its heap entry would otherwise keep alive."""
         self.scope = None
         self.at = inf
 
 
 class Deadline(Timer):
-    """The deadline of one direction of an exchange, and the error that missing it means.
+    """The deadline of one direction of an exchange, and the error that missing it means; None for no error.
 
-    `error` None is a quiet end. `has_struck`: this deadline has cancelled the scope; two deadlines may share
-    one (`lb.proxy.guard`), which reads and resets it.
+    Two deadlines may share a scope (`lb.proxy.guard`). `has_struck` says that this one has cancelled it; the
+    owner resets it together with `scope`.
     """
 
     __slots__ = ("error", "has_struck")
@@ -64,7 +69,10 @@ class Deadline(Timer):
         self.has_struck = False
 
     def expect(self, seconds: float, error: type[LBError] | None) -> None:
-        """From now on wait at most so many seconds; `error` is what it means if it takes longer."""
+        """Set the deadline to `seconds` from now; `error` is what missing it means.
+
+        As `move`, written out because every exchange takes this step.
+        """
         self.error = error
         at = self.at = self._deadlines.now() + seconds
         if at < self.entered:
@@ -72,7 +80,7 @@ class Deadline(Timer):
             self._deadlines.enter(self)
 
     def rest(self) -> None:
-        """Nothing is waited for in this direction."""
+        """Remove the deadline: nothing is waited for in this direction."""
         self.error, self.at = None, inf
 
     def strike(self) -> None:
@@ -81,7 +89,7 @@ class Deadline(Timer):
 
 
 class Deadlines:
-    """The timers of one balancer; `run` is the task that keeps them. To be made inside `trio.run`."""
+    """The timers of one balancer; `run` is the task that cancels their scopes. Made inside `trio.run`."""
 
     def __init__(self) -> None:
         self.now = trio.lowlevel.current_clock().current_time
@@ -92,6 +100,7 @@ class Deadlines:
         self._prune_at = PRUNE_FROM
 
     def enter(self, timer: Timer) -> None:
+        """Push the timer for its time `entered`. Only timers call this."""
         heappush(self._heap, (timer.entered, next(self._count), timer))
         if timer.entered < self._looks_at:
             self._is_earlier.set()
@@ -99,19 +108,23 @@ class Deadlines:
             self._prune()
 
     def _prune(self) -> None:
-        """Drop the entries of cancelled timers: with short connections nearly all of them are."""
+        """Drop the entries of cancelled timers: where connections are short, these are most of the heap."""
         self._heap = [entry for entry in self._heap if entry[2].scope is not None]
         heapify(self._heap)
         self._prune_at = PRUNE_FROM + 2 * len(self._heap)
 
     async def run(self) -> None:
+        """Cancel the scopes of timers at their deadlines, until cancelled.
+
+        Where its own wakeup is late, other tasks run first, so that what arrived in time still counts.
+        """
         while True:
             self._is_earlier = trio.Event()
             self._looks_at = self._heap[0][0] if self._heap else inf
             with trio.move_on_at(self._looks_at):
                 await self._is_earlier.wait()
             if trio.current_time() - self._looks_at > LATE_SECONDS:
-                await _let_others_catch_up()
+                await _let_tasks_receive()
             self._end_all_until(trio.current_time())
 
     def _end_all_until(self, now: float) -> None:
@@ -127,7 +140,7 @@ class Deadlines:
                 timer.move(timer.at)
 
 
-async def _let_others_catch_up() -> None:
-    """Let tasks receive what came while this process was stopped or held up: it came in time."""
+async def _let_tasks_receive() -> None:
+    """Let tasks receive first what arrived in time while this process was stopped or held up."""
     for _ in range(TURNS):
         await trio.lowlevel.checkpoint()

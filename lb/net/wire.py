@@ -1,8 +1,8 @@
-"""One connected, non-blocking socket behind a few verbs; whatever may stand in for it offers the same.
+"""One connected, non-blocking socket.
 
-A Trio stream reschedules on every success; here the scheduler is asked only when a call would block. Sends
-try first, since a socket is nearly always writable. Receives wait first, since after a send the answer is
-never there yet; the wait is also what lets others run and a cancellation in.
+A Trio stream runs the scheduler on every success; a wire runs it only where a call would block. A send tries
+first, because a socket is nearly always writable. A receive waits first, because an answer is hardly ever
+there yet; that wait is also the checkpoint at which other tasks run and cancellations arrive.
 """
 
 import fcntl
@@ -17,20 +17,22 @@ from trio.lowlevel import Abort, Task, wait_readable, wait_writable
 from lb.net.epoll import Readiness
 
 RECEIVE_SIZE = 64 * 1024
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER for zero seconds
 
 
 class Watcher(Protocol):
-    """Who is called, instead of a task that would be woken, when there is something to receive."""
+    """Is called when there is something to receive, instead of waking a task. It must not raise."""
 
     def came(self, wire: "Wire") -> None: ...
 
 
 class Wire:
-    """Owns its socket: whoever owns the wire closes it, once. Errors are the socket's own `OSError`s.
+    """A connected socket, which the wire owns. The wire's owner closes it. Errors are OSErrors of the socket.
 
-    After an error or a cancellation in the middle of a send nobody knows how much left, so the wire is of
-    no more use but to be closed.
+    One task at a time may receive and one may send. After an error or a cancellation during a send it is not
+    known how much was sent, so the wire can only be closed. `origin` is the URL that it was connected to.
+    While `watcher` is set it is called instead of the task in `readable`; only where `can_be_watched`.
+    `is_ready`: the last edge said that there is something to receive, and it has not all been received.
     """
 
     __slots__ = ("_has_ended", "_reader", "_readiness", "_unread", "is_ready", "origin", "sock", "watcher")
@@ -47,7 +49,10 @@ class Wire:
         self._readiness = readiness if registered else None
 
     async def readable(self) -> None:
-        """Wait until there is something to receive, if only the end."""
+        """Wait until there is something to receive, or the end.
+
+        BusyResourceError if another task waits here.
+        """
         if self._readiness is None:
             await wait_readable(self.sock)
         elif self.is_ready:
@@ -63,7 +68,7 @@ class Wire:
         return Abort.SUCCEEDED
 
     def wake(self, ended: bool) -> None:
-        """There is something to receive (`lb.net.epoll.Waiting`)."""
+        """There is something to receive: called on an edge (`lb.net.epoll.Waiting`)."""
         self.is_ready = True
         self._has_ended = self._has_ended or ended
         if self.watcher is not None:
@@ -73,15 +78,18 @@ class Wire:
             self._reader = None
 
     def was_emptied(self) -> None:
-        """All that there was has been received; an end, which is told only once, is still there."""
+        """Everything that was there has been received.
+
+        An end stays readable, since its edge comes only once.
+        """
         self.is_ready = self._has_ended
 
     async def writable(self) -> None:
-        """Wait until something can be sent."""
+        """Wait until the kernel takes more bytes."""
         await wait_writable(self.sock)
 
     async def receive(self, size: int = RECEIVE_SIZE) -> bytes:
-        """Up to `size` bytes, at least one, or none when the peer has sent its last."""
+        """Wait for up to `size` bytes, at least one; b"" once the peer has ended its side."""
         while True:
             await self.readable()
             if self._unread is not None:
@@ -98,11 +106,11 @@ class Wire:
 
     @property
     def can_be_watched(self) -> bool:
-        """Will `watcher` be told, and is there nothing that it has missed?"""
+        """A `watcher` that is set now will be called for the next byte, since nothing is unread."""
         return self._readiness is not None and not self.is_ready
 
     def receive_now(self) -> bytes | None:
-        """What is there to receive, or None; none where the connection broke, as at its end."""
+        """The bytes that are there, or None; b"" at the end and where the connection broke."""
         try:
             data = self.sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
@@ -115,11 +123,14 @@ class Wire:
         return data
 
     def unread(self, data: bytes) -> None:
-        """Put back what `receive_now` gave, for whoever receives next."""
+        """Put back what `receive_now` returned; the next `receive` returns it.
+
+        Only `receive` sees these bytes.
+        """
         self._unread, self.is_ready = data, True
 
     def send_now(self, data: bytes | memoryview) -> memoryview | None:
-        """Send without waiting; what is left to send, or None."""
+        """Send what the kernel takes at once. Returns what is left to send, or None."""
         try:
             sent = self.sock.send(data)
         except BlockingIOError:
@@ -127,7 +138,7 @@ class Wire:
         return None if sent == len(data) else memoryview(data)[sent:]
 
     async def send_rest(self, left: memoryview) -> None:
-        """Send what `send_now` left, waiting as often as it takes."""
+        """Send what `send_now` returned. The caller sets the timeout."""
         while left:
             await wait_writable(self.sock)
             try:
@@ -136,16 +147,17 @@ class Wire:
                 continue
 
     async def send(self, data: bytes) -> None:
+        """Send everything. The caller sets the timeout."""
         left = self.send_now(data)
         if left is not None:
             await self.send_rest(left)
 
     def end_sending(self) -> None:
-        """Tell the peer that no more will come (a half-close)."""
+        """Half-close: the peer receives our end, and may go on sending."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def unsent_in_kernel(self) -> int:
-        """How many bytes that were sent the peer's kernel has not taken yet; 0 where that cannot be told."""
+        """Bytes sent that the peer's kernel has not acknowledged (TIOCOUTQ); 0 where that is unknown."""
         try:
             (count,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))
         except OSError:
@@ -153,7 +165,7 @@ class Wire:
         return int(count)
 
     def is_quiet(self) -> bool:
-        """Nothing has come on an idle connection: no byte that nobody asked for, and no end."""
+        """True while neither a byte nor an end is there to be received. Costs a system call."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -163,17 +175,21 @@ class Wire:
         return False
 
     def close(self) -> None:
+        """Close the socket. Closing it again does nothing."""
         if self._readiness is not None:
             self._readiness.forget(self.sock.fileno())
         self.sock.close()
 
     def reset(self) -> None:
-        """Close so that the peer sees an error, where an orderly end would say that all is well."""
+        """Close with a TCP reset, so that the peer sees an error rather than an orderly end.
+
+        Not after `close`.
+        """
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
 
 def no_delay(sock: socket.socket) -> None:
-    """Small answers leave at once; only TCP has the option."""
+    """Set TCP_NODELAY, so that small answers are sent at once; Unix sockets do not have it."""
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

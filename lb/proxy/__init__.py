@@ -1,11 +1,11 @@
 """The data plane: client connections, exchanges, connections to backends.
 
 acceptor            one task per listener; one task per client connection
-running_exchanges   what runs now, for an operator
-client_side/        a client connection: its requests in turn, the fast path, HTTP/1 towards the client
+running_exchanges   the exchanges that run now, listed and ended for an operator
+client_side/        one client connection: its requests in turn, the fast path, HTTP/1 towards the client
 exchange/           one request and its response: state, attempts, both bodies, hedges, tunnels
 context, guard      what all exchanges share; the deadlines and the cancel scope of one
-backend_side/       connections to backends: opened, lent, kept; HTTP/1 towards the backend
-http1_stream        the bodies on one HTTP/1 connection, both ways
-sides               the two interfaces that an exchange sees
+backend_side/       connections to backends: opened, lent, kept idle; HTTP/1 towards the backend
+http1_stream        the bodies on one HTTP/1 connection, in both directions
+sides               the interfaces of the two sides, as an exchange sees them
 """

@@ -1,8 +1,8 @@
-"""Accepting: one task per listener takes connections and gives each a task of its own.
+"""Accepting: one task per listener accepts connections and starts a task for each.
 
-The listeners end first at a shutdown, the connections when they are done; that is why they live in two
-nurseries. At the connection limit we stop accepting and the kernel's backlog holds the rest; when the
-process is out of descriptors we rest instead of spinning, and say so.
+At a shutdown the listeners end first and the connections when they are done, so there are two nurseries. At
+the connection limit nothing is accepted, and the kernel's backlog holds what arrives. Where the process is
+out of descriptors, accepting pauses for a moment instead of spinning, and one warning is logged.
 """
 
 import errno
@@ -24,7 +24,9 @@ from lb.proxy.context import Context
 from lb.proxy.places import Places
 
 BURST = 64
+"""Connections accepted in a row before other tasks run."""
 REST_SECONDS = 0.1
+"""Pause of a listener when the process is out of descriptors."""
 GONE_BEFORE_ACCEPTED = frozenset(
     (
         errno.ECONNABORTED,
@@ -38,16 +40,21 @@ GONE_BEFORE_ACCEPTED = frozenset(
         errno.EPROTO,
     )
 )
-"""Errors of one connection, not of the listener: accept(2) says to go on as if it had never been there."""
+"""Errors of the connection and not of the listener: accept(2) says to treat them like EAGAIN."""
 LAST_WORDS_SECONDS = 1.0
+"""How long connections may take, after the grace, to send their error answers."""
 LOOK_SECONDS = 0.5
-"""How often we look whether a client that waits for its answer has left."""
+"""Interval of checking whether clients that wait for a response have left."""
 
 log = structlog.get_logger()
 
 
 class Server:
-    """The data plane of one balancer, from its listeners to the last connection."""
+    """The data plane of one balancer, from its listeners to the last connection.
+
+    `serve` is its task; it closes the listeners. `cut` counts the exchanges that were cut when the grace was
+    over.
+    """
 
     def __init__(self, context: Context, listeners: Sequence[Listener], places: Places) -> None:
         self._context = context
@@ -57,7 +64,7 @@ class Server:
         self.cut = 0
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until `stop`; then end the idle, wait for the live at most the grace, and cut the rest."""
+        """Serve until `stop`. Then end idle connections, give busy ones the grace, and cut what is left."""
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 for listener in self._listeners:
@@ -70,12 +77,15 @@ class Server:
             connections.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
 
     def stop(self) -> None:
-        """Begin the end; `serve` returns when the last connection has."""
+        """Begin the shutdown. `serve` returns when the last connection has ended.
+
+        May be called from any task.
+        """
         self._context.closing = True
         self._stop.set()
 
     async def _let_finish(self, grace: float) -> None:
-        """Idle connections end, live ones have the grace; then the rest is cut, and told so if it can be."""
+        """End idle connections, wait up to `grace` seconds for busy ones, and cut the rest with an answer."""
         for client in self._places.clients():
             client.close_soon()
         with trio.move_on_after(grace):
@@ -85,7 +95,7 @@ class Server:
             client.cut("the balancer was stopped, and the grace was over")
 
     def _close_listeners(self, connections: trio.Nursery) -> None:
-        """Whoever the kernel has let in already is served before the door closes."""
+        """Serve the connections in the backlog, which closing would reset, and close the listeners."""
         for listener in self._listeners:
             with suppress(OSError):
                 for sock, peer in _waiting(listener.sock, BACKLOG):
@@ -132,7 +142,7 @@ class Server:
         nursery.start_soon(self._serve_one, client)
 
     async def _serve_one(self, client: ClientConnection) -> None:
-        """The boundary: a bug in one connection ends that connection only."""
+        """Error boundary: a bug in one connection is logged and ends that connection only."""
         try:
             await client.serve()
         except Exception:
@@ -142,7 +152,10 @@ class Server:
             self._places.give_back(client)
 
     async def look_after(self, idle: Connections) -> None:
-        """The janitor: end exchanges whose clients have left, and idle connections that are too old."""
+        """Regularly end exchanges whose clients have left, and close old idle connections to backends.
+
+        A task beside `serve`, which runs until it is cancelled.
+        """
         while True:
             await trio.sleep(LOOK_SECONDS)
             idle.close_old()
@@ -155,7 +168,7 @@ class Server:
 
 
 def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.socket, object]]:
-    """The connections that wait to be accepted, `most` of them."""
+    """Accept connections from the backlog, at most `most`. Raises OSError where the listener fails."""
     for _ in range(most):
         try:
             yield sock.accept()
@@ -167,9 +180,9 @@ def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.so
 
 
 def _leaving(clients: Iterable[ClientConnection], since: float) -> list[tuple[ClientConnection, bool]]:
-    """Who, in an exchange since then, has ended its side; True for those that are gone for good.
+    """The clients, in an exchange since before then, that have ended their side; True where both sides ended.
 
-    One system call for all: nothing is spent on a connection while its exchange is quick.
+    One poll(2) for all of them, and none for exchanges that are quick.
     """
     waiting = {c.wire.sock.fileno(): c for c in clients if c.is_waiting_since(since)}
     if not waiting:

@@ -1,4 +1,4 @@
-"""What all client connections share: the settings, the registry, and who is told how exchanges went."""
+"""What all client connections share: settings, pools, connections to backends, clocks and observers."""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -26,10 +26,11 @@ from lb.proxy.sides import BackendConnections
 from lb.settings.balancer_settings import Config, connection_limit
 
 IDENTITIES = 1024
+"""Client addresses whose `Identity` is cached."""
 
 
 class Ids:
-    """Request ids: 32 hexadecimal digits that sort by time; unique per process by a counter and chance."""
+    """Request ids: 32 hexadecimal digits that sort by time. A random tag and a counter make them unique."""
 
     __slots__ = ("_count", "_tag")
 
@@ -38,12 +39,13 @@ class Ids:
         self._count = count()
 
     def new(self) -> bytes:
+        """Milliseconds since the epoch, the tag of this process, and a count."""
         millis = int(time.time() * 1000)
         return b"%012x%b%08x" % (millis, self._tag, next(self._count) & 0xFFFFFFFF)
 
 
 class HttpDate:
-    """The Date of now (RFC 9110 section 5.6.7), formatted once a second."""
+    """The value of the Date field (RFC 9110 section 6.6.1), formatted once a second."""
 
     __slots__ = ("_second", "_text")
 
@@ -52,6 +54,7 @@ class HttpDate:
         self._text = b""
 
     def now(self) -> bytes:
+        """The current time as an HTTP-date."""
         second = int(time.time())
         if second != self._second:
             self._second, self._text = second, formatdate(second, usegmt=True).encode()
@@ -59,16 +62,21 @@ class HttpDate:
 
 
 class Connected(Protocol):
-    """A client connection, as the whole data plane sees it."""
+    """A client connection, as a change of the configuration sees it."""
 
     @property
     def address(self) -> str: ...
 
-    def tell_identity(self, identity: Identity) -> None: ...
+    def tell_identity(self, identity: Identity) -> None:
+        """What backends are told about this client from its next request on."""
+        ...
 
 
 class Context:
-    """The data plane's one object of shared state; everything in it outlives every connection."""
+    """The shared state of the data plane, made once, inside `trio.run`. It outlives every connection.
+
+    `closing`: the balancer shuts down, so no connection is kept. Only the acceptor sets it.
+    """
 
     def __init__(
         self,
@@ -88,9 +96,9 @@ class Context:
         self.clients = clients
         self.closing = False
         self.draining = False
-        """The operator takes us out: answers say `Connection: close`, but whoever comes is served."""
+        """An operator drains this balancer: responses say `Connection: close`; requests are still served."""
         self.now = trio.lowlevel.current_clock().current_time
-        """As `trio.current_time`, without asking each time which clock it is."""
+        """Trio's clock, looked up once: `trio.current_time` looks it up on every call."""
         self.pipes = Pipes()
         self.deadlines = Deadlines()
         self.ids = Ids()
@@ -100,10 +108,10 @@ class Context:
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        """Go by this configuration from now on.
+        """Use this configuration from now on. A plain call, so no request sees a mixture.
 
-        A wait that has begun keeps its deadline, a request its pool, and a connection its place even above
-        a limit that has become lower.
+        A wait that has begun keeps its deadline and a request its pool. Open connections stay even where a
+        new limit is lower than their number.
         """
         self.timeouts = config.timeouts
         self.limits = config.limits
@@ -114,15 +122,15 @@ class Context:
         self._sends_forwarded = config.forwarded
         self._tells_all = config.error_details
         self._by = known_as(config.via)
-        # The comment makes us recognise ourselves and nobody else, however many balancers are in line.
+        # The tag in the comment tells this balancer from others in the chain that have the same name.
         self.via = b"%b (%b)" % (config.via.encode(), self._tag)
         self.identity = lru_cache(IDENTITIES)(self._identity)
-        """What backends are told about a client at an address without a port."""
-        for client in self.clients:  # who is no longer trusted is so on connections that stay, too
+        """address without a port -> what backends are told about the client there."""
+        for client in self.clients:  # a change of trust also concerns open connections
             client.tell_identity(self.identity(client.address))
 
     def error_answer(self, error: LBError, exchange: ExchangeRecord, *, closing: bool) -> bytes:
-        """What a client gets for an exchange that failed, by our name and as openly as is configured."""
+        """The bytes of an error response. `closing` adds `Connection: close`."""
         date, tells_all = self.date.now(), self._tells_all
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
@@ -137,6 +145,6 @@ class Context:
         return any(address in network for network in networks)
 
     def finished(self, exchange: ExchangeRecord) -> None:
-        """Tell everybody how an exchange went; once for each."""
+        """Tell all observers how an exchange went. To be called once for each exchange."""
         for tell in self.observers:
             tell(exchange)

@@ -1,10 +1,10 @@
-"""The cancel scope around the exchanges of one owner, and why it was cancelled.
+"""The cancel scope around the exchanges of one client connection, and why it was cancelled.
 
-An exchange has two directions, and each waits under a deadline of its own: `up` towards the backend (the
-client sends too slowly, or the backend does not take), `down` towards the client (the backend does not answer
-or go on, or the client does not take). Neither direction ever moves the other's. Both cancel the same scope,
-as does `end` with a reason from outside: a drain that cuts, a client that left, a shutdown. Behind the scope
-`verdict` says which of them it was.
+An exchange has two directions, and each waits under a deadline of its own. `up` bounds the request: waiting
+for the client to send and for the backend to take. `down` bounds the response: waiting for the backend to
+answer and for the client to take. Code of one direction moves only the deadline of that direction. Both
+cancel the same scope. So does `end`, with a reason from outside: a drain that cuts, a client that left, a
+shutdown. After the scope, `verdict` says which of them it was.
 """
 
 import trio
@@ -14,7 +14,11 @@ from lb.net.timers import Deadline, Deadlines
 
 
 class Guard:
-    """One per client connection or stream; its owner opens a scope, and closes the guard at the end."""
+    """The scope and the two deadlines of one client connection, which owns it.
+
+    The owner's task calls `open`, awaits in that scope, then asks `verdict`; it calls `close` at its end.
+    Steps of the exchange set the deadlines. `end` may be called from any task.
+    """
 
     __slots__ = ("_deadlines", "_scope", "_up", "down", "why")
 
@@ -24,17 +28,23 @@ class Guard:
         self._up: Deadline | None = None
         self.down = Deadline(deadlines, self._scope)
         self.why: LBError | None = None
-        """The reason that `end` was given first."""
+        """The reason of the first `end` since `open`."""
 
     @property
     def up(self) -> Deadline:
-        """The deadline towards the backend, made when it is first needed: most requests have no body."""
+        """The deadline of the request's direction.
+
+        Made when it is first needed: most requests have no body.
+        """
         if self._up is None:
             self._up = Deadline(self._deadlines, self._scope)
         return self._up
 
     def open(self) -> trio.CancelScope:
-        """A fresh scope for what is awaited from now on; why the last one was cancelled is forgotten."""
+        """A fresh scope, to be entered by the owner's task. Forgets why the last one was cancelled.
+
+        Only outside the last scope, and after its `verdict` was asked. Deadlines that are set stay set.
+        """
         self.why = None
         self._scope = trio.CancelScope()
         for deadline in (self.down, self._up):
@@ -43,23 +53,31 @@ class Guard:
         return self._scope
 
     def rest(self) -> None:
-        """Nothing is waited for: both deadlines are off."""
+        """Remove both deadlines: nothing is waited for.
+
+        Called between attempts and before an error answer.
+        """
         self.down.rest()
         if self._up is not None:
             self._up.rest()
 
     def end(self, why: LBError) -> None:
-        """Cancel the scope, with this reason; the first reason stays."""
+        """Cancel the scope for this reason. Further calls do nothing until the next `open`."""
         if self.why is None:
             self.why = why
             self._scope.cancel()
 
     @property
     def is_cancelled(self) -> bool:
+        """The scope was cancelled, even if its task has not noticed: there was no checkpoint since."""
         return self._scope.cancel_called
 
     def verdict(self) -> LBError | None:
-        """Why the scope was cancelled; None where a deadline struck that meant a quiet end."""
+        """Why the scope was cancelled; None for a deadline whose `error` is None.
+
+        That is the end of an idle connection, or a deadline that struck just when what it was for had
+        happened. Asked by the owner after a cancelled scope.
+        """
         if self.why is not None:
             return self.why
         for deadline in (self._up, self.down):
@@ -68,12 +86,12 @@ class Guard:
         return None
 
     def end_by(self, at: float) -> None:
-        """End quietly at this time at the latest."""
+        """End without an error at time `at`, or earlier. Only while the connection is idle."""
         self.down.error = None
         self.down.move(min(self.down.at, at))
 
     def close(self) -> None:
-        """Cancel the timers, or the heap of deadlines would hold them until their time."""
+        """End both timers: the heap of `Deadlines` would keep them otherwise. The guard is of no use then."""
         self.down.cancel()
         if self._up is not None:
             self._up.cancel()

@@ -1,7 +1,8 @@
-"""A wire that carries HTTP/1 messages, one at a time in each direction: the bodies of both.
+"""A wire that carries HTTP/1 messages, one at a time in each direction: how their bodies are framed.
 
-What comes has its framing taken off, what goes is framed anew. The two sides of the proxy add heads, and
-whose fault it is when a body breaks off (`lb.proxy.client_side`, `lb.proxy.backend_side`).
+The framing of a received body is removed, and a body that is sent is framed anew (RFC 9112 section 7). The
+subclasses in `lb.proxy.client_side` and `lb.proxy.backend_side` add the heads, and the errors: whose fault it
+is when a body breaks off.
 """
 
 from lb.errors import LBError
@@ -12,11 +13,12 @@ from lb.proxy.sides import Source
 
 
 class Http1Stream:
-    """The bodies on one wire. Its owner closes the wire; after an error the stream is of no use.
+    """The bodies on one wire. The stream's owner closes the wire; after an error it can only be closed.
 
-    `buffer` is what was received and not read yet, `unsent` what the peer has not taken of what was sent,
-    `received` how many bytes of bodies were waited for, framing included. `_reader` takes the framing off the
-    body that comes; None stands for a message without a body.
+    `buffer` holds bytes that were received and not parsed yet. `unsent` holds bytes that the kernel has not
+    taken yet; nothing else may be sent before `flush`. `received` counts the bytes that `receive_content`
+    received, framing included. `_reader` removes the framing of the body being received; None stands for a
+    message without a body.
     """
 
     __slots__ = ("_is_chunking", "_reader", "buffer", "received", "unsent", "wire")
@@ -29,27 +31,35 @@ class Http1Stream:
         self._reader: Reader | None = None
         self._is_chunking = False
 
-    # -- the body that comes ---------------------------------------------------------------------------
+    # -- the body being received -------------------------------------------------------------------------
 
     @property
     def has_received_all(self) -> bool:
-        """The message that comes has been received to its end."""
+        """The message being received has ended."""
         return self._reader is None or self._reader.done
 
     @property
     def trailers(self) -> bytes:
-        """The trailer lines that may travel on, once all has been received."""
+        """The trailer lines that may be forwarded. Complete once `has_received_all`."""
         return b"" if self._reader is None else self._reader.trailers
 
     def take_content(self) -> bytes:
-        """The content among the bytes that have been received already."""
+        """The content in the buffer; b"" where there is none. Raises as `receive_content` does.
+
+        Never waits.
+        """
         if self._reader is None or self._reader.done or not self.buffer:
             return b""
         data, self.buffer = self.buffer, b""
         return self._content(data)
 
     async def receive_content(self) -> bytes:
-        """Wait for more of the message; content, or none where only framing came. Not after its end."""
+        """Wait for more content; b"" where only framing came. Not once `has_received_all`.
+
+        Raises the LBError of the subclass where the body breaks off or its framing is broken. The caller sets
+        the deadline.
+        """
+        assert not self.has_received_all
         data = await self._receive()
         self.received += len(data)
         if data:
@@ -77,22 +87,25 @@ class Http1Stream:
             raise self._broken_off("reset the connection") from exc
 
     def _broken_off(self, how: str) -> LBError:
-        """The error where the peer did this in the middle of its message."""
+        """The error where the peer `how` ("closed the connection") in the middle of its message."""
         raise NotImplementedError
 
     def _bad_body(self, exc: BadBody) -> LBError:
-        """The error where the framing of the body is broken."""
+        """The error where the framing of the body is invalid."""
         raise NotImplementedError
 
-    # -- by pipe: the bytes of a large body never enter Python -------------------------------------------
+    # -- by pipe: the bytes of a large body do not enter Python ------------------------------------------
 
     @property
     def raw_left(self) -> int:
-        """Bytes of the body that are still to come on the wire as they are; 0 where they are framed."""
+        """Bytes of the body still to come without framing; 0 where it is chunked or has ended."""
         return self._reader.left if isinstance(self._reader, LengthReader) else 0
 
     async def fill(self, pipe: Pipe | Copy) -> int:
-        """Wait for content and splice it into a pipe: how many bytes."""
+        """Wait for content and splice it into an empty pipe: how many bytes. Only while `raw_left`.
+
+        Raises as `receive_content` does; the caller sets the deadline.
+        """
         assert isinstance(self._reader, LengthReader)
         try:
             count = await fill(pipe, self.wire, self._reader.left)
@@ -105,18 +118,18 @@ class Http1Stream:
 
     @property
     def takes_raw(self) -> bool:
-        """The body that goes travels on the wire as it is."""
+        """The body being sent has no framing, so it may be spliced."""
         return not self._is_chunking
 
     def take_rest(self) -> bytes:
-        """The bytes that were received behind the message."""
+        """Take the whole buffer: bytes behind the last message, or behind a head that switches protocols."""
         rest, self.buffer = self.buffer, b""
         return rest
 
-    # -- the body that goes ----------------------------------------------------------------------------
+    # -- the body being sent ---------------------------------------------------------------------------
 
     def _framed(self, content: bytes, source: Source) -> bytes:
-        """Content for the wire, with the end of the body behind it if the source has received all."""
+        """Content as it is sent, with the end of the body behind it if the source has received all."""
         if not self._is_chunking:
             return content
         end = last_chunk(source.trailers) if source.has_received_all else b""

@@ -1,4 +1,4 @@
-"""The exchanges that run now, listed and ended by their ids: nothing is kept for it while nobody asks."""
+"""The exchanges that run now, listed, and ended by their ids. Nothing is recorded for it beforehand."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -9,17 +9,20 @@ from lb.proxy.exchange.exchange import Exchange
 
 
 class RunningExchanges:
-    """Looks at the client connections when it is asked (`lb.core.running.Running`)."""
+    """Implements `lb.core.running.Running` by looking at the open client connections on each call."""
 
     def __init__(self, clients: Collection[ClientConnection]) -> None:
         self._clients = clients
 
     def list(self) -> Sequence[RunningExchange]:
-        """Every exchange whose request has been judged and whose end has not been told."""
+        """Every exchange from the end of its request's head until it is told to the observers."""
         return [described(exchange) for exchange in self._running()]
 
     def end(self, exchange_id: bytes, why: str) -> bool:
-        """Cut the exchange with this id, with 503 where nothing was answered yet; False if none has it."""
+        """Cut the exchange with this id; False if none has it.
+
+        The client gets 503 if no response has begun.
+        """
         for exchange in self._running():
             if exchange.record.id == exchange_id:
                 exchange.cut(why)
@@ -31,7 +34,7 @@ class RunningExchanges:
 
 
 def described(exchange: Exchange) -> RunningExchange:
-    """What an exchange looks like at this moment."""
+    """A copy of what an exchange looks like now."""
     record, attempt = exchange.record, exchange.attempt
     phase, since = phase_of(exchange)
     return RunningExchange(
@@ -52,7 +55,10 @@ def described(exchange: Exchange) -> RunningExchange:
 
 
 def phase_of(exchange: Exchange) -> tuple[str, float]:
-    """What the exchange does or waits for, in words, and since when."""
+    """What the exchange does or waits for, in words, and since when on Trio's clock.
+
+    Between two attempts it is "queued", since the end of the last one.
+    """
     record, attempt = exchange.record, exchange.attempt
     if attempt is None:
         before = record.attempts[-1].ended if record.attempts else None

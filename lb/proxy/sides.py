@@ -1,10 +1,13 @@
-"""The two sides of an exchange, as it sees them. HTTP/1 implements each once; tests do in memory.
+"""The two sides of an exchange, as interfaces. HTTP/1 implements each once, and tests do so in memory.
 
-An exchange knows neither protocol. The client's side is a source of the request's body and a sink for the
-response; the backend's side is a sink for the request and a source of the response's body. Verbs that end in
-`_now` never wait: what the peer does not take at once is kept by the side as `unsent`, and `flush` waits for
-it. Deadlines are the exchange's business, sockets are the sides'. Both sides belong to their connections; an
-exchange borrows them.
+An exchange knows no protocol. The client's side is the source of the request's body and the sink of the
+response. The backend's side is the sink of the request and the source of the response's body.
+
+Two tasks may use the sides at once. The upload receives from the client and sends to the backend; the
+download receives from the backend and sends to the client. So one task at a time receives from a side, and
+one sends to it. Methods that end in `_now` never wait. They may be called only while nothing is `unsent`, and
+what the peer does not take at once is `unsent` then, until `flush` has sent it. Methods that wait have no
+timeout: the exchange sets its deadlines. The exchange borrows both sides and closes neither.
 """
 
 from typing import Protocol
@@ -20,134 +23,150 @@ from lb.settings.balancer_settings import Limits, Timeouts
 
 
 class Source(Protocol):
-    """Where a body comes from, its framing taken off."""
+    """Where a body comes from, without its framing. Used by the task that receives from this side."""
 
     received: int
-    """Bytes of bodies that were waited for, framing included: what the pace of a sender is judged by."""
+    """Bytes that `receive_content` received, framing included: the pace of a sender is measured with it."""
 
     @property
     def has_received_all(self) -> bool:
-        """The whole message is here, `trailers` included."""
+        """The message has been received to its end, `trailers` included. May be asked at any time."""
         ...
 
     @property
-    def trailers(self) -> bytes: ...
+    def trailers(self) -> bytes:
+        """The trailer lines that may be forwarded; complete once `has_received_all`."""
+        ...
 
     @property
     def raw_left(self) -> int:
-        """Bytes of the body that are still to come as they are; 0 where they cannot be spliced."""
+        """Bytes of the body still to come without framing; 0 where they cannot be spliced."""
         ...
 
     def take_content(self) -> bytes:
-        """The content that has come already."""
+        """The content that has been received already, or b"". After the head, before `receive_content`."""
         ...
 
     async def receive_content(self) -> bytes:
-        """Wait for content, which may be none; raises the LBError of its side where the body breaks off."""
+        """Wait for content, which may be b"". Raises an LBError of this side where the body breaks off.
+
+        Only while the message has not `has_received_all`.
+        """
         ...
 
     async def fill(self, pipe: Pipe | Copy) -> int:
-        """Wait for content and splice it into a pipe: how many bytes. Only while there is `raw_left`."""
+        """Wait for content and splice it into an empty pipe: how many bytes. Only while `raw_left`."""
         ...
 
     def take_rest(self) -> bytes:
-        """The bytes behind the message, which belong to whatever follows an upgrade."""
+        """The bytes received behind the message: the first ones of a tunnel. Only for an upgrade."""
         ...
 
 
 class Sink(Protocol):
-    """Where a body goes."""
+    """Where a body is sent. Used by the task that sends to this side."""
 
     wire: Wire
-    """For tunnels, and to wait until a pipe can be drained on."""
+    """For tunnels, and to wait until `drain_now` can go on."""
     unsent: memoryview | None
+    """Bytes that the peer has not taken yet. Only `flush` may follow while there are any."""
 
     @property
     def takes_raw(self) -> bool:
-        """Content travels as it is, so that it can be spliced."""
+        """The body being sent has no framing, so it can be spliced. After its head was sent."""
         ...
 
     def send_content_now(self, content: bytes, source: Source) -> None:
-        """Send content from a source, and the end of the body behind it if the source has received all."""
+        """Send content that came from `source`, and the end of the body if the source `has_received_all`."""
         ...
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
-        """Send what is in a pipe; False if some of it is still there, and `wire` is not writable."""
+        """Send what is in a pipe. False if some of it is left: call again once `wire` is writable."""
         ...
 
     async def flush(self) -> None:
-        """Wait until nothing is `unsent`."""
+        """Wait until nothing is `unsent`. Cancelled, it leaves the side fit only for being closed."""
         ...
 
 
 class ClientSide(Source, Sink, Protocol):
-    """The client of one exchange. All that it raises are ClientErrors: the client's doing."""
+    """The client of one exchange. Every error that it raises is a ClientError."""
 
     head: RequestHead
     address: str
     """The client's IP address, or "unix"."""
     identity: Identity
-    """What backends are told about the client."""
+    """What backends are told about the client, in fields such as X-Forwarded-For."""
 
     @property
     def is_untouched(self) -> bool:
-        """Nothing of a final response has been sent, and nothing is sent in part."""
+        """Nothing of a final response has been sent and nothing is `unsent`: an error answer is possible."""
         ...
 
     @property
     def stays(self) -> bool:
-        """Once the exchange is over, the client may send another request."""
+        """The connection goes on: another request may follow. Known after `respond_now`."""
         ...
 
     def interim_now(self, head: ResponseHead) -> None:
-        """Send an interim head, unless this client takes none."""
+        """Send an interim head (1xx), unless the client speaks HTTP/1.0. Before `respond_now`, any number."""
         ...
 
     def respond_now(self, head: ResponseHead, added: bytes, content: bytes, source: Source) -> None:
-        """Send the final head, with the field lines `added`, and content as `send_content_now` does."""
+        """Send the final head, with the field lines `added`, and content as `send_content_now` does. Once."""
         ...
 
     def is_behind(self) -> bool:
-        """Bytes that were sent still wait, here or in the kernel, for the client to make room."""
+        """Some bytes of the response are `unsent`, or in the kernel and not acknowledged by the client."""
         ...
 
     def ends_requests(self) -> None:
-        """What the client sends from now on is no request of this protocol."""
+        """No request follows on this connection: the client may already speak another protocol."""
         ...
 
     def switch_now(self, head: ResponseHead, added: bytes, content: bytes) -> None:
-        """Pass on a 101, and what came behind it: from here on the wire is a tunnel."""
+        """Send a 101 with the bytes behind it, in place of `respond_now`.
+
+        The wire is a tunnel from then on.
+        """
         ...
 
     def end(self, why: LBError) -> None:
-        """End the exchange from outside, soon and with this reason; the first reason counts."""
+        """Cancel the exchange for this reason; the first reason counts. May be called from any task."""
         ...
 
 
 class BackendSide(Source, Sink, Protocol):
-    """A connection to a backend, lent to one attempt. All that it raises are BackendErrors.
+    """A connection to a backend, lent to one attempt. Every error that it raises is a BackendError.
 
-    A send that fails is no error by itself: the backend may have answered before, and its answer decides. It
-    `takes_no_more` then, and such a connection is never used again.
+    A send that fails raises nothing, because the backend may have answered early, and its answer decides (RFC
+    9112 section 9.3). The connection `takes_no_more` then; and it is not kept.
     """
 
     limits: Limits
-    """How large the heads of its responses may be; set when the connection is lent."""
+    """Bounds for the heads of its responses; set when the connection is lent."""
     first_byte: float | None
-    """When the first byte of the response came; None before."""
+    """When the first byte of the response came, on Trio's clock; None before."""
     takes_no_more: bool
+    """A send has failed since `request_now`."""
 
     @property
     def can_be_kept(self) -> bool:
-        """The backend took the request and gave the response whole, and wants to keep the connection."""
+        """Request and response have ended and the backend keeps the connection open.
+
+        Asked when it is given back.
+        """
         ...
 
     def request_now(self, head: RequestHead, added: bytes, content: bytes, source: Source) -> None:
-        """Send a head, with the field lines `added`, and content as `send_content_now` does."""
+        """Send a head, with the field lines `added`, and content as `send_content_now` does. Once."""
         ...
 
     async def receive_head(self) -> ResponseHead:
-        """The next head of the response, an interim one or the final one."""
+        """Wait for the next head, an interim or the final one.
+
+        After `request_now`; not after a final head.
+        """
         ...
 
 
@@ -158,13 +177,16 @@ class BackendConnections(Protocol):
     limits: Limits
 
     def take(self, backend: Backend) -> BackendSide | None:
-        """An idle connection that is still good, or None."""
+        """Lend an idle connection that is still open, or None. The borrower has to `give` it back."""
         ...
 
     async def open(self, backend: Backend, within: float) -> BackendSide:
-        """A new connection, in the connect timeout and in so many seconds; ConnectFailed otherwise."""
+        """Lend a new connection. Takes at most the connect timeout, and `within` seconds.
+
+        Raises ConnectFailed, or a subclass, and lends nothing then.
+        """
         ...
 
     def give(self, backend: Backend, connection: BackendSide, keep: bool) -> None:
-        """Take back what was lent; `keep` says that another exchange may use it."""
+        """Take back what was lent. It is closed unless `keep` is set. Once for each loan; never waits."""
         ...

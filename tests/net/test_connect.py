@@ -1,4 +1,4 @@
-"""Connecting: the addresses in their order, and nothing left open where none takes us."""
+"""Connecting: one address after the other, and no socket left open where none accepts."""
 
 import errno
 import socket

@@ -1,4 +1,4 @@
-"""One epoll for all: every edge is told once, and a wire keeps in mind what it has not read yet."""
+"""One edge-triggered epoll for all wires: an edge comes once, and the wire remembers unread bytes."""
 
 import socket
 from collections.abc import AsyncIterator

@@ -16,7 +16,7 @@ pytestmark = virtual_time
 
 
 class Resolver(trio.abc.HostnameResolver):
-    """Knows what it is told; a name that it does not know has no address."""
+    """Resolves the names in `known`, in `takes` seconds; any other name has no address."""
 
     def __init__(self) -> None:
         self.known: dict[str, list[str]] = {}
@@ -24,7 +24,7 @@ class Resolver(trio.abc.HostnameResolver):
         self.takes = 0.0
 
     async def getaddrinfo(  # type: ignore[override]  # narrower than trio's
-        self, host: bytes, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+        self, host: bytes, port: int, family: int = 0, kind: int = 0, proto: int = 0, flags: int = 0
     ) -> list[tuple[Any, ...]]:
         self.asked.append(trio.current_time())
         await trio.sleep(self.takes)
@@ -32,8 +32,7 @@ class Resolver(trio.abc.HostnameResolver):
             addresses = self.known[host.decode()]
         except KeyError:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
-        kind = socket.SOCK_STREAM
-        return [(socket.AF_INET, kind, 6, "", (address, port)) for address in addresses]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
         raise NotImplementedError

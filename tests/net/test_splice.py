@@ -1,4 +1,4 @@
-"""One contract for both ways to move bytes: in the kernel, and through Python where it cannot."""
+"""One contract for `Pipe`, which moves bytes in the kernel, and `Copy`, which moves them in Python."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ def mover(request: pytest.FixtureRequest) -> Iterator[Pipe | Copy]:
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket, socket.socket, socket.socket]]:
-    """Who sends, what it arrives at, what it is sent on from, and who receives."""
+    """Two connected pairs: the sender and the source that its bytes arrive at; the sink and its receiver."""
     first, second = socket.socketpair(), socket.socketpair()
     for sock in (*first, *second):
         sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""A deadline that moves ends a wait at its very instant, however little is kept about it."""
+"""However often a deadline moves, it ends a wait exactly when it is reached."""
 
 from collections.abc import AsyncIterator
 from math import inf
@@ -24,7 +24,7 @@ async def deadlines() -> AsyncIterator[Deadlines]:
 
 
 async def ended_at(deadlines: Deadlines, *moves: tuple[float, float]) -> float:
-    """When a wait ends whose deadline is moved: (at this time, to that one), both from now."""
+    """Seconds until a wait ends whose deadline moves: each move is (when, to when), in seconds from now."""
     began = trio.current_time()
     with trio.CancelScope() as scope:
         timer = Timer(deadlines, scope)

@@ -1,4 +1,4 @@
-"""The few verbs of a socket, over a pair of them."""
+"""The methods of a wire, over a socket pair."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Accepting: where we listen, how many we take, what happens when we cannot, and how it all ends."""
+"""Accepting: the addresses, the connection limit, errors of accept(2), and the shutdown."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade:
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """This process can open nothing more."""
+    """This process is out of file descriptors."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)

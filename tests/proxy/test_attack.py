@@ -1,4 +1,4 @@
-"""What an attack on retries, hedges, trials and timeouts found, so that it is not found again."""
+"""Regression tests for faults in retries, hedges, trials and timeouts that a review found."""
 
 import socket
 from contextlib import suppress
@@ -27,8 +27,8 @@ def used_to(lb: Scene, seconds: float = 0.1) -> None:
 
 
 def first_is(lb: Scene, *ids: str) -> None:
-    for n, id in enumerate(ids):
-        lb[id].turn = (100 - n) << 60
+    for n, name in enumerate(ids):
+        lb[name].turn = (100 - n) << 60
 
 
 def jump(seconds: float) -> None:
@@ -48,7 +48,7 @@ async def test_maintenance_cuts_the_winner_of_a_race_that_was_second() -> None:
         other = await lb.backends[1].hears()
         await other.says(HALF)
         await client.hears_head(200)
-        lb.registry.maintenance(lb["two"])  # "out at once, cutting what runs"
+        lb.registry.maintenance(lb["two"])  # cuts what runs on it
         await trio.testing.wait_all_tasks_blocked()
         assert lb["two"].in_flight == 0
 
@@ -87,7 +87,7 @@ async def test_cutting_the_loser_does_not_end_the_answer_of_the_winner() -> None
         other = await lb.backends[1].hears()
         await other.says(HALF)
         await client.hears_head(200)
-        lb.registry.maintenance(lb["one"])  # it has lost; nothing of the client's runs there
+        lb.registry.maintenance(lb["one"])  # it has lost the race, so nothing runs on it
         await trio.testing.wait_all_tasks_blocked()
         await other.says(b"others")
         await client.hears_exactly(b"halfothers")
@@ -184,7 +184,7 @@ async def test_a_body_that_outgrew_the_bound_while_the_answer_was_refused_is_not
 
 @pytest.mark.parametrize("n", range(12))
 async def test_an_end_in_the_very_moment_of_the_timeout(n: int) -> None:
-    """Both are there when the event loop comes to look: it was late, or stopped and continued."""
+    """The event loop was late: it finds the end and the expired deadline in the same pass."""
     async with running(Backend, Backend, timeouts={"response_head": 7}) as lb:
         async with lb.backends[1].answering(OK):
             client = await lb.asks(GET)
@@ -197,7 +197,7 @@ async def test_an_end_in_the_very_moment_of_the_timeout(n: int) -> None:
 
 @pytest.mark.parametrize("n", range(12))
 async def test_an_answer_that_is_there_when_we_are_late_is_no_failure(n: int) -> None:
-    """README: coming back from a pause takes nobody down."""
+    """README: late results after a pause of the balancer mark no backend down."""
     pools = {"default": {"ejection": {"consecutive": 3}}}
     async with running(Backend, Backend, timeouts={"response_head": 7}, pools=pools) as lb:
         async with lb.backends[1].answering(OK):
@@ -265,7 +265,7 @@ async def test_a_client_that_leaves_in_the_queue_does_not_rewrite_why_the_attemp
 
 
 async def test_our_deadline_is_no_failure_of_the_backend() -> None:
-    """It was granted after a long wait, and had a second to answer."""
+    """The request got its backend after a long wait, so the backend had little time to answer."""
     pools = {"default": {"retry": {"deadline": 10}, "queue_timeout": 10, "ejection": {"consecutive": 1}}}
     async with running(Backend, Backend, pools=pools, each={"max_in_flight": 1}) as lb:
         await lb.asks(GET)
@@ -302,7 +302,7 @@ async def test_one_deadline_whether_the_body_came_with_the_head_or_behind_it() -
 
 
 async def test_who_may_be_served_is_not_behind_one_who_may_not() -> None:
-    """A tied client waits for its draining backend; one before it in the queue may not go there."""
+    """A client with a sticky cookie may use its draining backend; the one before it in the queue may not."""
     pools = {"default": {"sticky": {}, "queue_timeout": 50}}
     async with running(Backend, Backend, pools=pools, each={"max_in_flight": 1}) as lb:
         first_is(lb, "one")
@@ -384,7 +384,7 @@ async def test_a_winner_that_breaks_off_is_blamed_and_not_the_loser() -> None:
 
 
 async def test_no_answer_begins_in_the_middle_of_an_interim_one() -> None:
-    """The client does not read, and an interim head is stuck half way; what is sent then would be in it."""
+    """The client does not read, and an interim head is sent in part: an answer would end up within it."""
     async with running(
         Backend,
         Backend,

@@ -1,7 +1,7 @@
-"""Whatever ends a client connection, at whichever step of its tasks: nothing is left of it.
+"""A client connection is cancelled at every step of its tasks, and nothing of it may be left.
 
-What must hold afterwards is asserted by `running`: nothing in flight, nobody in the queue, no socket that
-nobody owns, every exchange told once, every counter balanced. Here, that the balancer still serves.
+`running` asserts what must hold afterwards: nothing in flight, an empty queue, no socket without an owner,
+every exchange told once, every counter balanced. The tests assert that the balancer still serves.
 """
 
 from collections.abc import Awaitable, Callable
@@ -88,7 +88,7 @@ async def two_requests(lb: Scene) -> bytes:
 
 
 async def one_by_one(lb: Scene) -> bytes:
-    """Requests of which the express lane has all but the first."""
+    """Requests of which the fast path serves all but the first."""
     client, heard = await lb.client(), b""
     with suppress(Ended, OSError):
         for number in range(4):
@@ -124,7 +124,7 @@ async def early_answer(lb: Scene) -> bytes:
 
 
 async def retry(lb: Scene) -> bytes:
-    """A refused connection, a used one that has gone stale, and a fresh one."""
+    """A refused connection, an idle one that has gone stale, and a new one."""
     client = await lb.asks(get(b"/", last=False) + get(b"/fails-once"))
     return (await client.hears_all())[0]
 

@@ -1,4 +1,4 @@
-"""Another configuration while clients are connected: what comes next goes by it, and nobody is cut."""
+"""A new configuration while clients are connected: it applies to what follows, and cuts no exchange."""
 
 import pytest
 
@@ -26,7 +26,7 @@ async def test_who_is_trusted_is_so_on_connections_that_are_there() -> None:
         assert [each["X-Forwarded-For"] for each in heard] == ["192.0.2.7, 127.0.0.1", "127.0.0.1"]
         one, other = (each["Via"].split() for each in heard)
         assert (one[1], other[1]) == ("lb", "other")
-        assert one[2] == other[2]  # by which we know what has been here before
+        assert one[2] == other[2]  # the tag by which this balancer detects loops
 
 
 async def test_limits_and_routes_hold_from_the_next_request_on() -> None:
@@ -52,7 +52,7 @@ async def test_what_is_behind_us_is_hidden_from_the_next_request_on() -> None:
             b"502 Bad Gateway\n",
             "edge; error=connection_refused",
         )
-        assert "one at http" in scene.exchange.detail  # for whoever may know
+        assert "one at http" in scene.exchange.detail  # the full text, for the operator
 
 
 async def test_a_wait_that_has_begun_keeps_its_deadline() -> None:

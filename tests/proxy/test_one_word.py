@@ -1,7 +1,7 @@
-"""One vocabulary: a failure has the same RFC 9209 token wherever anybody may look for it, the page included.
+"""One vocabulary: a failure has the same RFC 9209 token everywhere, the admin page included.
 
-Each scene makes an exchange fail in one way, over real sockets, and hands back the answer that its client
-got, if there was one to get.
+Each scene makes an exchange fail in one way, over real sockets, and returns the answer that its client got,
+if there was one.
 """
 
 import socket
@@ -33,7 +33,7 @@ Answer = Response | None
 
 
 class Nowhere(trio.abc.HostnameResolver):
-    """Knows no name."""
+    """Resolves no name."""
 
     async def getaddrinfo(self, *_args: Any) -> Any:
         await trio.lowlevel.checkpoint()
@@ -44,7 +44,7 @@ class Nowhere(trio.abc.HostnameResolver):
 
 
 def narrow() -> Backend:
-    """It can hold little that it has not read."""
+    """A client whose receive buffer is small."""
     return Backend(receive_buffer=4096)
 
 
@@ -53,7 +53,7 @@ async def asks(lb: Scene, status: int, request: bytes = GET) -> Answer:
 
 
 async def says(lb: Scene, status: int, said: bytes) -> Answer:
-    """The backend says this, and goes."""
+    """The backend sends these bytes and closes the connection."""
     client = await lb.asks(GET)
     peer = await lb.backend.hears()
     await peer.says(said)
@@ -115,7 +115,7 @@ async def is_left_by_its_client(lb: Scene) -> Answer:
     await lb.backend.hears()
     client.resets()
     with trio.fail_after(5):
-        while not lb.exchanges:  # noqa: ASYNC110 - nobody else is told
+        while not lb.exchanges:  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(0.1)
     return None
 
@@ -162,7 +162,7 @@ def scene(failure: Failure) -> AbstractAsyncContextManager[Scene]:
 
 @pytest.fixture
 def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections to backends hold little that was not read."""
+    """Connections to backends have small receive buffers."""
 
     def narrowed(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -14,7 +14,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade:
 
 
 async def only_one(lb: Scene) -> RunningExchange:
-    """The one exchange that runs, once nothing else happens."""
+    """The one exchange that runs, once all tasks are blocked."""
     await trio.testing.wait_all_tasks_blocked()
     (exchange,) = lb.balancer.control.running.list()
     return exchange

@@ -1,1 +1,1 @@
-"""The backends' side: connections that are opened, lent and kept."""
+"""The backends' side: connections that are opened, lent to attempts, and kept idle."""

@@ -1,8 +1,8 @@
-"""Connections to backends: opened, lent to one exchange at a time, kept a while for the next.
+"""Connections to backends: opened, lent to one attempt at a time, kept idle for the next one.
 
-The newest idle connection is taken first, so that in a quiet pool the others grow old and close. A connection
-is looked at before it is lent: a byte that came without a request, or an end, makes it useless (RFC 9112
-section 9.2). Idle or lent, every connection has exactly one owner.
+The newest idle connection is lent first, so the others grow old and are closed when there is little traffic.
+Before it is lent, a connection is checked: if a byte or an end came without a request, it is closed (RFC 9112
+section 9.2). Every connection is either idle, and owned here, or lent to one attempt.
 """
 
 from math import inf
@@ -21,15 +21,18 @@ from lb.proxy.sides import BackendSide
 from lb.settings.balancer_settings import Limits, Timeouts
 
 PER_BACKEND = 32
+"""Most idle connections to one backend."""
 MAX_AGE_SECONDS = 30.0
+"""Longest time that a connection is idle."""
 LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ejected"))
-"""Events after which the idle connections of a backend are of no use."""
+"""Events after which the idle connections of a backend are closed."""
 
 
 class Connections:
-    """All connections to all backends. `take` and `open` lend one; `give` takes it back.
+    """All connections to all backends (`lb.proxy.sides.BackendConnections`). Made inside `trio.run`.
 
-    `timeouts` and `limits` may be changed: what is opened or lent from then on obeys them.
+    `take` and `open` lend a connection; its borrower has to `give` it back. `timeouts` and `limits` may be
+    replaced, and apply to what is opened or lent from then on.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Connections:
         registry.subscribe(self._on_event)
 
     def take(self, backend: Backend) -> BackendSide | None:
-        """The newest idle connection that is still good, or None."""
+        """Lend the newest idle connection that is still open, or None."""
         stack = self._idle.get(backend)
         while stack:
             connection, since = stack.pop()
@@ -57,11 +60,15 @@ class Connections:
         return None
 
     async def open(self, backend: Backend, within: float = inf) -> BackendSide:
-        """A new connection, in the connect timeout and `within` seconds.
+        """Lend a new connection. Takes at most the connect timeout, and `within` seconds.
 
-        Raises ConnectFailed or one of its kinds, and lends nothing then.
+        Raises ConnectFailed, or a subclass, and lends nothing then; nor where it is cancelled.
         """
-        url, host, port = backend.spec.url, backend.host, backend.port  # they may change while we connect
+        url, host, port = (
+            backend.spec.url,
+            backend.host,
+            backend.port,
+        )  # a reload may change them while we connect
         longest = min(self.timeouts.connect, within)
         try:
             with trio.fail_after(longest):
@@ -81,7 +88,7 @@ class Connections:
         return Http1Backend(wire, backend.id, self.limits, self._now)
 
     def give(self, backend: Backend, connection: BackendSide, keep: bool) -> None:
-        """Take back what was lent; `keep` says that the next exchange may use it."""
+        """Take back what was lent. It is closed unless `keep` is set and its backend takes requests."""
         fit = backend.admin_state is AdminState.READY and not backend.removed
         stack = self._idle.setdefault(backend, []) if keep and fit else None
         if stack is None or len(stack) >= PER_BACKEND or connection.wire.origin != backend.spec.url:
@@ -91,9 +98,9 @@ class Connections:
         backend.idle_connections += 1
 
     def close_old(self) -> None:
-        """Close what has been idle too long, and what the backend has closed meanwhile.
+        """Close connections that were idle too long, or that their backends have ended.
 
-        A wire that is told of every edge has been told of its end too, so thousands cost no system call.
+        A wire that is registered for edges knows of its end already, so most checks cost no system call.
         """
         now = self._now()
         for backend, stack in self._idle.items():
@@ -108,6 +115,7 @@ class Connections:
             backend.idle_connections = len(good)
 
     def close(self) -> None:
+        """Close all idle connections. Those that are lent stay with their borrowers."""
         for backend in list(self._idle):
             self._close_idle_of(backend)
 

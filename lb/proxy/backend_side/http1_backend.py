@@ -15,9 +15,10 @@ from lb.settings.balancer_settings import Limits
 
 
 class Http1Backend(Http1Stream):
-    """One connection; it carries one exchange after the other. `lb.proxy.backend_side.connections` closes it.
+    """One connection, which carries one exchange after the other; `Connections` owns and closes it.
 
-    `name` is the backend's id, for errors; `now` is Trio's clock; `limits` may be changed between exchanges.
+    `name` is the backend's id, for error messages. `now` is Trio's clock. `limits` may be replaced between
+    exchanges. `_has_undrained`: the request's body was left in a pipe in part.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Http1Backend(Http1Stream):
         self._send_now(data)
 
     def send_content_now(self, content: bytes, source: Source) -> None:
+        assert self.unsent is None
         self._send_now(self._framed(content, source))
 
     def _send_now(self, data: bytes) -> None:
@@ -95,7 +97,10 @@ class Http1Backend(Http1Stream):
     # -- the response ------------------------------------------------------------------------------------
 
     def recognise(self, data: bytes) -> ResponseHead | None:
-        """The final head, where the response begins with a whole plain one; None keeps nothing of `data`."""
+        """For the fast path: the final head, if `data` begins with a whole one that is plain.
+
+        None otherwise, and nothing has changed then: the caller puts `data` back with `Wire.unread`.
+        """
         limits = self.limits
         found = recognise_whole_response(data, self._method, limits.response_head, limits.fields)
         if found is None:

@@ -1,1 +1,1 @@
-"""The client's side: one connection, its requests in turn, and the fast path."""
+"""The client's side: one connection, its requests in turn, the fast path, HTTP/1 towards the client."""

@@ -1,9 +1,9 @@
-"""One client connection that speaks HTTP/1, from its first byte to its last: one task, one owner.
+"""One client connection that speaks HTTP/1, from its first byte to its last, and the task that owns it.
 
-The task reads a head, hands it to an exchange, and does that again for as long as both sides wish. One guard
-holds everything (`lb.proxy.guard`): whatever can end an exchange early (a deadline, a drain that cuts, a
-client that left, a shutdown) cancels its scope and says why. Then the client gets an answer if that is still
-possible, and the connection goes on only where nothing is left that could be misread.
+The task receives a head, runs an exchange for it, and repeats that while both sides keep the connection. All
+of it is in the cancel scope of one guard (`lb.proxy.guard`). What ends an exchange early (a deadline, a drain
+that cuts, a client that left, a shutdown) cancels that scope with a reason. Then the client gets an error
+answer if no response has begun. The connection goes on only where none of its bytes could be misread.
 """
 
 import structlog
@@ -35,16 +35,19 @@ from lb.proxy.guard import Guard
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 64 * 1024
+"""How long, and for how many bytes, a connection is read on before it is closed."""
 LAST_CHANCE_SECONDS = 1.0
-"""How long a connection that was just used may still send its next request once we are closing."""
+"""How long an idle connection may still send a request once the balancer shuts down."""
 log = structlog.get_logger()
 
 
 class ClientConnection:
-    """A client connection. `serve` is its whole life; the other public verbs may be called from any task.
+    """A client connection. Its task calls `serve`, which closes the wire.
 
-    `record` is that of the request that is being read or served, None between two requests. `exchange` is set
-    from the end of its head on, unless the request is answered here.
+    `cut`, `gone`, `close_soon`, `ask_whether_there`, `is_waiting_since` and `tell_identity` may be called
+    from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record` belongs to
+    the request that is being received or served, and is None between two requests. `exchange` is set from the
+    end of the head on, unless the request is answered here.
     """
 
     __slots__ = (
@@ -81,7 +84,10 @@ class ClientConnection:
         return self.client.wire
 
     async def serve(self) -> None:
-        """Serve until either side is done. The wire is closed and the last exchange told in any case."""
+        """Serve requests until either side ends the connection.
+
+        On every way out, even when cancelled, the wire is closed and the last exchange told to the observers.
+        """
         try:
             while await self._serve_until_trouble():
                 pass
@@ -91,7 +97,7 @@ class ClientConnection:
             self.finish(self._guard.why or Abandoned("the balancer was ended at once"))
 
     async def _serve_until_trouble(self) -> bool:
-        """True if there was trouble and the connection goes on behind it."""
+        """Serve requests until an exchange fails or the connection ends. True if the connection goes on."""
         error: LBError | None = None
         with self._guard.open():
             try:
@@ -112,9 +118,9 @@ class ClientConnection:
         return await self._conclude(error)
 
     def _goes_on_after(self, error: LBError | None) -> bool:
-        """The exchange is run again, in a fresh scope: its backend missed a deadline, and others are left.
+        """The exchange runs again, in a fresh scope: its backend missed a deadline, and another may be tried.
 
-        Or without an error: a deadline struck when what it was for had just happened.
+        Without an error the deadline struck just when what it was for had happened: no attempt has failed.
         """
         if self.exchange is None:
             return False
@@ -124,21 +130,21 @@ class ClientConnection:
         return isinstance(error, BackendError) and failure.may_go_on(self.exchange, error)
 
     def _came_too_late(self) -> bool:
-        """What was to end an exchange found it ended; the next one goes on, unless the client has left."""
+        """The scope was cancelled after the exchange had ended: go on, unless the client has left."""
         return self._guard.why is None or isinstance(self._guard.why, AttemptCut)
 
     # -- from outside ------------------------------------------------------------------------------------
 
-    def cut(self, why: str = "the backend was taken out while the request ran on it") -> None:
-        """An operator or a shutdown ends what runs."""
+    def cut(self, why: str) -> None:
+        """Cancel what runs, for this reason: 503 if no response has begun."""
         self._guard.end(AttemptCut(why))
 
     def gone(self) -> None:
-        """The client has left for good: nobody will read a response."""
+        """Cancel what runs: the client has closed both directions, so no response can reach it."""
         self._guard.end(ClientGone(LEFT))
 
     def close_soon(self) -> None:
-        """We are shutting down: an idle connection ends, after a last chance if it was just used."""
+        """End the connection within `LAST_CHANCE_SECONDS` if it is idle: the balancer shuts down."""
         if self.is_idle:
             self._guard.end_by(self.context.now() + LAST_CHANCE_SECONDS)
 
@@ -154,12 +160,12 @@ class ClientConnection:
             self._guard.end_by(self.context.now())
 
     def ask_whether_there(self) -> None:
-        """The client has ended its side: find out whether it still reads."""
+        """Find out whether the client still reads, after it has ended its side."""
         if self.exchange is not None:
             self.client.ask_now()
 
     def is_waiting_since(self, moment: float) -> bool:
-        """It has been waiting since before that moment for a response or the rest of one; no tunnel is."""
+        """An exchange, but no tunnel, has been running since before this time on Trio's clock."""
         record = self.record
         return record is not None and record.started < moment and record.status != SWITCHING_PROTOCOLS
 
@@ -168,7 +174,7 @@ class ClientConnection:
         return self.client.address
 
     def tell_identity(self, identity: Identity) -> None:
-        """The configuration has changed, and with it perhaps whether this client's peer is trusted."""
+        """The configuration has changed, and perhaps whether this client's address is trusted."""
         self.client.identity = identity
 
     # -- one request after the other ---------------------------------------------------------------------
@@ -189,14 +195,14 @@ class ClientConnection:
         return await self._goes_on()
 
     async def _goes_on(self) -> bool:
-        """The exchange is over; its connection goes on, or ends in good order."""
+        """Tell how the exchange went. True if the connection goes on; if not, it has lingered."""
         self.finish(None)
         if not self.client.stays:
             await self._linger()
         return self.client.stays
 
     async def _receive_head(self) -> tuple[RequestHead, bytes] | None:
-        """The next head, judged, and what came behind it; None when the client has no more requests."""
+        """Wait for the next head; return it and the bytes behind it, or None at the end of the connection."""
         limits = self.context.limits
         heads = RequestHeadReader(
             self._host, head_limit=limits.request_head, target_limit=limits.target, field_limit=limits.fields
@@ -225,7 +231,9 @@ class ClientConnection:
             raise ClientGone("the client reset the connection") from exc
 
     def become_idle(self) -> None:
-        """From now on the next request is awaited, and the connection may be told to end."""
+        """The next request is awaited from now on, under a deadline that ends the connection without an
+        error.
+        """
         timeouts = self.context.timeouts
         self.is_idle = True
         self._guard.down.expect(timeouts.keepalive if self._is_used else timeouts.request_head, None)
@@ -233,7 +241,10 @@ class ClientConnection:
             self.close_soon()
 
     def begin(self, head: RequestHead, behind: bytes) -> Exchange:
-        """A request that may be forwarded has come whole, or its head has; what is behind the head."""
+        """For the fast path: begin the exchange of a request that arrived whole.
+
+        Raises as `Exchange.begin`.
+        """
         self._begin_record()
         return self._forward(head, behind)
 
@@ -268,7 +279,10 @@ class ClientConnection:
             await self.client.flush()
 
     async def _conclude(self, error: LBError | None) -> bool:
-        """Answer a failed exchange if its response has not begun; True if the connection goes on."""
+        """Send an error answer if no response has begun, and tell how it went.
+
+        True if the connection goes on.
+        """
         if self.record is None:
             return False
         if error is None:
@@ -282,7 +296,7 @@ class ClientConnection:
         return keep
 
     async def _answer(self, error: LBError, keep: bool) -> bool:
-        """True if the answer went out whole and the connection goes on."""
+        """Send an error answer. True if it was sent whole and the connection goes on."""
         record = self.record
         assert record is not None
         is_sent = False
@@ -304,10 +318,13 @@ class ClientConnection:
         return keep and is_sent
 
     async def _linger(self) -> None:
-        """Read on for a while before closing, or a reset could take the answer from the client."""
+        """Read on for a while before closing (RFC 9112 section 9.6).
+
+        Closing while bytes are unread sends a reset, and a reset may destroy the response before it is read.
+        """
         self._guard.down.expect(LINGER_SECONDS, None)
         if self.client.is_done:
-            return  # it asked for the end and sent nothing more
+            return  # closing now draws no reset
         try:
             self.wire.end_sending()
             left = LINGER_BYTES
@@ -319,7 +336,7 @@ class ClientConnection:
     # -- accounts ----------------------------------------------------------------------------------------
 
     def finish(self, error: LBError | None) -> None:
-        """The exchange has ended: tell all observers, once."""
+        """Tell the observers that the exchange has ended, with this error. Does nothing without a record."""
         record, self.record, self.exchange = self.record, None, None
         if record is None:
             return
@@ -334,7 +351,7 @@ class ClientConnection:
         self.context.finished(record)
 
     def _forget_record(self) -> None:
-        """The client ended its side in the middle of a head: there was no request."""
+        """Drop the record: the client ended its side within a head, so there was no request."""
         if self.record is not None:
             self.record = None
             self.counts.in_flight -= 1

@@ -1,14 +1,14 @@
 """The fast path: plain exchanges served by plain calls, while the task that owns them sleeps.
 
-Waking a task twice for each exchange, and resuming a dozen coroutines each time, costs as much as the
-exchange itself. So while a client connection's task waits for the next request, its wire is watched: a
-request that is plain and came whole is sent at once, if a connection to its backend is idle, and a plain
-response is passed on when it comes. Whatever else comes up, the task is woken and goes on from there: bytes
-that were not for the fast path are put back, and the `Exchange` knows how far it has come. Nothing is decided
-here. The steps are the exchange's own, and what they raise is raised in the task, where the exchange is.
+Waking a task twice for each exchange, and resuming a dozen coroutines each time, costs as much as the rest of
+the exchange. So while a client connection's task waits for the next request, its wire is watched. A plain
+request that arrives whole is sent at once, if there is an idle connection to its backend. A plain response is
+passed on when it arrives. In every other case the task is woken and goes on from there: the bytes are put
+back, and the `Exchange` knows how far it has come. Nothing is decided here. The steps are the exchange's own,
+and an error in a step is raised in the task, which owns the exchange.
 
-The task stays the owner of all. Whatever ends it in the meantime (a deadline, a cut, a shutdown) finds the
-exchange where it is, and ends it as if the task had got there by itself. `just bench` guards this.
+A cancellation of the task (a deadline, a cut, a shutdown) ends the exchange wherever it is, as it does when
+the task itself drives the exchange. `just bench` guards what this saves.
 """
 
 from typing import Protocol
@@ -24,7 +24,7 @@ from lb.proxy.exchange.exchange import Exchange
 
 
 class Connection(Protocol):
-    """The client connection, as the fast path sees it."""
+    """The client connection, as the fast path uses it (`lb.proxy.client_side.connection`)."""
 
     context: Context
     exchange: Exchange | None
@@ -40,7 +40,11 @@ class Connection(Protocol):
 
 
 class FastPath:
-    """The time of one client connection on the fast path: while its task waits for a request."""
+    """One wait of a client connection's task for a request, and the exchanges served meanwhile.
+
+    Made by that task, which calls `serve` once. `_watched` is the wire that is waited on: the client's for a
+    request, the backend's for a response.
+    """
 
     __slots__ = ("_connection", "_error", "_task", "_watched", "_wire")
 
@@ -52,12 +56,17 @@ class FastPath:
         self._error: Exception | None = None
 
     async def serve(self) -> None:
-        """Serve until something is for the task: the connection's `exchange`, or without one, what came."""
+        """Serve plain exchanges until there is something that the task has to do.
+
+        The connection's `exchange` is to be run then, from wherever it is. Without one, there are bytes, or
+        the end, to receive. The wire must be one that `can_be_watched`. Raises the error of a request for
+        which there is no exchange.
+        """
         connection = self._connection
         self._watch(self._wire)
         try:
             await wait_task_rescheduled(self._stop)
-        except BaseException:  # cancelled: the attempt ends as it would in `run`
+        except BaseException:  # Cancelled: the attempt ends as it does in `run`
             if connection.exchange is not None:
                 connection.exchange.let_go(connection.exchange.attempt)
             raise
@@ -80,7 +89,7 @@ class FastPath:
             wire.watcher = self
 
     def came(self, wire: Wire) -> None:
-        """There is something to receive on the watched wire (`lb.net.wire.Watcher`)."""
+        """There is something to receive on the watched wire: called on an edge (`lb.net.wire.Watcher`)."""
         try:
             data = wire.receive_now()
             if data is None:
@@ -89,13 +98,13 @@ class FastPath:
         except Exception as exc:
             next_wire, self._error = None, exc
         if self._task is None:
-            return  # what was just done has ended the task's wait
+            return  # this step has cancelled the task, which is scheduled already
         self._watch(next_wire)
         if next_wire is None:
             reschedule(self._task)
 
     def _asked(self, data: bytes) -> Wire | None:
-        """The client has said something: the wire to wait on for an answer, or None."""
+        """Bytes from the client. Returns the wire to watch for the response, or None to wake the task."""
         connection = self._connection
         limits = connection.context.limits
         found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
@@ -106,7 +115,10 @@ class FastPath:
         return None if backend is None else backend.wire
 
     def _answered(self, wire: Wire, data: bytes) -> Wire | None:
-        """The backend has said something: the wire to wait on for the next request, or None."""
+        """Bytes from the backend.
+
+        Returns the wire to watch for the next request, or None to wake the task.
+        """
         connection, exchange = self._connection, self._connection.exchange
         assert exchange is not None
         attempt = exchange.attempt

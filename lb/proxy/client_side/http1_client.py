@@ -1,4 +1,4 @@
-"""The client side of exchanges over HTTP/1, one at a time (`lb.proxy.sides.ClientSide`)."""
+"""A client that speaks HTTP/1.1 or 1.0 (`lb.proxy.sides.ClientSide`)."""
 
 from lb.errors import BadRequest, ClientGone, ClientStalled, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
@@ -14,11 +14,16 @@ from lb.proxy.sides import Source
 
 LEFT = "the client closed the connection"
 HEAD_TO_COME: Reader = CloseReader()
-"""Stands for the body of a request whose head has not ended: not all of it has been received."""
+"""The reader of a request whose head has not been received: it is never done."""
 
 
 class Http1Client(Http1Stream):
-    """The client of the exchange that runs on a connection; `begin` makes it that of the next one."""
+    """One client connection as the client side of its exchanges, one after the other.
+
+    `lb.proxy.client_side.connection` owns it and calls `await_head` and `begin` for each request.
+    `_wants_more`: the request allows another one on this connection. `_stays`: our response says that the
+    connection goes on. `_is_asked`: no interim answer may be sent by `ask_now`.
+    """
 
     __slots__ = (
         "_context",
@@ -46,14 +51,14 @@ class Http1Client(Http1Stream):
         self.await_head()
 
     def await_head(self) -> None:
-        """Another request is to come; nothing is known of it yet."""
+        """The head of a request has begun to arrive; nothing is known of the request yet."""
         self._reader = HEAD_TO_COME
         self._wants_more = self._stays = self._ends_by_close = self._is_asked = False
         self.has_head = False
-        """The head of our response, or of an error answer, has been sent."""
+        """The head of the response, or of our error answer, has been sent."""
 
     def begin(self, head: RequestHead, behind: bytes) -> None:
-        """The head of a request has come, and the bytes behind it."""
+        """The head of a request has been received, with the bytes behind it: a new exchange begins."""
         self._served += 1
         self.head = head
         self.buffer = behind
@@ -72,11 +77,11 @@ class Http1Client(Http1Stream):
 
     @property
     def stays(self) -> bool:
-        """The response said that it does, and all of the request has come."""
+        """Our response said that the connection goes on, and the request has been received whole."""
         return self._stays and (self._reader is None or self._reader.done)
 
     def may_stay(self) -> bool:
-        """May the connection carry another request behind this one, as far as is known now?"""
+        """The connection may carry another request after this one, as far as is known now."""
         context = self._context
         return (
             self._wants_more
@@ -88,7 +93,7 @@ class Http1Client(Http1Stream):
 
     @property
     def is_done(self) -> bool:
-        """The client wished for the end of the connection, and has sent nothing that was not read."""
+        """The client asked to close the connection, and everything that it sent has been read."""
         return self.has_received_all and not (self.buffer or self._wants_more) and self.wire.is_quiet()
 
     def ends_requests(self) -> None:
@@ -97,6 +102,7 @@ class Http1Client(Http1Stream):
     # -- the response ------------------------------------------------------------------------------------
 
     def interim_now(self, head: ResponseHead) -> None:
+        assert self.is_untouched
         if not self.head.is_1_0:
             self._send_now(head.to_client(b"", b"", b""))
 
@@ -112,21 +118,24 @@ class Http1Client(Http1Stream):
         self._send_now(first + self._framed(content, source))
 
     def switch_now(self, head: ResponseHead, added: bytes, content: bytes) -> None:
+        assert self.is_untouched
         self.has_head = True
         upgrade = added + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         self._send_now(head.to_client(b"", b"", upgrade) + content)
 
     def answer_options_now(self) -> None:
-        """Answer an OPTIONS that asks us and nobody behind us."""
+        """Answer an OPTIONS request that is for the balancer itself: its Max-Forwards is 0."""
         self._stays = self.may_stay()
         self._send_now(options_answer(self._context.date.now(), closing=not self._stays))
 
     def answer_now(self, answer: bytes) -> None:
-        """Send a whole answer of ours."""
+        """Send a whole error answer."""
+        assert self.is_untouched
         self.has_head = True
         self._send_now(answer)
 
     def send_content_now(self, content: bytes, source: Source) -> None:
+        assert self.unsent is None
         self._send_now(self._framed(content, source))
 
     def _send_now(self, data: bytes) -> None:
@@ -135,7 +144,7 @@ class Http1Client(Http1Stream):
         except OSError as exc:
             raise ClientGone(LEFT) from exc
         if self.unsent is not None:
-            self._is_asked = True  # an interim answer would stand in the middle of this
+            self._is_asked = True  # an interim answer would be sent in the middle of this
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
         try:
@@ -156,10 +165,11 @@ class Http1Client(Http1Stream):
         return self.unsent is not None or self.wire.unsent_in_kernel() > 0
 
     def ask_now(self) -> None:
-        """The client has ended its side: does it still read? RFC 9110, 15.2 lets us ask by an interim answer.
+        """Ask a client that has ended its side whether it still reads, by a 100 (RFC 9110 section 15.2).
 
-        A client that reads ignores it, one that has left answers with a reset; only that tells the two apart.
-        HTTP/1.0 knows no interim answers, and once our response has begun none may be sent.
+        A client that reads ignores it. From a client that has left comes a reset, which the next check sees.
+        Nothing else tells the two apart. HTTP/1.0 has no interim answers, and none may be sent once the
+        response has begun. May be called from any task.
         """
         if not self.has_received_all or self._is_asked or self.has_head or self.head.is_1_0:
             return
@@ -170,10 +180,10 @@ class Http1Client(Http1Stream):
             self.end(ClientGone(LEFT))
 
     def break_off(self, error: LBError) -> None:
-        """Close so that the client sees that its response broke off.
+        """Close the connection in the middle of a response, so that the client notices.
 
-        Where the end of the connection is the end of the body, only a reset shows it. A reset also frees what
-        the kernel would go on holding, for minutes, for a client that does not read.
+        Where the end of the connection is the end of the body, only a reset shows the difference. A reset
+        also frees the kernel's send buffer at once, which it would keep for a client that does not read.
         """
         if self._ends_by_close or isinstance(error, ClientStalled):
             self.wire.reset()

@@ -1,4 +1,4 @@
-"""One try of an exchange on one backend: its place there, its record, and the connection that it was lent."""
+"""One attempt of an exchange: its place on a backend, its record, and the connection that it was lent."""
 
 from typing import Protocol
 
@@ -11,17 +11,17 @@ from lb.proxy.sides import BackendSide
 
 
 class Owner(Asking, Protocol):
-    """The exchange, as its attempts see it: what a policy may know of the request, and whom a cut ends."""
+    """The exchange, as its attempts use it: what a policy may know of the request, and how to cut it."""
 
     def cut(self) -> None: ...
 
 
 class Attempt:
-    """Holds a place on a backend, or in the queue for one (`lb.core.pool.Holder`).
+    """Holds a place on a backend, or in the pool's queue.
 
-    `backend` and `record` are there once the pool has counted the attempt on a backend, `connection` while it
-    is lent one; `lb.proxy.exchange.exchange` sets all three. While `racing` is set, the attempt is one of two
-    that run side by side, and a cut ends it alone.
+    `backend` and `record` exist once the pool has counted the attempt on a backend; `connection` is set while
+    one is lent. Only `Exchange` sets these three. `racing` is set by `lb.proxy.exchange.hedge`:
+    the cancel scope of an attempt in a race. While it is set, a cut ends this attempt and not the exchange.
     """
 
     __slots__ = ("_owner", "backend", "connection", "racing", "record")
@@ -35,7 +35,10 @@ class Attempt:
         self.racing: trio.CancelScope | None = None
 
     def cut(self) -> None:
-        """A drain or an operator ends what runs on the backend (`lb.core.backend.Running`)."""
+        """End soon: a drain or an operator ends what runs on the backend (`lb.core.backend.Running`).
+
+        May be called from any task. It only cancels a scope; the place is given back later.
+        """
         if self.racing is not None:
             self.racing.cancel()
         else:

@@ -1,4 +1,4 @@
-"""Running one thing beside another without exception groups leaking out."""
+"""Running one function beside another, without an exception group around their LBErrors."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 async def beside(main: Callable[[], Awaitable[T]], helper: Callable[[], Awaitable[None]]) -> T:
-    """The result of `main`, with `helper` running next to it; when `main` ends, `helper` is cancelled.
+    """Run `helper` beside `main`, and return the result of `main`, whose end cancels `helper`.
 
-    The first `LBError` of either ends both and is raised bare. A helper that merely ends leaves `main` be.
+    The first LBError of either cancels the other and is raised by itself. If `helper` returns, `main` goes
+    on. Any other exception is a bug and is raised in an exception group.
     """
     fault: LBError | None = None
     results: list[T] = []

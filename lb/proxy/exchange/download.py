@@ -1,7 +1,8 @@
-"""The response on its way to the client: interim heads, the final one and its body, or a tunnel.
+"""Forwarding the response to the client: interim heads, the final head and the body, or a tunnel.
 
-Waiting for the backend is bounded by `response_head` and `response_idle`, and is the backend's doing; waiting
-for the client to take what came is bounded by `send`, and is the client's. Both are the deadline `down`.
+Waiting for the backend is bounded by `response_head` and `response_idle`; missing these is the backend's
+fault. Waiting for the client to take the response is bounded by `send`; missing it is the client's fault.
+Both set the guard's deadline `down`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,10 @@ from lb.proxy.sides import BackendSide
 
 
 async def download(exchange: Exchange, attempt: Attempt) -> None:
-    """Pass on the response of an attempt, from wherever it is to its end."""
+    """Forward the response of an attempt, from wherever it is, to its end.
+
+    The request has been sent, or `upload` runs beside this. Raises an LBError of the side that failed.
+    """
     connection = attempt.connection
     assert connection is not None
     if exchange.response is not None:
@@ -31,7 +35,7 @@ async def download(exchange: Exchange, attempt: Attempt) -> None:
 async def final_head(
     connection: BackendSide, interim: Callable[[ResponseHead], Awaitable[None]]
 ) -> ResponseHead:
-    """Wait for the final head, or a 101; `interim` is called with each one that comes before."""
+    """Wait for the final head, or a 101, and call `interim` with each interim head before it."""
     while True:
         head = await connection.receive_head()
         if head.is_final:
@@ -40,7 +44,7 @@ async def final_head(
 
 
 async def _pass_on_interim(exchange: Exchange, head: ResponseHead) -> None:
-    """The time that the client takes is not held against the backend, whose deadline goes on behind it."""
+    """Forward an interim head. The time that the client takes for it does not count as the backend's."""
     down, now = exchange.guard.down, exchange.context.now
     exchange.client.interim_now(head)
     error, left = down.error, down.at - now()
@@ -50,7 +54,7 @@ async def _pass_on_interim(exchange: Exchange, head: ResponseHead) -> None:
 
 
 async def pass_on(exchange: Exchange, attempt: Attempt, connection: BackendSide, head: ResponseHead) -> None:
-    """The response with this head, to its end."""
+    """Forward the response that has this head, to its end, or the tunnel."""
     if head.status == SWITCHING_PROTOCOLS:
         await _switch(exchange, attempt, connection, head)
         return
@@ -72,7 +76,7 @@ async def _rest(exchange: Exchange, connection: BackendSide) -> None:
 
 
 async def client_takes(exchange: Exchange) -> None:
-    """Wait until the client has taken what was sent."""
+    """Wait until the client has taken what was sent, under the timeout `send`."""
     client, context = exchange.client, exchange.context
     began = exchange.last_passed_on = context.now()
     if client.unsent is not None:
@@ -83,7 +87,7 @@ async def client_takes(exchange: Exchange) -> None:
 
 
 async def _splice(exchange: Exchange, connection: BackendSide) -> None:
-    """The rest of a large body goes to the client through a pipe."""
+    """Forward the rest of a large body through a pipe."""
     client, context, down = exchange.client, exchange.context, exchange.guard.down
     with context.pipes.lend() as pipe:
         while not connection.has_received_all:
@@ -101,9 +105,9 @@ async def _splice(exchange: Exchange, connection: BackendSide) -> None:
 
 
 async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide, head: ResponseHead) -> None:
-    """RFC 9110 section 7.8: only to a protocol that the client offered; then bytes are carried both ways."""
+    """Switch protocols, if the client offered this one (RFC 9110 section 7.8), and carry bytes both ways."""
     client, record = exchange.client, exchange.record
-    client.ends_requests()  # what it sends next may be meant for the other protocol
+    client.ends_requests()  # the client's next bytes may be of the other protocol
     offered = {protocol.strip().lower() for protocol in exchange.head.upgrade.split(b",")} - {b""}
     if not head.upgrade or head.upgrade.lower() not in offered or attempt.record.sent is None:
         raise UpgradeFailed("the backend switched to a protocol that was not asked for")

@@ -1,17 +1,19 @@
 """One exchange: its state, and every step that it can take, as plain calls. The heart of the program.
 
-Two drivers take these steps. `lb.proxy.exchange.run` is the task: it waits where there is something to wait
-for. `lb.proxy.client_side.fast_path` serves what is plain without waking that task, and does a subset of the
-same steps; where it stops, `run` goes on. So how far an exchange has come stands here and not in a coroutine:
+Two drivers call these steps, never at the same time. `lb.proxy.exchange.run` is the task, which waits where
+there is something to wait for; its parts are `upload`, `download` and `hedge`. The fast path
+(`lb.proxy.client_side.fast_path`) calls some of the same steps while that task sleeps; where it stops, `run`
+goes on. So the state of an exchange is here and not in a coroutine. The steps, in their order:
 
-    begin            the request's head is judged and routed
+    begin            the request's head is accepted
     take             a backend has been chosen                  -> `attempt`
-    send_over        the request has set out                    -> `attempt.connection`
+    send_over        the request is being sent                  -> `attempt.connection`
     request_sent     it has been sent whole
     respond          the final head has gone to the client      -> `response`
-    let_go           connection and place are given back
+    let_go           connection and place are given back        -> `attempt` is None
 
-Until `respond` a failed attempt may be followed by another one (`lb.proxy.exchange.failure`).
+Until `respond`, a failed attempt may be followed by another one (`lb.proxy.exchange.failure`): after
+`let_go`, `take` may come again.
 """
 
 from lb.core.backend import Backend
@@ -40,9 +42,11 @@ CUT = "the backend was taken out while the request ran on it"
 
 
 class Exchange:
-    """One request and its response. `client` and `guard` are its owner's, who ends it with `let_go` done.
+    """One request and its response, made when the request's head has been received.
 
-    Policies see it as what they choose for (`lb.core.policies.base.Asking`).
+    The owner of `client` and `guard` (a client connection) makes the exchange, calls `begin` once, and has a
+    driver call the other steps. Both drivers call `let_go` on every way out, even when cancelled. To policies
+    the exchange is the request to choose for (`lb.core.policies.base.Asking`).
     """
 
     __slots__ = (
@@ -72,17 +76,17 @@ class Exchange:
         self.tried: tuple[Backend, ...] = ()
         self.attempt: Attempt | None = None
         self.body: Replay | None = None
-        """The kept content of the request; None where it has no body."""
+        """The content of the request that is kept for another attempt; None where it has no body."""
         self.response: ResponseHead | None = None
-        """The head that has gone to the client; nothing else can be tried any more."""
+        """The final head that was sent to the client. Once it is set, there is no further attempt."""
         self.client_held = 0.0
-        """Seconds for which bytes of the response have waited for the client to take them."""
+        """Seconds that bytes of the response have waited for the client to take them."""
         self.last_sent = 0.0
-        """When a piece of the request's body was sent last."""
+        """When content of the request was last sent to the backend; 0.0 if never."""
         self.last_passed_on = 0.0
-        """When a piece of the response's body was sent last."""
+        """When content of the response was last taken by the client; 0.0 if never."""
         self.trouble: Exception | None = None
-        """What a step on the fast path has raised; `run` raises it, in the task that owns the exchange."""
+        """The exception of a step on the fast path. `run` raises it, in the task that owns the exchange."""
 
     def _route(self) -> Pool:
         name = self.context.routes.pool_for(self.head.host, self.head.target)
@@ -92,7 +96,7 @@ class Exchange:
         except KeyError:
             raise Unavailable(f"no route matches, and there is no pool {name!r}") from None
 
-    # -- what a policy sees of it; what an operator may do ------------------------------------------------
+    # -- what a policy sees of the request; what an operator may do ---------------------------------------
 
     @property
     def address(self) -> str:
@@ -109,13 +113,17 @@ class Exchange:
         return cookie_in(self.head.lines, name)
 
     def cut(self, why: str = CUT) -> None:
-        """End soon, with 503 where nothing has been answered yet; also for `lb.core.backend.Running`."""
+        """Cancel the exchange: 503 if no response has begun. May be called from any task, at any time."""
         self.client.end(AttemptCut(why))
 
     # -- the request ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Judge the request before anything is done for it; raises an LBError where nothing will be."""
+        """Check the request, and keep the content that came with its head. The first step, once.
+
+        Called by the client connection. Raises an LBError where the request is refused; no other step
+        follows.
+        """
         head, limit = self.head, self.context.limits.request_body
         if head.via and self.context.via in head.via:
             raise LoopDetected("the request came through this balancer before", status=508)
@@ -130,7 +138,7 @@ class Exchange:
             self.count_request(len(content))
 
     def count_request(self, count: int) -> None:
-        """So many bytes of the body have come."""
+        """So many bytes of the body were received. Called by `upload`; raises BadRequest above the limit."""
         self.record.request_bytes += count
         limit = self.context.limits.request_body
         if limit is not None and self.record.request_bytes > limit:
@@ -138,7 +146,7 @@ class Exchange:
 
     @property
     def is_idempotent(self) -> bool:
-        """By its method, or because its client says so in the field that the pool's settings name."""
+        """The request may be sent twice: by its method, or by the field that the pool's settings name."""
         if self.head.method in IDEMPOTENT:
             return True
         mark = self.pool.settings.retry.marked_by
@@ -146,13 +154,16 @@ class Exchange:
 
     @property
     def is_replayable(self) -> bool:
-        """All of the request that was received could be sent again."""
+        """All content of the request that was received is kept, so it can be sent again."""
         return self.body is None or self.body.is_whole_so_far
 
     # -- attempts ---------------------------------------------------------------------------------------
 
     def take(self) -> bool:
-        """Choose a backend and begin an attempt on it; False where none may take the request now."""
+        """Choose a backend and begin an attempt on it; False if none may take the request now.
+
+        Called by either driver, while there is no `attempt`.
+        """
         attempt = Attempt(self)
         backend, passed_over = self.pool.take(attempt, self.tried)
         if backend is None:
@@ -161,13 +172,21 @@ class Exchange:
         return True
 
     def begin_attempt(self, attempt: Attempt, backend: Backend, passed_over: PassedOver) -> None:
-        """The pool has counted the attempt on this backend, which is not tried a second time."""
+        """The pool has counted the attempt on this backend.
+
+        Called by `take`, and by `run` after the queue.
+        """
         self.tried = (*self.tried, backend)
         self.attempt = attempt
         self.record.leader = self._record(attempt, backend, passed_over)
 
     def begin_beside(self) -> Attempt | None:
-        """A second attempt beside one that is slow, if a backend can take it now and the budget has room."""
+        """Begin a second attempt, if a backend can take it now and the retry budget has room; None if not.
+
+        Called by `hedge`, while its first attempt has no response. The first one stays `attempt`.
+        """
+        assert self.attempt is not None
+        assert self.response is None
         others = (backend for backend in self.pool.backends if backend not in self.tried)
         if all(backend.why_not() is not None for backend in others) or not self._spend():
             return None
@@ -181,7 +200,12 @@ class Exchange:
         return attempt
 
     def begin_again(self, attempt: Attempt, reason: Reason) -> None:
-        """The idle connection had gone stale: a new record, and a new connection to the same backend."""
+        """Give back a stale idle connection: a new record begins, and a connection is opened next.
+
+        Called by `run` and `hedge`, after `use_idle_connection` and before any byte of a response.
+        """
+        assert attempt.connection is not None
+        assert self.response is None
         self._give_back(attempt)
         self.end_record(attempt.record, reason)
         is_leading = self.record.leader is attempt.record
@@ -196,12 +220,15 @@ class Exchange:
         return record
 
     def lead(self, attempt: Attempt) -> None:
-        """The end of the exchange is told of this attempt."""
+        """This attempt is the one that the exchange ends with. Called by `hedge` when the race is decided."""
         self.attempt = attempt
         self.record.leader = attempt.record
 
     def use_idle_connection(self, attempt: Attempt) -> bool:
-        """Send the request over an idle connection to the attempt's backend, if there is one."""
+        """Send the request over an idle connection to the attempt's backend; False if there is none.
+
+        Called by either driver after `take`, while the attempt has no connection.
+        """
         connection = self.context.connections.take(attempt.backend)
         if connection is None:
             return False
@@ -209,7 +236,10 @@ class Exchange:
         return True
 
     def send_over(self, attempt: Attempt, connection: BackendSide, *, is_reused: bool) -> None:
-        """Send what there is of the request. The connection is the attempt's until it is let go."""
+        """Send the head and the content that is kept, over a connection that was just lent.
+
+        Called by either driver, while the attempt has no connection. The attempt holds it until `let_go`.
+        """
         record, client, head = attempt.record, self.client, self.head
         attempt.connection = connection
         record.reused = is_reused
@@ -220,12 +250,16 @@ class Exchange:
             self.request_sent(attempt, now)
 
     def request_sent(self, attempt: Attempt, now: float) -> None:
-        """The attempt's request has been sent whole: from now on its backend is awaited."""
+        """The request has been sent whole, or the backend takes no more: its response is awaited from now on.
+
+        Called by `send_over`, or later by `upload` and `hedge`, once for each connection.
+        """
         attempt.record.sent = now
         if self.response is None and attempt is self.attempt:
             self.await_head()
 
     def await_head(self) -> None:
+        """Set the deadline of the response head. Called while there is no `response`."""
         longest = self.context.timeouts.response_head
         if self.pool.settings.retry.deadline is not None or len(self.tried) > 1:
             longest = min(longest, self.time_left())
@@ -234,7 +268,11 @@ class Exchange:
     # -- by plain calls, for the fast path ----------------------------------------------------------------
 
     def set_out(self) -> BackendSide | None:
-        """Send the whole request over an idle connection; the response is to come from there. Else None."""
+        """Send the whole request over an idle connection, which is returned; None if `run` is needed.
+
+        Called by the fast path after `begin`. After None the exchange may have an attempt, which `run` goes
+        on with.
+        """
         if self.pool.settings.hedge is not None or not self.take():
             return None
         attempt = self.attempt
@@ -246,9 +284,10 @@ class Exchange:
     # -- the response -----------------------------------------------------------------------------------
 
     def respond(self, attempt: Attempt, head: ResponseHead) -> bool:
-        """Pass the final head on, with the content that came with it. True if that was all of the response.
+        """Send the final head to the client, with the content that came with it. True if that was everything.
 
-        Raises AnswerRefused where another attempt is wanted instead, and may be made.
+        Called by either driver, once. Raises AnswerRefused where another attempt is to be made instead, and
+        ClientGone.
         """
         connection = attempt.connection
         assert connection is not None
@@ -261,7 +300,10 @@ class Exchange:
         return connection.has_received_all and self.client.unsent is None
 
     def answered(self, attempt: Attempt, status: int) -> bytes:
-        """What this status says of its backend, and the field lines to add to the response."""
+        """Tell the pool of this status, and return the field lines to add to the response.
+
+        Called by `respond`, and for a 101 by `download`. Raises AnswerRefused.
+        """
         record, pool = attempt.record, self.pool
         assert attempt.connection is not None
         record.first_byte = attempt.connection.first_byte
@@ -277,7 +319,7 @@ class Exchange:
         return b"" if pool.sticky is None else pool.cookie_line(pool.sticky, attempt.backend, self)
 
     def _awaited_since(self, record: AttemptRecord) -> float:
-        """Since when the backend has been awaited: a client that sends slowly does not make it slow."""
+        """When waiting for the backend began: time in which the client sent its body does not count."""
         if self.body is None:
             return record.started
         return record.sent or self.last_sent or record.started
@@ -285,7 +327,12 @@ class Exchange:
     # -- another attempt ---------------------------------------------------------------------------------
 
     def may_go_elsewhere(self, error: BackendError) -> bool:
-        """Another backend may be tried after this failure. True spends from the pool's retry budget."""
+        """Another backend may be tried after this failure. True spends from the pool's retry budget.
+
+        Called once for each failure, by `answered` or `lb.proxy.exchange.failure`, before there is a
+        response.
+        """
+        assert self.response is None
         if len(self.tried) > self.pool.settings.retry.attempts or not self.time_left():
             return False
         return (
@@ -304,7 +351,7 @@ class Exchange:
     # -- time -------------------------------------------------------------------------------------------
 
     def time_left(self) -> float:
-        """Seconds until the one deadline over queue, attempts and pauses."""
+        """Seconds until the deadline of the exchange: it covers the queue, all attempts and pauses."""
         timeouts = self.context.timeouts
         deadline = self.pool.settings.retry.deadline or timeouts.queue + timeouts.response_head
         return max(0.0, self.record.started + deadline - self.context.now())
@@ -312,13 +359,16 @@ class Exchange:
     # -- the end ----------------------------------------------------------------------------------------
 
     def end_record(self, record: AttemptRecord, reason: Reason | None = None) -> None:
-        """Once; `reason` is why the attempt failed, by the backend's doing."""
+        """The attempt of this record has ended; `reason` is why it failed. The first of each stays."""
         record.reason = record.reason or reason
         if record.ended is None:
             record.ended = self.context.now()
 
     def let_go(self, attempt: Attempt | None) -> None:
-        """The attempt is over: its connection goes back, and so does its place on the backend."""
+        """End an attempt: give back its connection and its place on the backend. The last step.
+
+        Called by either driver, once for each attempt, also when cancelled; does nothing for None.
+        """
         if attempt is None:
             return
         self._give_back(attempt)
@@ -328,7 +378,7 @@ class Exchange:
         self.pool.release(attempt.backend, attempt)
 
     def _give_back(self, attempt: Attempt) -> None:
-        """The connection goes back whatever happened; another exchange may have it if all went well."""
+        """Give back the connection, to be kept if request and response are complete."""
         connection, attempt.connection = attempt.connection, None
         if connection is not None:
             attempt.record.first_byte = connection.first_byte

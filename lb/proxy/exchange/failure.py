@@ -1,4 +1,8 @@
-"""What follows from a failed attempt: whose fault it was, what is told, whether another one is made."""
+"""What follows from a failed attempt: whose fault it was, what the client is told, whether another is made.
+
+Plain functions for `run`, `hedge` and the client connection. They judge the attempt that is
+`record.deciding`. The rules themselves are in `lb.core.health.blame` and `lb.core.retry`.
+"""
 
 from lb.core.exchange_record import AttemptRecord
 from lb.core.health.blame import Circumstances, is_blamed
@@ -8,7 +12,10 @@ from lb.proxy.exchange.exchange import Exchange
 
 
 def may_go_on(exchange: Exchange, error: BackendError) -> bool:
-    """Hold the failure of the attempt against its backend; may another one be made? Once for each failure."""
+    """Count the failure of the attempt against its backend, and say whether another attempt is to be made.
+
+    Once for each failure: True has spent from the retry budget.
+    """
     record = exchange.record.deciding
     assert record is not None
     hold_against(exchange, record, error)
@@ -18,7 +25,7 @@ def may_go_on(exchange: Exchange, error: BackendError) -> bool:
 
 
 def hold_against(exchange: Exchange, record: AttemptRecord, error: LBError) -> None:
-    """The attempt has failed; if its backend is to blame, the pool counts it."""
+    """End the record of a failed attempt. If its backend is to blame, the pool counts the failure."""
     exchange.end_record(record, error.reason)
     now = exchange.context.now()
     if is_blamed(error, _circumstances(exchange, record, now)):
@@ -26,7 +33,7 @@ def hold_against(exchange: Exchange, record: AttemptRecord, error: LBError) -> N
 
 
 def told(exchange: Exchange, error: BackendError) -> LBError:
-    """The error that the exchange ends with when nothing else is tried; before the attempt is let go."""
+    """The error that the exchange ends with, where no other attempt is made. Before the attempt is let go."""
     record = exchange.record.deciding
     assert record is not None
     seen = _circumstances(exchange, record, exchange.context.now())
@@ -34,7 +41,7 @@ def told(exchange: Exchange, error: BackendError) -> LBError:
 
 
 def interrupted(exchange: Exchange) -> None:
-    """A deadline struck when what it was for had just happened: the attempt counts as never made."""
+    """The deadline struck after the event that it was for: discard the attempt and blame no backend."""
     record = exchange.record.deciding
     if record is not None and record.reason is None:
         record.is_beaten = True
@@ -57,14 +64,14 @@ def _circumstances(exchange: Exchange, record: AttemptRecord, now: float) -> Cir
 
 
 def _held_in_kernel(exchange: Exchange, now: float) -> float:
-    """Seconds for which bytes of the response have been waiting in the kernel for the client."""
+    """Seconds that bytes of the response have waited in the kernel for the client to take them."""
     if exchange.response is None or not exchange.client.is_behind():
         return 0.0
     return now - exchange.last_passed_on
 
 
 def _owed_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> float | None:
-    """Seconds for which nothing but the client has been waited for; None where its request has come whole."""
+    """Seconds of waiting for nothing but the client's body; None where something else is waited for."""
     connection = None if exchange.attempt is None else exchange.attempt.connection
     if connection is None or connection.unsent is not None or exchange.client.has_received_all:
         return None

@@ -1,9 +1,9 @@
-"""A race between two attempts, for a request that either may answer (Dean and Barroso, "The Tail at Scale").
+"""A race between two attempts of one idempotent request (Dean and Barroso, "The Tail at Scale").
 
-When the backend that was chosen takes longer than nearly all of its answers did, a second one is asked too,
-if the retry budget has room. The first good head wins, and its response is passed on; by then the other
-attempt has ended, its connection is closed and its place on the backend free. While no backend is slow this
-costs a timer and a nursery, and only where it was asked for.
+When the backend takes longer than nearly all of its last answers did, a second backend is sent the request
+too, if the retry budget has room. The first good head wins. Before its response is forwarded, the other
+attempt is ended: its connection is closed and its place given back. Only pools with `hedge` in their settings
+have races, and only their requests pay for the timer and the nursery.
 """
 
 import trio
@@ -17,10 +17,14 @@ from lb.proxy.exchange.exchange import CUT, Exchange
 from lb.proxy.sides import BackendSide
 
 GOOD_BELOW = 500
+"""A status from here on does not win while the other attempt may still answer."""
 
 
 class Runner:
-    """One attempt in a race, and what became of it: the head of a response, or an error."""
+    """One attempt in a race, and its result: the head of a response, or an error.
+
+    `Race` makes and ends it.
+    """
 
     __slots__ = ("_exchange", "_is_over", "attempt", "error", "head", "interim")
 
@@ -34,7 +38,7 @@ class Runner:
         self.error: LBError | None = None
 
     async def run(self) -> None:
-        """To the head of a response or to an error, which is kept."""
+        """Go on to the head of a response or to an LBError, and keep it. Neither if the attempt is cut."""
         assert self.attempt.racing is not None
         with self.attempt.racing:
             try:
@@ -47,7 +51,7 @@ class Runner:
         if exchange.use_idle_connection(attempt):
             try:
                 return await self._receive_head()
-            except ConnectionTerminated as error:  # it had gone stale
+            except ConnectionTerminated as error:  # the idle connection had gone stale
                 exchange.begin_again(attempt, error.reason)
         connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
         exchange.send_over(attempt, connection, is_reused=False)
@@ -69,7 +73,7 @@ class Runner:
         return self.attempt.connection
 
     async def pass_on(self) -> None:
-        """The race is won: pass on the interim heads that were held back, and the response."""
+        """Forward the interim heads, which were held back, and the response. Only for the winner."""
         assert self.head is not None
         for head in self.interim:
             self._exchange.client.interim_now(head)
@@ -77,7 +81,7 @@ class Runner:
         await pass_on(self._exchange, self.attempt, self._connection, self.head)
 
     def end(self) -> None:
-        """Give back what the attempt has, once."""
+        """Record the result and let the attempt go. Called again, it does nothing."""
         if self._is_over:
             return
         self._is_over = True
@@ -90,14 +94,18 @@ class Runner:
 
 
 class Race:
-    """The attempts of one exchange that run side by side."""
+    """The attempts of one exchange that run side by side. Made by `run`, for one call of `Race.run`."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._runners: list[Runner] = []
 
     async def run(self, attempt: Attempt, delay: float) -> None:
-        """Pass on the best response of this attempt and, after `delay` seconds, of a second one."""
+        """Forward the better response of this attempt and a second one, which begins after `delay` seconds.
+
+        All attempts have ended when this returns or raises. Raises the error of the first one if neither has
+        a response; the caller counts it against that backend.
+        """
         first = Runner(self._exchange, attempt)
         self._runners.append(first)
         self._exchange.await_head()
@@ -112,12 +120,12 @@ class Race:
                 runner.end()
 
     def _error(self, first: Runner) -> LBError:
-        """What the client is told, of the first. The caller holds it against the first's backend."""
+        """The error of the first attempt, taken from it: the caller counts it against the backend."""
         error, first.error = first.error, None
         return error or AttemptCut(CUT)
 
     def _decide(self, winner: Runner) -> None:
-        """From now on the winner is the exchange's only attempt, and a cut of it ends the exchange."""
+        """End the other attempt. From now on a cut of the winner ends the exchange."""
         winner.attempt.racing = None
         self._exchange.lead(winner.attempt)
         for runner in self._runners:
@@ -125,7 +133,7 @@ class Race:
                 runner.end()
 
     async def _winner(self, delay: float) -> Runner | None:
-        """The runner that has a good response first, or else any response; None if neither has one."""
+        """The first runner with a good response, or else one with any response; None if neither has one."""
         over: list[Runner] = []
         async with trio.open_nursery() as nursery:
 
@@ -146,7 +154,7 @@ class Race:
         return next(good, answered[0] if answered else None)
 
     def _is_good(self, runner: Runner) -> bool:
-        """Neither a response after which another attempt would be made, nor an error of the backend's."""
+        """It has a response, whose status is neither a 5xx nor one that is retried."""
         if runner.head is None:
             return False
         status = runner.head.status

@@ -1,8 +1,8 @@
-"""The task that drives an exchange: it waits wherever the plain steps of `Exchange` have to wait.
+"""The task that drives an exchange: it waits where the plain steps of `Exchange` cannot go on.
 
-A body that came whole with its head travels with it. Any other is uploaded by a second task, which lives
-exactly as long as it is of use: a backend may answer early, and its answer is passed on at once (RFC 9112
-section 9.3).
+A body that arrived whole with its head is sent with it. Any other body is uploaded by a second task beside
+the download, because a backend may answer early, and its answer is forwarded at once (RFC 9112 section 9.3).
+The upload is cancelled when the response ends.
 """
 
 from functools import partial
@@ -22,10 +22,11 @@ from lb.proxy.exchange.upload import upload
 
 
 async def run(exchange: Exchange) -> None:
-    """Make attempts until a response has gone to the client, or none may be made; an LBError then.
+    """Make attempts until a response has gone to the client whole. Raises an LBError if none could.
 
-    Goes on from wherever the exchange is. If the scope of its guard was cancelled, it may be called again:
-    behind `failure.may_go_on` or `failure.interrupted`.
+    Called by the task that owns the exchange, after `Exchange.begin` and within the guard's scope; it goes on
+    from wherever the exchange is. On every way out the attempt has been let go. If the guard's scope was
+    cancelled, it may be called again, after `failure.may_go_on` said so or after `failure.interrupted`.
     """
     while True:
         try:
@@ -40,7 +41,7 @@ async def run(exchange: Exchange) -> None:
 
 
 async def _attempt(exchange: Exchange) -> None:
-    """One backend: on an idle connection if there is one; if that had gone stale, on a new one."""
+    """One attempt, on an idle connection if there is one; if that had gone stale, on a new one."""
     _raise_trouble(exchange)
     attempt = exchange.attempt
     if attempt is None:
@@ -66,14 +67,15 @@ def _raise_trouble(exchange: Exchange) -> None:
 
 
 async def connect(exchange: Exchange, attempt: Attempt) -> None:
-    """Open a connection, within its own timeout, and send the request over it."""
+    """Open a connection, within the connect timeout, and send the request over it."""
+    assert attempt.connection is None
     exchange.guard.down.rest()
     connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
     exchange.send_over(attempt, connection, is_reused=False)
 
 
 async def _converse(exchange: Exchange, attempt: Attempt) -> None:
-    """The rest of an attempt whose request has set out."""
+    """The rest of an attempt whose request is being sent or was sent."""
     if attempt.record.sent is not None:
         await download(exchange, attempt)
     else:
@@ -104,7 +106,7 @@ async def _queue(exchange: Exchange) -> None:
             await granted.wait()
         if ticket.turn is Turn.REFUSED:
             raise Unavailable(pool.explain(ticket.passed_over))
-        if ticket.backend is None:  # a grant in the very moment of the timeout still counts
+        if ticket.backend is None:  # a place granted at the same moment as the timeout still counts
             raise QueueFull(f"no backend came free in {longest:g} s")
     except BaseException:
         pool.leave(ticket)
@@ -116,14 +118,14 @@ async def _queue(exchange: Exchange) -> None:
 
 
 async def _pause(exchange: Exchange) -> None:
-    """Wait before the next attempt, longer each time."""
+    """Wait before the next attempt, within the time that is left; longer each time."""
     further, settings = len(exchange.tried), exchange.pool.settings.retry
     if seconds := pause(settings, further, exchange.context.chance()):
         await trio.sleep(min(seconds, exchange.time_left()))
 
 
 def _hedge_after(exchange: Exchange, attempt: Attempt) -> float | None:
-    """After how many seconds a second backend may be asked too, if this request may be asked twice."""
+    """Seconds after which a second attempt may begin; None where this request may not be sent twice."""
     head, pool = exchange.head, exchange.pool
     if pool.settings.hedge is None or not exchange.is_idempotent or head.length or head.upgrade:
         return None

@@ -1,7 +1,7 @@
-"""What is left of an exchange after an upgrade: bytes both ways until both sides are done.
+"""A tunnel, after an upgrade: bytes both ways until both sides have ended.
 
-Messages are small and pass through Python; a burst that fills the receive buffer goes through a pipe for as
-long as it lasts, so that quiet tunnels hold none.
+Small messages pass through Python. A burst that fills the receive buffer goes through a pipe while it lasts,
+so that quiet tunnels hold no pipe.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from lb.net.splice import PIPE_BYTES, Pipes
 from lb.net.wire import RECEIVE_SIZE, Wire
 
 Progress = Callable[[bool, int], None]
-"""Called with (whether it goes to the client, how many bytes) for every piece; it may move a deadline."""
+"""Called for every piece with (it goes to the client, number of bytes), before it is sent."""
 
 
 async def tunnel(client: Wire, backend: Wire, pipes: Pipes, progress: Progress) -> None:
-    """Carry bytes between the two until both have ended, or either breaks.
+    """Carry bytes both ways until both sides have ended, or one connection breaks, which is no error.
 
-    The scope around this has the idle timeout, which `progress` moves. An end from one side is passed on and
-    the other direction goes on. Neither wire is closed here.
+    There is no timeout here: the caller's scope has one, which `progress` moves. An end of one side is
+    forwarded as a half-close, and the other direction goes on. Neither wire is closed here.
     """
 
     async def carry(source: Wire, sink: Wire, to_client: bool) -> None:

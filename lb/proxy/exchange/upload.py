@@ -1,7 +1,8 @@
-"""The rest of a request's body on its way to the backend, at the pace of the slower of the two.
+"""Forwarding the rest of a request's body to the backend, at the pace of the slower side.
 
-Waiting for the client is bounded by `body_idle` and `body_rate`, and is the client's doing; waiting for the
-backend to take what came is bounded by `send`, and is the backend's. Both are the exchange's deadline `up`.
+Waiting for the client is bounded by `body_idle` and `body_rate`; missing these is the client's fault. Waiting
+for the backend to take the body is bounded by `send`; missing it is the backend's fault. Both set the guard's
+deadline `up`.
 """
 
 from lb.core.body_pace import Pace
@@ -14,9 +15,10 @@ from lb.proxy.sides import BackendSide
 
 
 async def upload(exchange: Exchange, attempt: Attempt) -> None:
-    """Send what the backend has not taken yet, then what the client still sends, until the request is whole.
+    """Send what the backend has not taken yet and what the client still sends, until the request is whole.
 
-    Ends early where the backend takes no more: its response, or the end of its connection, decides then.
+    Runs beside `download`, after `Exchange.send_over`. Returns early if the backend takes no more: the
+    response, or the end of the connection, decides then. Raises a ClientError where the body breaks off.
     """
     connection, body = attempt.connection, exchange.body
     assert connection is not None
@@ -54,14 +56,14 @@ async def _receive(exchange: Exchange, pace: Pace) -> bytes:
 
 
 async def backend_takes(exchange: Exchange, connection: BackendSide) -> None:
-    """Wait until the backend has taken what was sent, if it takes any more."""
+    """Wait until the backend has taken what was sent, under the timeout `send`, or takes no more."""
     if connection.unsent is not None:
         exchange.guard.up.expect(exchange.context.timeouts.send, BackendStalled)
         await connection.flush()
 
 
 async def _splice(exchange: Exchange, connection: BackendSide, body: Replay, pace: Pace) -> None:
-    """The rest of a large body goes to the backend through a pipe, and is not kept."""
+    """Forward the rest of a large body through a pipe. None of it is kept for another attempt."""
     client, context, up = exchange.client, exchange.context, exchange.guard.up
     with context.pipes.lend() as pipe:
         while not (client.has_received_all or connection.takes_no_more):

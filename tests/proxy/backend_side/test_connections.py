@@ -1,4 +1,4 @@
-"""Connections that are kept for the next exchange: which one is taken, which are closed, and when."""
+"""Idle connections: which one is lent, which are closed, and when."""
 
 import socket
 
@@ -15,7 +15,7 @@ pytestmark = virtual_time
 
 
 async def left_idle(lb: Scene, count: int) -> list[Peer]:
-    """So many connections to the backend, idle since now, in the order in which they became so."""
+    """So many connections to the backend, idle since now, the oldest first."""
     clients = [await lb.asks(GET) for _ in range(count)]
     peers = [await lb.backend.hears() for _ in range(count)]
     for client, peer in zip(clients, peers, strict=True):

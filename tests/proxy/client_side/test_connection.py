@@ -1,4 +1,4 @@
-"""One client connection: requests in order, what bounds each wait, what is refused, and how it ends."""
+"""One client connection: requests in order, the timeout of each wait, refusals, and how it ends."""
 
 import pytest
 import trio
@@ -159,7 +159,7 @@ async def test_a_body_that_stops_is_given_up() -> None:
 
 
 async def test_a_body_that_only_trickles_is_given_up() -> None:
-    """One byte in ten seconds: three of them are worth 3/240 s beyond the 30 s of patience."""
+    """Three bytes, one in ten seconds, earn 3/240 s beyond the 30 s of `body_idle`."""
     async with running() as lb:
         client = await lb.asks(UPLOAD)
         with lasting(30 + 3 / 240):
@@ -253,7 +253,7 @@ async def test_options_that_may_go_no_further_is_answered_here() -> None:
 
 
 async def test_a_refused_client_is_listened_to_for_two_seconds() -> None:
-    """Closed at once, its unread bytes would draw a reset, which could take the answer from it."""
+    """Closing with unread bytes sends a reset, which may destroy the answer before it is read."""
     async with running() as lb:
         client = await lb.asks(b"garbage\r\n\r\n")
         await client.hears(400)
@@ -393,7 +393,7 @@ async def test_a_cut_that_came_too_late_for_its_exchange_costs_the_next_one_noth
         def cut(exchange: ExchangeRecord) -> None:
             if len(lb.exchanges) == 1:
                 for client in lb.connections:
-                    client.cut()
+                    client.cut("too late")
 
         lb.context.observers = (*lb.context.observers, cut)
         client = await lb.asks(GET)

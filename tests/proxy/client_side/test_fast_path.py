@@ -1,7 +1,7 @@
-"""The express lane: what goes through it looks in every respect as if the task had served it.
+"""The fast path: an exchange served by it looks in every respect as if the task had served it.
 
-Each dialogue is held twice, with the lane and without it, and must leave the same behind: what both parties
-heard, and what is on record. `test_cancel_everywhere` ends exchanges in the middle of the lane.
+Each dialogue is run with the fast path and without it. Both runs must have the same results: what both
+parties received, and the records. `test_cancel_everywhere` cancels exchanges in the middle of the fast path.
 """
 
 import re
@@ -22,7 +22,7 @@ from tests.kit.cancel import OWNER
 pytestmark = virtual_time
 
 PAUSE, CLOSE = b"<pause>", b"<close>"
-"""What a party does in between: let everybody do what they can, or leave."""
+"""What a party does between sends: wait until all tasks are blocked, or close the connection."""
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = answer(bytes(300_000))
@@ -86,7 +86,7 @@ VARYING = re.compile(rb"(Date|X-Request-Id|Via|X-Forwarded-For): [^\r]+|\d+ s\b"
 
 
 class Left(NamedTuple):
-    """What a dialogue leaves behind, without what is different each time."""
+    """The results of a dialogue, without what differs each time, such as ids."""
 
     heard_by_backend: list[bytes]
     heard_by_client: tuple[bytes, str]
@@ -109,7 +109,7 @@ async def held(request: Sequence[bytes], response: Sequence[bytes]) -> Left:
 
     async def listen(client: Client) -> None:
         nonlocal said
-        with suppress(OSError, trio.ClosedResourceError):  # it left itself
+        with suppress(OSError, trio.ClosedResourceError):  # it has closed the connection
             said = await client.hears_all()
         nonlocal seconds
         seconds = trio.current_time() - began
@@ -179,7 +179,7 @@ def record_of(lb: Scene, number: int) -> tuple[object, ...]:
     )
 
 
-# -- the lane itself --------------------------------------------------------------------------------------
+# -- the fast path itself ---------------------------------------------------------------------------------
 
 
 class Sleeper(trio.abc.Instrument):
@@ -231,7 +231,7 @@ async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.M
 
 
 async def test_who_is_ended_by_what_the_lane_does_is_not_woken_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing does so today; but it would take the whole balancer with it."""
+    """No step cancels its own task today, but if one did, waking it twice would end the whole balancer."""
 
     def cut(exchange: Exchange) -> None:
         exchange.cut()
@@ -245,7 +245,7 @@ async def test_who_is_ended_by_what_the_lane_does_is_not_woken_twice(monkeypatch
 
 
 def fail_once(method: Any) -> Any:
-    """The method, which has a bug when it is called first."""
+    """The method, replaced by one that raises on its first call."""
     calls = []
 
     def failing(*arguments: object) -> object:

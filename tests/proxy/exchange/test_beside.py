@@ -1,4 +1,4 @@
-"""One thing beside another: who ends whom, and what is raised, bare."""
+"""One function beside another: which one ends the other, and what is raised."""
 
 import pytest
 import trio

@@ -1,8 +1,8 @@
-"""Whatever a client does, a backend that answers a client that behaves is not ejected.
+"""No client, however it behaves, can get a healthy backend ejected.
 
-Clients are made up by Hypothesis: when they send, read, stop, go on and leave. The backends are well and have
-little patience: they answer a request once it is whole, and break off after a while without progress, whether
-they wait for the rest of a request or for room for their response.
+Hypothesis makes up the clients: when they send, read, pause and leave. The backends are healthy but
+impatient. They answer a request once it is whole, and break off after a while without progress, whether they
+wait for the rest of a request or for room for their response.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ async def serve(connection: MemoryBackend) -> None:
 
 
 async def in_time(connection: MemoryBackend, condition: Callable[[], object]) -> bool:
-    """It becomes true within the patience of this backend."""
+    """The condition becomes true within the timeout of this backend."""
     with trio.move_on_after(PATIENCE_SECONDS):
         await connection.changes.until(condition)
         return True

@@ -417,7 +417,7 @@ async def test_an_upload_that_breaks_is_no_error_while_there_is_an_answer() -> N
 async def test_an_upload_that_fails_leaves_the_word_to_the_answer(
     narrow: partial[Backend], _again: int
 ) -> None:
-    """The answer and the reset arrive together, and Trio may run reader and writer in either order."""
+    """Answer and reset arrive together, and Trio may run the upload or the download first."""
     async with running(narrow) as lb:
         client = await lb.asks(POST.replace(b": 5", b": 60000"))
         peer = await lb.backend.accepts()
@@ -432,7 +432,7 @@ async def test_an_upload_that_fails_leaves_the_word_to_the_answer(
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> partial[Backend]:
-    """A kind of backend, and connections to it, with so little room that somebody must read."""
+    """A kind of backend, and connections to it, whose buffers are so small that sends block soon."""
 
     def narrowed(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -444,7 +444,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> partial[Backend]:
 async def test_a_connection_that_is_owed_the_rest_of_a_body_is_never_used_again(
     narrow: partial[Backend],
 ) -> None:
-    """The body has been read whole, but its end not been taken by the backend when the answer comes."""
+    """When the answer comes, the body was received whole, but the backend has not taken its end."""
     async with running(narrow) as lb:
         client = await lb.asks(POST.replace(b": 5", b": 60000"))
         peer = await lb.backend.accepts()
@@ -468,7 +468,7 @@ async def test_a_backend_that_stops_reading_is_given_up(narrow: partial[Backend]
 
 
 async def test_a_backend_that_stops_reading_holds_its_client_back(narrow: partial[Backend]) -> None:
-    """What is on its way is bounded by the buffers of the kernel and one piece of ours."""
+    """Bytes in transit are bounded by the kernel's buffers and one piece of ours."""
     async with running(narrow) as lb:
         client = await lb.asks(POST.replace(b": 5", b": 1000000000"))
         await lb.backend.accepts()

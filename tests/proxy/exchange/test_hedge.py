@@ -1,4 +1,4 @@
-"""A second attempt beside a slow first one: who wins, who loses, and what is left of either."""
+"""A second attempt beside a slow first one: which one wins, and what is left of the other."""
 
 import pytest
 import trio
@@ -12,13 +12,13 @@ from tests.kit.time import lasting, virtual_time
 pytestmark = virtual_time
 
 USUAL = 0.1
-"""Seconds in which the backends usually answer; a second attempt follows when that has passed."""
+"""Seconds in which the backends usually answer; after that, a second attempt begins."""
 HEDGING = {"default": {"hedge": {"at_least": "10ms"}}}
 SICK = answer(b"sick", status="500 Internal Server Error")
 
 
 def used_to(lb: Scene, seconds: float = USUAL) -> None:
-    """As if each backend had often answered within this time."""
+    """Let each backend have answered often within this time."""
     now = trio.current_time()
     for backend in lb.registry.backends.values():
         for _ in range(100):

@@ -1,7 +1,7 @@
-"""Whole exchanges with both sides in memory: the heart needs no socket and no protocol.
+"""Whole exchanges with both sides in memory: an exchange needs no socket and no protocol.
 
-The dialogues over real sockets are in `test_exchange`, `test_hedge` and `test_retries`; here each kind of
-exchange is driven once, and a client that leaves is tried at every step of each.
+The dialogues over real sockets are in `test_exchange`, `test_hedge` and `test_retries`. Here each kind of
+exchange runs once, and then once for each of its steps, with a client that leaves at that step.
 """
 
 from collections.abc import Awaitable, Callable
@@ -138,7 +138,7 @@ async def test_kept_body_goes_again() -> None:
 async def test_hedge() -> None:
     hedge = {"after": 0.5, "at_least": "10ms"}
     async with exchanging(backends=2, hedge=hedge) as scene:
-        for _ in range(60):  # so many answers say how long they usually take
+        for _ in range(60):  # enough answers to know how long they usually take
             asked = scene.asks(GET)
             await settle()
             connection = max(
@@ -308,7 +308,7 @@ async def test_f1_4_a_response_that_has_begun_has_its_own_deadline() -> None:
 
 
 async def test_f1_7_a_backend_that_cannot_go_on_because_the_client_does_not_read_is_not_blamed() -> None:
-    """Its response waits for the client, and so it takes no more of the request."""
+    """A backend that takes no more of the request while its response waits for the client."""
     async with exchanging(backends=4) as scene:
         for _ in range(12):
             asked = scene.asks(POST, b"h", ends=False)

@@ -1,4 +1,4 @@
-"""What goes again, where to, with what body, how often, and until when."""
+"""Retries: which requests, on which backend, with what body, how often, and until when."""
 
 import pytest
 import trio
@@ -98,7 +98,7 @@ async def test_all_attempts_together_have_one_deadline() -> None:
         await lb.backend.hears()
         with lasting(10.0):
             await client.hears(504)
-        assert [id for id, _ in story(lb)] == ["one", "two"]
+        assert [backend for backend, _ in story(lb)] == ["one", "two"]
 
 
 async def test_the_deadline_ends_a_wait_in_the_queue() -> None:

@@ -1,4 +1,4 @@
-"""After an upgrade: bytes both ways, each end passed on, and an end for what nobody uses any more."""
+"""Tunnels after an upgrade: bytes both ways, half-closes, and the idle timeout."""
 
 import pytest
 import trio
