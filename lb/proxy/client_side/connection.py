@@ -29,7 +29,7 @@ from lb.proxy.client_side.fast_path import FastPath
 from lb.proxy.client_side.http1_client import LEFT, Http1Client
 from lb.proxy.context import Context
 from lb.proxy.exchange import failure
-from lb.proxy.exchange.exchange import Exchange
+from lb.proxy.exchange.exchange import CUT, Exchange
 from lb.proxy.exchange.run import run
 from lb.proxy.guard import Guard
 
@@ -135,7 +135,7 @@ class ClientConnection:
 
     # -- from outside ------------------------------------------------------------------------------------
 
-    def cut(self, why: str) -> None:
+    def cut(self, why: str = CUT) -> None:
         """Cancel what runs, for this reason: 503 if no response has begun."""
         self._guard.end(AttemptCut(why))
 

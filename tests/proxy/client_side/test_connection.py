@@ -393,7 +393,7 @@ async def test_a_cut_that_came_too_late_for_its_exchange_costs_the_next_one_noth
         def cut(exchange: ExchangeRecord) -> None:
             if len(lb.exchanges) == 1:
                 for client in lb.connections:
-                    client.cut("too late")
+                    client.cut()
 
         lb.context.observers = (*lb.context.observers, cut)
         client = await lb.asks(GET)
