@@ -1,6 +1,7 @@
 """The data plane: client connections, exchanges, connections to backends.
 
 acceptor            one task per listener; one task per client connection
+places              the limit on client connections, and which idle ones are closed for it
 running_exchanges   the exchanges that run now, listed and ended for an operator
 client_side/        one client connection: its requests in turn, the fast path, HTTP/1 towards the client
 exchange/           one request and its response: state, attempts, both bodies, hedges, tunnels

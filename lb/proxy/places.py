@@ -1,9 +1,8 @@
-"""Places for clients: how many may be connected at once, and who makes room for whom.
+"""Places for clients: how many may be connected at once, and which idle ones are closed to make room.
 
-A limit on connections is there to protect the process, so it is never passed, not by one. When places run
-short, the connections that have been idle longest are closed, as nginx does: otherwise clients that do
-nothing would keep out those that have a request. While every place is taken the kernel's backlogs hold the
-rest.
+The limit on connections protects the process, so it is never exceeded. When every place is taken, the
+connections that have been idle longest are closed, as nginx does. Otherwise idle clients would keep out
+clients that have a request. Meanwhile the kernel's backlogs hold what arrives.
 """
 
 from collections import Counter
@@ -19,7 +18,7 @@ from lb.proxy.client_side.connection import ClientConnection
 IDLE_SECONDS = 1.5
 """A connection that has been idle for less may be about to send its request."""
 SHARE_CLOSED = 50
-"""When places run short, one in so many is made free at once, so that few accepts look at all clients."""
+"""One in this many connections is closed at a time, so that few accepts look at all clients."""
 
 log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ class Places:
         self._waiting = trio.lowlevel.ParkingLot()
 
     def limit(self, most: int) -> None:
-        """From now on so many clients may be connected. Connections above a lower limit stay."""
+        """Set the limit. Connections above a lower limit stay."""
         self._most = most
         self._changed()
 

@@ -44,10 +44,10 @@ log = structlog.get_logger()
 class ClientConnection:
     """A client connection. Its task calls `serve`, which closes the wire.
 
-    `cut`, `gone`, `close_soon`, `ask_whether_there`, `is_waiting_since` and `tell_identity` may be called
-    from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record` belongs to
-    the request that is being received or served, and is None between two requests. `exchange` is set from the
-    end of the head on, unless the request is answered here.
+    `cut`, `gone`, `close_soon`, `make_room`, `ask_whether_there`, `tell_identity` and the questions may be
+    called from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record`
+    belongs to the request that is being received or served, and is None between two requests. `exchange` is
+    set from the end of the head on, unless the request is answered here.
     """
 
     __slots__ = (
@@ -149,7 +149,7 @@ class ClientConnection:
             self._guard.end_by(self.context.now() + LAST_CHANCE_SECONDS)
 
     def idle_for(self, now: float) -> float:
-        """Seconds for which an idle connection has been waiting for a request, as its deadline tells."""
+        """Seconds that an idle connection has waited for a request, computed from its deadline."""
         timeouts = self.context.timeouts
         longest = timeouts.keepalive if self._is_used else timeouts.request_head
         return longest - (self._guard.down.at - now)

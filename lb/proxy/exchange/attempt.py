@@ -20,8 +20,8 @@ class Attempt:
     """Holds a place on a backend, or in the pool's queue.
 
     `backend` and `record` exist once the pool has counted the attempt on a backend; `connection` is set while
-    one is lent. Only `Exchange` sets these three. `racing` is set by `lb.proxy.exchange.hedge`:
-    the cancel scope of an attempt in a race. While it is set, a cut ends this attempt and not the exchange.
+    one is lent. Only `Exchange` sets these three. `racing` is the cancel scope of an attempt in a race, set
+    by `lb.proxy.exchange.hedge`. While it is set, a cut ends this attempt and not the exchange.
     """
 
     __slots__ = ("_owner", "backend", "connection", "racing", "record")

@@ -138,7 +138,7 @@ class Exchange:
             self.count_request(len(content))
 
     def count_request(self, count: int) -> None:
-        """So many bytes of the body were received. Called by `upload`; raises BadRequest above the limit."""
+        """Count received bytes of the body. Called by `upload`; raises BadRequest above the limit."""
         self.record.request_bytes += count
         limit = self.context.limits.request_body
         if limit is not None and self.record.request_bytes > limit:

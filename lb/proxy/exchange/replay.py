@@ -22,7 +22,7 @@ class Replay:
         self.content = self.content + content if fits else b""
 
     def has_room_for(self, count: int) -> bool:
-        """So many more bytes can be kept."""
+        """`count` more bytes can be kept."""
         return self.is_whole_so_far and len(self.content) + count <= self._most
 
     def give_up(self) -> None:
