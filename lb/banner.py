@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from lb.phrases import plural
+from lb.suggestions import plural
 
 if TYPE_CHECKING:
     from lb.settings.balancer_settings import Config

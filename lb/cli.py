@@ -26,8 +26,8 @@ from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
 from lb.errors import ConfigError
-from lb.phrases import plural
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
+from lb.suggestions import plural
 
 if TYPE_CHECKING:
     import trio

@@ -11,7 +11,7 @@ from lb.core.backend import Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
-from lb.core.running import NothingRuns, Running
+from lb.core.running_exchange import NothingRuns, Running
 from lb.observe.audit_trail import Audit
 from lb.observe.counters import Metrics
 from lb.observe.event_feed import Feed

@@ -13,7 +13,7 @@ from admin.protocol.problems import Problem
 from admin.views.backend_json import totals
 from lb.control import Control
 from lb.core.backend import Backend
-from lb.phrases import plural
+from lb.suggestions import plural
 
 
 def keep_available(call: Call, control: Control, pool: str, change: Callable[[Control], object]) -> None:

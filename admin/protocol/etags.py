@@ -15,18 +15,22 @@ def check(request: Request, revision: int | None) -> None:
     wanted, unwanted = _tags(request, "If-Match"), _tags(request, "If-None-Match")
     if wanted and not _matches(wanted, revision):
         raise Problem("precondition-failed", _now(revision))
-    if unwanted and _matches(unwanted, revision):
+    if _matches(_weakly(unwanted), revision):
         raise Problem("precondition-failed", _now(revision))
 
 
 def is_known(request: Request, revision: int) -> bool:
     """Whether the client has this revision already, so that 304 is the answer."""
-    tags = {tag.removeprefix("W/") for tag in _tags(request, "If-None-Match")}
-    return _matches(tags, revision)
+    return _matches(_weakly(_tags(request, "If-None-Match")), revision)
 
 
 def _tags(request: Request, name: str) -> set[str]:
     return {tag.strip() for tag in request.headers.get(name, "").split(",")} - {""}
+
+
+def _weakly(tags: set[str]) -> set[str]:
+    """The tags as If-None-Match compares them: weak ones match too (RFC 9110 section 13.1.2)."""
+    return {tag.removeprefix("W/") for tag in tags}
 
 
 def _matches(tags: set[str], revision: int | None) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from lb.phrases import did_you_mean
+from lb.suggestions import did_you_mean
 
 MAX_HINTS = 20
 """More hints than this help no reader, and finding the nearest word costs time for each of them."""

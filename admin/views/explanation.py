@@ -8,7 +8,7 @@ function of its arguments. The text is safe to print, and no longer than a parag
 from collections.abc import Sequence
 from itertools import groupby
 
-from admin.views.backend_standing import NO_BACKEND, standings, standings_then
+from admin.views.failed_exchange_backends import NO_BACKEND, standings, standings_then
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from admin.views.retry_explanation import why_no_other
 from admin.views.sentences import Wall, duration, names, quoted

@@ -8,7 +8,7 @@ import msgspec
 from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.backend import Backend
-from lb.core.running import RunningExchange
+from lb.core.running_exchange import RunningExchange
 from lb.observe.access_log import safe
 
 MOST_WAITED_FOR = 5

@@ -12,9 +12,9 @@ from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_
 
 import msgspec
 
-from lb.phrases import did_you_mean
 from lb.settings.backend_spec import ID, BackendSpec
 from lb.settings.pool_settings import Probe
+from lb.suggestions import did_you_mean
 
 T = TypeVar("T")
 IN_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -16,9 +16,9 @@ import msgspec
 
 from lb.config.decode import Reader, join
 from lb.errors import ConfigError
-from lb.phrases import did_you_mean
 from lb.settings.backend_spec import ID
 from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig, demo_backends
+from lb.suggestions import did_you_mean
 
 TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 

@@ -10,9 +10,10 @@ from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
 from lb.core.measures.histogram import Histogram
 from lb.core.membership import Membership
+from lb.settings.balancer_settings import Timeouts
 
 DRAIN_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0)
-USUAL_TIMEOUT = 60.0
+USUAL_TIMEOUT = Timeouts().drain
 
 
 class DrainControl:

@@ -188,13 +188,3 @@ def as_chunk(content: bytes) -> bytes:
 def last_chunk(trailers: bytes = b"") -> bytes:
     """The end of a chunked body, with trailer lines that may travel on."""
     return b"0\r\n%b\r\n" % trailers
-
-
-def as_it_is(_reader: Reader, content: bytes) -> bytes:
-    """Content without framing: its length was announced, or the end of the connection ends it."""
-    return content
-
-
-def framed(reader: Reader, content: bytes) -> bytes:
-    """Content as one chunk; at the end of the body also the last chunk with the trailers."""
-    return as_chunk(content) + last_chunk(reader.trailers) if reader.done else as_chunk(content)

@@ -1,4 +1,4 @@
-"""The names of fields: which frame, route, identify or end here, and how the lines that we add read.
+"""The names of fields: which frame, route, identify or end here. What is added: `lb.http1.forwarded_fields`.
 
 Fields that belong to one connection are cut before ours are added, so that no `Connection: x-forwarded-for`
 can take away what a backend must be able to trust (RFC 9110 section 7.6.1; the incident was
@@ -83,8 +83,6 @@ NOT_IN_TRAILERS = (
 )
 """Fields that RFC 9110 section 6.5.1 forbids in a trailer section: framing, routing, control, credentials."""
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-
 
 def is_identity(name: bytes) -> bool:
     """Does the name, in lower case, say who the client is, to us or to a backend that reads `_` as `-`?
@@ -133,58 +131,3 @@ def cookie_in(lines: bytes, name: bytes) -> bytes | None:
             if equals and key == name:
                 return bytes(cookie)
     return None
-
-
-class Identity:
-    """What backends are told about one client connection; made once, when the connection is accepted.
-
-    A `trusted` peer (another proxy of the operator's) may name the clients before it: its fields are kept and
-    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; `Forwarded` is RFC 7239
-    and only sent by choice; the others are custom that every framework reads.
-    """
-
-    __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
-
-    def __init__(self, peer: bytes, trusted: bool, via: bytes, sends_forwarded: bool) -> None:
-        self._peer = peer
-        self._trusted = trusted
-        self._sends_forwarded = sends_forwarded
-        self._via = b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via
-        self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % peer
-
-    def request_id(self, claims: dict[bytes, bytes] | None) -> bytes | None:
-        """The id that a trusted peer gave the request, if it is fit to be logged."""
-        if not claims or not self._trusted:
-            return None
-        claimed = claims.get(b"x-request-id", b"")
-        return claimed if REQUEST_ID.fullmatch(claimed) else None
-
-    def lines(
-        self, host: bytes, request_id: bytes, claims: dict[bytes, bytes] | None, is_1_0: bool = False
-    ) -> bytes:
-        """The field lines to add to a request; `claims` is that of its head.
-
-        Via names the version in which the request came, not the one in which it is sent on.
-        """
-        via = self._via[is_1_0]
-        if claims and self._trusted:
-            return self._extended(host, request_id, claims) + via
-        lines = b"%b%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, via, host, request_id)
-        return lines + b"Forwarded: %b\r\n" % self._forwarded(host) if self._sends_forwarded else lines
-
-    def _extended(self, host: bytes, request_id: bytes, claims: dict[bytes, bytes]) -> bytes:
-        fields = dict(claims)
-        before = claims.get(b"x-forwarded-for")
-        fields[b"x-forwarded-for"] = before + b", " + self._peer if before else self._peer
-        fields.setdefault(b"x-forwarded-proto", b"http")
-        fields.setdefault(b"x-forwarded-host", host)
-        fields[b"x-request-id"] = request_id
-        if self._sends_forwarded:
-            before = claims.get(b"forwarded")
-            ours = self._forwarded(host)
-            fields[b"forwarded"] = before + b", " + ours if before else ours
-        return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
-
-    def _forwarded(self, host: bytes) -> bytes:
-        peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer
-        return b'for=%b;host="%b";proto=http' % (peer, host)

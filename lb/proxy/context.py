@@ -17,7 +17,7 @@ from lb.core.registry import Registry
 from lb.core.routes import Routes
 from lb.errors import LBError
 from lb.http1.error_answer import error_answer, known_as
-from lb.http1.fields import Identity
+from lb.http1.forwarded_fields import ForwardedFields
 from lb.net.epoll import Readiness
 from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
@@ -26,7 +26,7 @@ from lb.proxy.sides import BackendConnections
 from lb.settings.balancer_settings import Config, connection_limit
 
 IDENTITIES = 1024
-"""Client addresses whose `Identity` is cached."""
+"""Client addresses whose `ForwardedFields` are cached."""
 
 
 class Ids:
@@ -67,7 +67,7 @@ class Connected(Protocol):
     @property
     def address(self) -> str: ...
 
-    def tell_identity(self, identity: Identity) -> None:
+    def tell_identity(self, identity: ForwardedFields) -> None:
         """What backends are told about this client from its next request on."""
         ...
 
@@ -134,8 +134,8 @@ class Context:
         date, tells_all = self.date.now(), self._tells_all
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
-    def _identity(self, peer: str) -> Identity:
-        return Identity(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
+    def _identity(self, peer: str) -> ForwardedFields:
+        return ForwardedFields(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
 
     def _is_trusted(self, peer: str) -> bool:
         networks: list[IPv4Network | IPv6Network] = self._trusted

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from lb.core.running import RunningExchange
+from lb.core.running_exchange import RunningExchange
 from lb.http1.response_head import SWITCHING_PROTOCOLS
 from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.exchange.exchange import Exchange
 
 
 class RunningExchanges:
-    """Implements `lb.core.running.Running` by looking at the open client connections on each call."""
+    """Looks at the open client connections on each call (`lb.core.running_exchange.Running`)."""
 
     def __init__(self, clients: Collection[ClientConnection]) -> None:
         self._clients = clients

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from lb.core.backend import Backend
 from lb.errors import LBError
-from lb.http1.fields import Identity
+from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
@@ -95,7 +95,7 @@ class ClientSide(Source, Sink, Protocol):
     head: RequestHead
     address: str
     """The client's IP address, or "unix"."""
-    identity: Identity
+    identity: ForwardedFields
     """What backends are told about the client, in fields such as X-Forwarded-For."""
 
     @property

@@ -1,9 +1,9 @@
 """`lb drain`: drain the balancer itself, or take that back."""
 
-from lb.phrases import plural
 from lb.remote.api import Answer, Remote
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable, printable_json, say, seconds
+from lb.suggestions import plural
 
 PATH = "/drain"
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from lb.phrases import plural
 from lb.remote.api import Answer, Remote, path_of
 from lb.remote.exits import Code, Failed
 from lb.remote.running_text import summary
 from lb.remote.terminal_text import printable, seconds
+from lb.suggestions import plural
 
 GONE = Answer(204, "")
 SHORT_SECONDS = 0.5

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lb.phrases import plural
 from lb.remote.api import Remote
 from lb.remote.exits import Code
 from lb.remote.terminal_text import printable, printable_json, say, seconds
+from lb.suggestions import plural
 
 MOST = 1000
 

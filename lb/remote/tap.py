@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from json import dumps
 from typing import Any
 
-from lb.phrases import plural
 from lb.remote.api import Remote
 from lb.remote.terminal_text import printable, printable_json, say, warn
+from lb.suggestions import plural
 
 PAGE = 200
 POLL_SECONDS = 1.0

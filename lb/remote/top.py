@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lb.phrases import plural
 from lb.remote.api import Remote
 from lb.remote.exits import Code
 from lb.remote.terminal_text import columns, printable_json, say, seconds
+from lb.suggestions import plural
 
 HEAD = ("BACKEND", "POOL", "STATE", "WEIGHT", "IN FLIGHT", "REQ/S", "SHARE", "5XX", "P50", "P99", "WHY")
 

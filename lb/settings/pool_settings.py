@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lb.phrases import did_you_mean
 from lb.settings.values import TOKEN, Count, Number, Seconds, SecondsOrZero, Share, Size, Token, parse_size
+from lb.suggestions import did_you_mean
 
 HASH_KEY = re.compile(rf"address|path|(field|cookie):{TOKEN.pattern}")
 STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")

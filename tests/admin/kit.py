@@ -13,7 +13,7 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Registry
-from lb.core.running import RunningExchange
+from lb.core.running_exchange import RunningExchange
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.settings.balancer_settings import AdminConfig, Config

@@ -14,7 +14,16 @@ from time import thread_time
 import pytest
 
 from lb.errors import BadRequest, BadResponse
-from lb.http1 import authority, body, fast_head, fields, head_reader, head_syntax, request_head
+from lb.http1 import (
+    authority,
+    body,
+    fast_head,
+    fields,
+    forwarded_fields,
+    head_reader,
+    head_syntax,
+    request_head,
+)
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
@@ -60,7 +69,7 @@ PATTERNS = [
     (head_syntax.LENGTH.fullmatch, [of(b"1"), of(b"1", behind=b"x")]),
     (request_head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
     (request_head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
-    (fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
+    (forwarded_fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
     (fields.FIELD_LINES.fullmatch, [
         of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
     ]),
@@ -93,7 +102,7 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    modules = (authority, head_syntax, request_head, fields, body, fast_head, head_reader)
+    modules = (authority, head_syntax, request_head, fields, forwarded_fields, body, fast_head, head_reader)
     there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 

@@ -25,7 +25,7 @@ from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.errors import BackendError, ClientGone, ConnectFailed, LBError
 from lb.http1.fast_head import read_request, read_response
-from lb.http1.fields import Identity
+from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.net.epoll import Readiness
@@ -156,7 +156,7 @@ class MemoryClient(Half):
         super().__init__()
         self.head = head
         self.address = "192.0.2.1"
-        self.identity = Identity(b"192.0.2.1", False, b"lb", False)
+        self.identity = ForwardedFields(b"192.0.2.1", False, b"lb", False)
         self.statuses: list[int] = []
         self._guard = guard
         self.says(*pieces, ends=ends)

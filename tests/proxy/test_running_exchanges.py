@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.running import RunningExchange
+from lb.core.running_exchange import RunningExchange
 from tests.kit import GET, OK, Backend, BlackHole, Scene, running, virtual_time
 
 pytestmark = virtual_time

@@ -5,7 +5,7 @@
     two_choices     the less busy of two by chance                     lb.core.policies.load_based
     ewma            the shortest expected wait                         lb.core.policies.load_based
     random          by chance                                          lb.core.policies.load_based
-    hash            the same key to the same backend                   lb.core.policies.consistent_hash
+    hash            the same key to the same backend                   lb.core.policies.rendezvous_hash
     module:Class    a policy of the operator's own                     lb.core.policies.custom
 
 A sticky pool looks at the client's cookie first (`lb.core.policies.sticky`).
@@ -14,9 +14,9 @@ A sticky pool looks at the client's cookie first (`lb.core.policies.sticky`).
 from collections.abc import Callable
 
 from lb.core.policies.base import Asking, Learns, Policy
-from lb.core.policies.consistent_hash import HashPolicy
 from lb.core.policies.custom import make_own
 from lb.core.policies.load_based import Ewma, LeastRequests, Random, TwoChoices
+from lb.core.policies.rendezvous_hash import HashPolicy
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
 from lb.settings.pool_settings import PoolSettings

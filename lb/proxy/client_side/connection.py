@@ -19,7 +19,7 @@ from lb.errors import (
     LBError,
     RequestTimeout,
 )
-from lb.http1.fields import Identity
+from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.head_reader import RequestHeadReader
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import SWITCHING_PROTOCOLS
@@ -173,7 +173,7 @@ class ClientConnection:
     def address(self) -> str:
         return self.client.address
 
-    def tell_identity(self, identity: Identity) -> None:
+    def tell_identity(self, identity: ForwardedFields) -> None:
         """The configuration has changed, and perhaps whether this client's address is trusted."""
         self.client.identity = identity
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.backend import Backend
-from lb.core.policies.consistent_hash import HashPolicy
+from lb.core.policies.rendezvous_hash import HashPolicy
 from lb.settings.pool_settings import Hash
 from tests.core.scene import Request, backends
 

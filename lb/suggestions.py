@@ -1,4 +1,4 @@
-"""Phrases of messages that more than one part of the program uses."""
+"""What a message suggests for a word that is not known, and plurals: used by all parts of the program."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,6 +1,6 @@
 """The phrases that several messages use."""
 
-from lb.phrases import did_you_mean, plural
+from lb.suggestions import did_you_mean, plural
 
 
 def test_a_word_that_is_nearly_right_is_named_and_otherwise_all_are() -> None:
