@@ -8,6 +8,7 @@ and never runs a module of one release with a module of another.
 import gzip
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -48,8 +49,9 @@ class Assets(NamedTuple):
         return [name for name in self.files if name.endswith(".js")]
 
 
+@cache
 def load_assets() -> Assets:
-    """Read the files of this package's folders."""
+    """Read the files of the folders, once: they belong to this release of the program."""
     found = [each for folder in FOLDERS for each in files("admin.page").joinpath(folder).iterdir()]
     loaded = {
         each.name: _asset(each.name, each.read_bytes())

@@ -7,6 +7,7 @@ numbers: the script asks for the token, and then calls the API with it as any cl
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 
 import jinja2
@@ -144,28 +145,34 @@ def wants_html(request: Request) -> bool:
     return request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html"
 
 
+@cache
+def _template(release: str, scripts: Sequence[str]) -> jinja2.Template:
+    """The page without its numbers. To compile it takes longer than to make the rest of the app."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.PackageLoader("admin.page", ""),
+    )
+    environment.filters.update({each.__name__: each for each in FILTERS})
+    environment.globals.update(
+        version=VERSION,
+        release=release,
+        scripts=scripts,
+        blank=BLANK,
+        blank_pool=BLANK_POOL,
+        states=TONES,
+    )
+    return environment.get_template("page.html")
+
+
 class Page:
     """The page of one balancer."""
 
     def __init__(self, control: Control, assets: Assets) -> None:
         self._control = control
-        environment = jinja2.Environment(
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=jinja2.StrictUndefined,
-            loader=jinja2.PackageLoader("admin.page", ""),
-        )
-        environment.filters.update({each.__name__: each for each in FILTERS})
-        environment.globals.update(
-            version=VERSION,
-            release=assets.release,
-            scripts=assets.scripts,
-            blank=BLANK,
-            blank_pool=BLANK_POOL,
-            states=TONES,
-        )
-        self._template = environment.get_template("page.html")
+        self._template = _template(assets.release, tuple(assets.scripts))
 
     async def show(self, info: Info | None) -> Response:
         """The whole page; without `info` it has no numbers."""

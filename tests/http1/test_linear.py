@@ -32,17 +32,17 @@ pytestmark = pytest.mark.alone
 
 SIZE = 16 * 1024
 BOUND = 0.005
+PATIENCE = 5.0
 
 
 def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
-    """The best of a few times, or of many while the machine is busy."""
-    best = 1.0
-    for attempt in range(50):
+    """The best of a few times, or of `PATIENCE` seconds while other programs slow this one down."""
+    best, attempts, started = 1.0, 0, thread_time()
+    while attempts < 3 or (best >= bound and thread_time() - started < PATIENCE):
         began = thread_time()
         work()
         best = min(best, thread_time() - began)
-        if attempt >= 2 and best < bound:
-            break
+        attempts += 1
     return best
 
 

@@ -27,9 +27,11 @@ async def slow_request(running: Program, seconds: float) -> None:
 async def test_a_day_at_the_terminal() -> None:
     [nobody] = free_ports(1)
     async with program("--demo") as running, trio.open_nursery() as nursery:
+        began = trio.current_time()
         assert "server3" in await lb(running, "backends")
-        for _ in range(3):
-            nursery.start_soon(partial(slow_request, running, 3.0))
+        one_command = trio.current_time() - began
+        for _ in range(3):  # longer than the next two commands take on this machine
+            nursery.start_soon(partial(slow_request, running, 1 + 3 * one_command))
         await until(running.is_busy)
         late = await lb(running, "backends", "drain", "server1", "--wait", "100ms", code=4)
         assert "1 of 1 remain" in late
