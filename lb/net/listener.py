@@ -28,8 +28,12 @@ class Listener:
     __slots__ = ("_path", "host", "name", "sock")
 
     def __init__(self, sock: socket.socket, path: str | None = None) -> None:
-        sock.setblocking(False)
-        _prepare(sock)
+        try:
+            sock.setblocking(False)
+            _prepare(sock)
+        except BaseException:
+            sock.close()
+            raise
         self.sock = sock
         self.name = name_of(sock.getsockname())
         self.host = b"localhost" if sock.family == socket.AF_UNIX else self.name.encode()
@@ -148,8 +152,9 @@ def _remove_stale(path: str) -> None:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)  # the backlog of a process that listens may be full
             probe.connect(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, BlockingIOError):
         return
     except ConnectionRefusedError:
         os.unlink(path)

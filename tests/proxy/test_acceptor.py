@@ -83,6 +83,16 @@ async def test_a_file_in_the_place_of_a_unix_socket_is_left_alone(tmp_path: Path
     assert path.read_text() == "precious"
 
 
+async def test_a_unix_socket_whose_backlog_is_full_is_in_use(tmp_path: Path) -> None:
+    path = str(tmp_path / "lb.sock")
+    with socket.socket(socket.AF_UNIX) as theirs, socket.socket(socket.AF_UNIX) as queued:
+        theirs.bind(path)
+        theirs.listen(0)
+        queued.connect(path)
+        with pytest.raises(OSError, match="address already in use"):
+            await open_listeners(UnixAddress(path))
+
+
 async def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as theirs:
         port = theirs.getsockname()[1]

@@ -5,6 +5,7 @@ Before it is lent, a connection is checked: if a byte or an end came without a r
 section 9.2). Every connection is either idle, and owned here, or lent to one attempt.
 """
 
+import socket
 from math import inf
 
 import trio
@@ -64,16 +65,12 @@ class Connections:
 
         Raises ConnectFailed, or a subclass, and lends nothing then; nor where it is cancelled.
         """
-        url, host, port = (
-            backend.spec.url,
-            backend.host,
-            backend.port,
-        )  # a reload may change them while we connect
+        url, host, port = backend.spec.url, backend.host, backend.port  # a reload may change them meanwhile
         longest = min(self.timeouts.connect, within)
         try:
             with trio.fail_after(longest):
                 addresses = await self._names.addresses(host, port)
-                sock = await connect(addresses)
+                wire = self._wired(await connect(addresses), url)
         except trio.TooSlowError as exc:
             self._names.refresh()
             raise ConnectTimeout(f"{backend.id} took no connection in {longest:g} s") from exc
@@ -84,8 +81,15 @@ class Connections:
             raise ConnectFailed(f"{backend.id} at {url}: {exc.strerror or exc}") from exc
         backend.connections += 1
         backend.connections_opened += 1
-        wire = Wire(sock, url, self._readiness)
         return Http1Backend(wire, backend.id, self.limits, self._now)
+
+    def _wired(self, sock: socket.socket, url: str) -> Wire:
+        """The wire of a connected socket, which is closed where it cannot be registered."""
+        try:
+            return Wire(sock, url, self._readiness)
+        except BaseException:
+            sock.close()
+            raise
 
     def give(self, backend: Backend, connection: BackendSide, keep: bool) -> None:
         """Take back what was lent. It is closed unless `keep` is set and its backend takes requests."""

@@ -175,8 +175,10 @@ class Http1Client(Http1Stream):
             return
         self._is_asked = True
         try:
-            self.wire.send_now(CONTINUE)
+            is_taken = self.wire.send_now(CONTINUE) is None
         except OSError:
+            is_taken = False
+        if not is_taken:  # a client that takes not even this has stopped reading, too
             self.end(ClientGone(LEFT))
 
     def break_off(self, error: LBError) -> None:
