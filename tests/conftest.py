@@ -1,12 +1,12 @@
 """What all tests share: three marks, `virtual_time`, `needs` and `alone`, and what each of them does."""
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.programs import DEBIAN, missing, packages
+from tests.programs import DEBIAN, advice, missing
 from tests.turns import Turns
 
 pytest.register_assert_rewrite("tests.kit")
@@ -92,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     absent = missing(needed(item))
     if not absent:
         return
-    reason = told(absent)
+    reason = advice(absent)
     if item.config.getoption("everything"):
         pytest.fail(reason, pytrace=False)
     item.user_properties.extend((ABSENT, program) for program in absent)
@@ -104,8 +104,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.getreports("skipped")
     absent = {program for report in skipped for name, program in report.user_properties if name == ABSENT}
     if absent:
-        terminalreporter.write_line(f"skipped: {told(absent)}")
-
-
-def told(absent: Iterable[str]) -> str:
-    return f"not on PATH: {', '.join(sorted(absent))} (on Debian: apt install {' '.join(packages(absent))})"
+        terminalreporter.write_line(f"skipped: {advice(absent)}")

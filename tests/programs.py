@@ -7,7 +7,7 @@ standard library only.
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 DEBIAN = {
     "chromedriver": "chromium-driver",
@@ -36,6 +36,13 @@ def path_of(program: str) -> str:
 def packages(programs: Iterable[str]) -> list[str]:
     """The Debian packages that they are in."""
     return sorted({DEBIAN[program] for program in programs})
+
+
+def advice(absent: Collection[str]) -> str:
+    """What is missing and how to get it, in one line."""
+    command = f"apt install {' '.join(packages(absent))}"
+    where = "; nginx is in /usr/sbin" if "nginx" in absent else ""  # which few users have on PATH
+    return f"not on PATH: {', '.join(sorted(absent))} (on Debian: {command}{where})"
 
 
 if __name__ == "__main__":

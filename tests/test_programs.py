@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.programs import DEBIAN, missing, packages
 
 ROOT = Path(__file__).parents[1]
+ADVICE = "not on PATH: nginx, wrk (on Debian: apt install nginx-light wrk; nginx is in /usr/sbin)"
 TESTS = """
 import pytest
 
@@ -39,7 +40,7 @@ def run(folder: Path, *arguments: str, ci: str = "") -> subprocess.CompletedProc
 def test_one_line_near_the_end_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     done = run(tmp_path)
     *_, told, counts = done.stdout.splitlines()
-    assert told == "skipped: not on PATH: nginx, wrk (on Debian: apt install nginx-light wrk)"
+    assert told == f"skipped: {ADVICE}"
     assert " 1 passed, 1 skipped in " in counts
     assert done.returncode == 0
 
@@ -52,7 +53,7 @@ def test_so_it_is_with_two_workers(tmp_path: Path) -> None:
 
 def test_with_ci_set_it_is_a_failure_without_a_traceback(tmp_path: Path) -> None:
     done = run(tmp_path, ci="true")
-    assert "not on PATH: nginx, wrk (on Debian: apt install nginx-light wrk)" in done.stdout
+    assert ADVICE in done.stdout
     assert "Traceback" not in done.stdout
     assert " 1 passed, 1 error in " in done.stdout.splitlines()[-1]
     assert done.returncode == 1
