@@ -81,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         return _complain(f"{where}{exc.strerror or exc}", FAILED)
+    finally:
+        _flush_stderr()
 
 
 def _misuse(error: CycloptsError) -> str:
@@ -106,6 +108,15 @@ def _say(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         sys.stderr = None  # otherwise its flush at exit would fail
+        _replace_missing_streams()
+
+
+def _flush_stderr() -> None:
+    """Flush stderr. One that cannot be written, such as a terminal that is gone, must not fail the exit."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = None
         _replace_missing_streams()
 
 

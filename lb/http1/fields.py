@@ -14,8 +14,11 @@ from functools import lru_cache
 from lb.settings import values
 
 TOKEN = values.TOKEN.pattern.encode()
-FIELD_LINE = TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?+\r\n"
-"""Possessive quantifiers: a field line matches in one way only, and the engine need not remember others."""
+FIELD_LINE = TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?\r\n"
+"""Possessive quantifiers: a field line matches in one way only, and the engine need not remember others.
+
+Not so the `?`: CPython 3.11.2 matches a line without its end where a possessive group is within another.
+"""
 FIELD_LINES = re.compile(rb"(?:" + FIELD_LINE + rb")*+")
 
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
