@@ -151,13 +151,6 @@ class Pool:
         if not backend.running and backend.drain is not None:
             self.on_idle(backend)
 
-    def hand_on(self, backend: Backend, holder: Holder, to: Holder) -> None:
-        """Give the place of one holder to another."""
-        backend.running.remove(holder)
-        backend.running.add(to)
-
-    # -- the queue -------------------------------------------------------------------------------------
-
     def queue(self, holder: Holder, tried: Collection[Backend], wake: Callable[[], None]) -> Ticket:
         """Wait in the queue. Raises `Unavailable` or `QueueFull` where waiting would be in vain."""
         if all(backend in tried for backend in self._worth_waiting_for()):

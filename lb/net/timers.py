@@ -57,16 +57,16 @@ class Timer:
 class Deadline(Timer):
     """The deadline of one direction of an exchange, and the error that missing it means; None for no error.
 
-    Two deadlines may share a scope (`lb.proxy.guard`). `has_struck` says that this one has cancelled it; the
-    owner resets it together with `scope`.
+    Two deadlines may share a scope (`lb.proxy.guard`). `struck` is the error with which this one has
+    cancelled it, whatever is expected since; the owner resets it together with `scope`.
     """
 
-    __slots__ = ("error", "has_struck")
+    __slots__ = ("error", "struck")
 
     def __init__(self, deadlines: "Deadlines", scope: trio.CancelScope) -> None:
         super().__init__(deadlines, scope)
         self.error: type[LBError] | None = None
-        self.has_struck = False
+        self.struck: type[LBError] | None = None
 
     def expect(self, seconds: float, error: type[LBError] | None) -> None:
         """Set the deadline to `seconds` from now; `error` is what missing it means.
@@ -84,7 +84,7 @@ class Deadline(Timer):
         self.error, self.at = None, inf
 
     def strike(self) -> None:
-        self.has_struck = True
+        self.struck = self.error
         super().strike()
 
 

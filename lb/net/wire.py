@@ -109,16 +109,16 @@ class Wire:
         """A `watcher` that is set now will be called for the next byte, since nothing is unread."""
         return self._readiness is not None and not self.is_ready
 
-    def receive_now(self) -> bytes | None:
-        """The bytes that are there, or None; b"" at the end and where the connection broke."""
+    def receive_now(self, size: int = RECEIVE_SIZE) -> bytes | None:
+        """Up to `size` bytes that are there, or None; b"" at the end and where the connection broke."""
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
+            data = self.sock.recv(size)
         except BlockingIOError:
             self.was_emptied()
             return None
         except OSError:
             return b""
-        if len(data) < RECEIVE_SIZE:
+        if len(data) < size:
             self.was_emptied()
         return data
 

@@ -103,6 +103,7 @@ class AccessLog:
         self._ending = trio.Event()
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._is_failing = False
+        self._has_bug = False
         self._lost = 0
 
     def finished(self, exchange: "ExchangeRecord") -> None:
@@ -145,7 +146,7 @@ class AccessLog:
 
     async def _write_batch(self) -> None:
         batch = list(islice(self._waiting, BATCH_RECORDS))
-        lines = b"".join([self._render(exchange, self._wall) for exchange in batch])
+        lines = b"".join([self._line(exchange) for exchange in batch])
         try:
             await trio.to_thread.run_sync(
                 write, self._fd, lines, abandon_on_cancel=True, limiter=self._one_at_a_time
@@ -156,6 +157,17 @@ class AccessLog:
             self._worked()
         for _ in batch:  # pop after writing: a cancelled write must still count these as lost
             self._waiting.popleft()
+
+    def _line(self, exchange: "ExchangeRecord") -> bytes:
+        """The line of one exchange; where a bug keeps it from being written, only that line is lost."""
+        try:
+            return self._render(exchange, self._wall)
+        except Exception:
+            self.dropped += 1
+            if not self._has_bug:
+                log.exception("a bug in the access log; the line of this exchange is dropped")
+            self._has_bug = True
+            return b""
 
     def _failed(self, count: int, why: OSError) -> None:
         if not self._is_failing:

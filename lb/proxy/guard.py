@@ -9,7 +9,7 @@ shutdown. After the scope, `verdict` says which of them it was.
 
 import trio
 
-from lb.errors import LBError
+from lb.errors import ClientStalled, LBError
 from lb.net.timers import Deadline, Deadlines
 
 
@@ -49,7 +49,7 @@ class Guard:
         self._scope = trio.CancelScope()
         for deadline in (self.down, self._up):
             if deadline is not None:
-                deadline.scope, deadline.has_struck = self._scope, False
+                deadline.scope, deadline.struck = self._scope, None
         return self._scope
 
     def rest(self) -> None:
@@ -68,21 +68,25 @@ class Guard:
             self._scope.cancel()
 
     @property
+    def client_stalled(self) -> bool:
+        """The scope was cancelled because the client did not take what was sent."""
+        return self.down.struck is ClientStalled
+
+    @property
     def is_cancelled(self) -> bool:
         """The scope was cancelled, even if its task has not noticed: there was no checkpoint since."""
         return self._scope.cancel_called
 
     def verdict(self) -> LBError | None:
-        """Why the scope was cancelled; None for a deadline whose `error` is None.
+        """Why the scope was cancelled; None for a deadline whose `error` was None: an idle connection ends.
 
-        That is the end of an idle connection, or a deadline that struck just when what it was for had
-        happened. Asked by the owner after a cancelled scope.
+        Asked by the owner after a cancelled scope.
         """
         if self.why is not None:
             return self.why
         for deadline in (self._up, self.down):
-            if deadline is not None and deadline.has_struck and deadline.error is not None:
-                return deadline.error(deadline.error.too_slow)
+            if deadline is not None and deadline.struck is not None:
+                return deadline.struck(deadline.struck.too_slow)
         return None
 
     def end_by(self, at: float) -> None:

@@ -33,25 +33,26 @@ PATIENCE_SECONDS = 1.0
 class Circumstances:
     """What is known of an attempt when it fails; times in seconds.
 
-    `is_sent`: its request was sent whole. `is_reused`: it ran on a connection that had been idle.
+    `is_sent`: its request was sent whole. `is_stale`: its connection had been idle, and ended at once.
     `is_hurried`: the deadline of the exchange came before the backend's own timeout. `client_held`: how long
-    in all bytes of the response waited for the client to read. `client_owed`: how long the backend, which
-    had all that came of the request, has waited for the client to send the rest; None where it did not wait.
+    bytes of the response waited for the client to read, as far as that matters now. `client_owed`: how long
+    the backend, which had all that came of the request, has waited for the client to send the rest; None
+    where it did not wait.
     """
 
-    __slots__ = ("client_held", "client_owed", "is_hurried", "is_reused", "is_sent")
+    __slots__ = ("client_held", "client_owed", "is_hurried", "is_sent", "is_stale")
 
     def __init__(
         self,
         *,
         is_sent: bool,
-        is_reused: bool,
+        is_stale: bool,
         is_hurried: bool,
         client_held: float,
         client_owed: float | None,
     ) -> None:
         self.is_sent = is_sent
-        self.is_reused = is_reused
+        self.is_stale = is_stale
         self.is_hurried = is_hurried
         self.client_held = client_held
         self.client_owed = client_owed
@@ -65,13 +66,13 @@ def is_blamed(error: LBError, seen: Circumstances) -> bool:
         return False
     if isinstance(error, ConnectFailed):
         return True
-    if isinstance(error, BadResponse) and not isinstance(error, NotHttp):
+    if isinstance(error, BadResponse) and (seen.is_stale or not isinstance(error, NotHttp)):
         return False
     if seen.client_held >= PATIENCE_SECONDS:
         return False
     if isinstance(error, BackendStalled):
         return True  # it did not take what the client had sent
-    return seen.is_sent and not (seen.is_reused and isinstance(error, ConnectionTerminated))
+    return seen.is_sent and not (seen.is_stale and isinstance(error, ConnectionTerminated))
 
 
 def told(error: BackendError, seen: Circumstances, *, is_answered: bool) -> LBError:
@@ -84,6 +85,6 @@ def told(error: BackendError, seen: Circumstances, *, is_answered: bool) -> LBEr
         return error
     if is_answered and seen.client_held >= PATIENCE_SECONDS:
         return ClientStalled(ClientStalled.too_slow)
-    if is_answered or seen.client_owed is None or (seen.is_reused and seen.client_owed < PATIENCE_SECONDS):
+    if is_answered or seen.client_owed is None or (seen.is_stale and seen.client_owed < PATIENCE_SECONDS):
         return error
     return RequestUnfinished(RequestUnfinished.too_slow)

@@ -7,6 +7,7 @@ answer if no response has begun. The connection goes on only where none of its b
 """
 
 import structlog
+import trio
 
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import (
@@ -23,7 +24,7 @@ from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.head_reader import RequestHeadReader
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import SWITCHING_PROTOCOLS
-from lb.net.wire import Wire
+from lb.net.wire import RECEIVE_SIZE, Wire
 from lb.observe.counters import ListenerCounts
 from lb.proxy.client_side.fast_path import FastPath
 from lb.proxy.client_side.http1_client import LEFT, Http1Client
@@ -54,6 +55,7 @@ class ClientConnection:
         "_guard",
         "_host",
         "_is_used",
+        "_pending",
         "client",
         "context",
         "counts",
@@ -75,6 +77,7 @@ class ClientConnection:
         self.exchange: Exchange | None = None
         self.is_idle = False
         self._is_used = False
+        self._pending: tuple[RequestHead, bytes] | None = None
         self._host = host
         self._guard = Guard(context.deadlines)
         self.client = Http1Client(context, self._guard, wire, address)
@@ -90,7 +93,7 @@ class ClientConnection:
         """
         try:
             while await self._serve_until_trouble():
-                pass
+                await trio.lowlevel.checkpoint()  # requests that fail at once must not keep the event loop
         finally:
             self.wire.close()
             self._guard.close()
@@ -118,16 +121,10 @@ class ClientConnection:
         return await self._conclude(error)
 
     def _goes_on_after(self, error: LBError | None) -> bool:
-        """The exchange runs again, in a fresh scope: its backend missed a deadline, and another may be tried.
-
-        Without an error the deadline struck just when what it was for had happened: no attempt has failed.
-        """
-        if self.exchange is None:
+        """Run the exchange again, in a fresh scope: its backend missed a deadline, others may be tried."""
+        if self.exchange is None or not isinstance(error, BackendError):
             return False
-        if error is None:
-            failure.interrupted(self.exchange)
-            return True
-        return isinstance(error, BackendError) and failure.may_go_on(self.exchange, error)
+        return failure.may_go_on(self.exchange, error)
 
     def _came_too_late(self) -> bool:
         """The scope was cancelled after the exchange had ended: go on, unless the client has left."""
@@ -180,13 +177,18 @@ class ClientConnection:
     # -- one request after the other ---------------------------------------------------------------------
 
     async def _next_request(self) -> bool:
-        if self.exchange is None and not self.client.buffer and self.wire.can_be_watched:
+        is_between = self.exchange is None and self._pending is None and not self.client.buffer
+        if is_between and self.wire.can_be_watched:
             self.become_idle()
             await FastPath(self).serve()
         if self.exchange is None:
-            found = await self._receive_head()
+            found = self._pending or await self._receive_head()
             if found is None:
                 return False
+            if self._guard.is_cancelled:  # as the head came; the request is served in a fresh scope
+                self._pending = found
+                return True
+            self._pending = None
             if found[0].answer_here:
                 return await self._answer_options(*found)
             self._forward(*found)
@@ -199,6 +201,8 @@ class ClientConnection:
         self.finish(None)
         if not self.client.stays:
             await self._linger()
+        elif self.client.buffer:  # the next request is here, so perhaps nothing is waited for
+            await trio.lowlevel.checkpoint()
         return self.client.stays
 
     async def _receive_head(self) -> tuple[RequestHead, bytes] | None:
@@ -215,7 +219,7 @@ class ClientConnection:
                     self.client.await_head()
                     self._guard.down.expect(self.context.timeouts.request_head, RequestTimeout)
                 if (found := heads.next_head()) is not None:
-                    return found
+                    return self._with_body_that_is_here(*found)
             elif not self.is_idle:
                 self.become_idle()
             data = await self._receive()
@@ -224,9 +228,16 @@ class ClientConnection:
                 return None
             heads.add(data)
 
+    def _with_body_that_is_here(self, head: RequestHead, behind: bytes) -> tuple[RequestHead, bytes]:
+        """Add what has arrived of a body whose length is known, and nothing of what follows it."""
+        missing = (head.length or 0) - len(behind)
+        if missing > 0:
+            behind += self.wire.receive_now(min(missing, RECEIVE_SIZE)) or b""
+        return head, behind
+
     async def _receive(self) -> bytes:
         try:
-            return await self.wire.receive()
+            return await self.wire.receive(self.context.limits.request_head)
         except OSError as exc:
             raise ClientGone("the client reset the connection") from exc
 

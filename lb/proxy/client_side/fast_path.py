@@ -92,10 +92,14 @@ class FastPath:
     def came(self, wire: Wire) -> None:
         """There is something to receive on the watched wire: called on an edge (`lb.net.wire.Watcher`)."""
         try:
-            data = wire.receive_now()
-            if data is None:
-                return
-            next_wire = self._asked(data) if wire is self._wire else self._answered(wire, data)
+            if wire is not self._wire:
+                if (data := wire.receive_now()) is None:
+                    return
+                next_wire = self._answered(wire, data)
+            else:  # no more than a head may be long, so that few bytes of later requests are held
+                if (data := wire.receive_now(self._connection.context.limits.request_head)) is None:
+                    return
+                next_wire = self._asked(data)
         except Exception as exc:
             next_wire, self._error = None, exc
         if self._task is None:

@@ -1,6 +1,6 @@
 """A client that speaks HTTP/1.1 or 1.0 (`lb.proxy.sides.ClientSide`)."""
 
-from lb.errors import BadRequest, ClientGone, ClientStalled, LBError
+from lb.errors import BadRequest, ClientGone, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
 from lb.http1.error_answer import CONTINUE, options_answer
 from lb.http1.request_head import RequestHead
@@ -187,7 +187,7 @@ class Http1Client(Http1Stream):
         Where the end of the connection is the end of the body, only a reset shows the difference. A reset
         also frees the kernel's send buffer at once, which it would keep for a client that does not read.
         """
-        if self._ends_by_close or isinstance(error, ClientStalled):
+        if self._ends_by_close or self._guard.client_stalled:
             self.wire.reset()
         else:
             self.wire.close()

@@ -8,10 +8,11 @@ Both set the guard's deadline `down`.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from lb.errors import ClientStalled, ResponseStalled, TunnelIdle, UpgradeFailed
+from lb.errors import ClientStalled, ResponseStalled, ResponseTimeout, TunnelIdle, UpgradeFailed
 from lb.http1.response_head import SWITCHING_PROTOCOLS, ResponseHead
 from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
+from lb.proxy.exchange.client_waits import ClientWaits
 from lb.proxy.exchange.exchange import Exchange
 from lb.proxy.exchange.tunnel import tunnel
 from lb.proxy.exchange.upload import backend_takes
@@ -28,7 +29,7 @@ async def download(exchange: Exchange, attempt: Attempt) -> None:
     if exchange.response is not None:
         await _rest(exchange, connection)
         return
-    head = await final_head(connection, partial(_pass_on_interim, exchange))
+    head = await final_head(connection, partial(_pass_on_interim, exchange, attempt))
     await pass_on(exchange, attempt, connection, head)
 
 
@@ -43,14 +44,22 @@ async def final_head(
         await interim(head)
 
 
-async def _pass_on_interim(exchange: Exchange, head: ResponseHead) -> None:
+async def _pass_on_interim(exchange: Exchange, attempt: Attempt, head: ResponseHead) -> None:
     """Forward an interim head. The time that the client takes for it does not count as the backend's."""
     down, now = exchange.guard.down, exchange.context.now
     exchange.client.interim_now(head)
-    error, left = down.error, down.at - now()
+    if exchange.client.unsent is None:
+        return
+    left = None if down.error is None else down.at - now()
     await client_takes(exchange)
-    if error is not None and exchange.client_held:
-        down.expect(left, error)
+    if left is not None:
+        down.expect(left, ResponseTimeout)
+    elif attempt.record.sent is not None or (
+        attempt.connection is not None and attempt.connection.takes_no_more
+    ):
+        exchange.await_head()
+    else:
+        down.rest()
 
 
 async def pass_on(exchange: Exchange, attempt: Attempt, connection: BackendSide, head: ResponseHead) -> None:
@@ -78,12 +87,20 @@ async def _rest(exchange: Exchange, connection: BackendSide) -> None:
 async def client_takes(exchange: Exchange) -> None:
     """Wait until the client has taken what was sent, under the timeout `send`."""
     client, context = exchange.client, exchange.context
-    began = exchange.last_passed_on = context.now()
+    began = context.now()
+    waits = _waits(exchange, began)
     if client.unsent is not None:
         exchange.guard.down.expect(context.timeouts.send, ClientStalled)
         await client.flush()
-        exchange.last_passed_on = context.now()
-        exchange.client_held += exchange.last_passed_on - began
+        waits.ended(context.now() - began, context.now())
+
+
+def _waits(exchange: Exchange, now: float) -> ClientWaits:
+    """Bytes are given to the client now."""
+    if exchange.waits is None:
+        exchange.waits = ClientWaits(now)
+    exchange.waits.since = now
+    return exchange.waits
 
 
 async def _splice(exchange: Exchange, connection: BackendSide) -> None:
@@ -94,11 +111,11 @@ async def _splice(exchange: Exchange, connection: BackendSide) -> None:
             down.expect(context.timeouts.response_idle, ResponseStalled)
             exchange.record.response_bytes += await connection.fill(pipe)
             began = context.now()
+            waits = _waits(exchange, began)
             while not client.drain_now(pipe):
                 down.expect(context.timeouts.send, ClientStalled)
                 await client.wire.writable()
-            exchange.last_passed_on = context.now()
-            exchange.client_held += exchange.last_passed_on - began
+            waits.ended(context.now() - began, context.now())
 
 
 # -- upgrades ------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from lb.http1.fields import cookie_in, field_in
 from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
 from lb.proxy.exchange.attempt import Attempt
+from lb.proxy.exchange.client_waits import ClientWaits
 from lb.proxy.exchange.replay import Replay
 from lb.proxy.guard import Guard
 from lb.proxy.sides import BackendSide, ClientSide
@@ -53,17 +54,16 @@ class Exchange:
         "attempt",
         "body",
         "client",
-        "client_held",
         "context",
         "guard",
         "head",
-        "last_passed_on",
         "last_sent",
         "pool",
         "record",
         "response",
         "tried",
         "trouble",
+        "waits",
     )
 
     def __init__(self, context: Context, client: ClientSide, record: ExchangeRecord, guard: Guard) -> None:
@@ -79,12 +79,10 @@ class Exchange:
         """The content of the request that is kept for another attempt; None where it has no body."""
         self.response: ResponseHead | None = None
         """The final head that was sent to the client. Once it is set, there is no further attempt."""
-        self.client_held = 0.0
-        """Seconds that bytes of the response have waited for the client to take them."""
+        self.waits: ClientWaits | None = None
+        """How long the client has let bytes of the response wait; None before any were sent by `download`."""
         self.last_sent = 0.0
         """When content of the request was last sent to the backend; 0.0 if never."""
-        self.last_passed_on = 0.0
-        """When content of the response was last taken by the client; 0.0 if never."""
         self.trouble: Exception | None = None
         """The exception of a step on the fast path. `run` raises it, in the task that owns the exchange."""
 
@@ -241,6 +239,7 @@ class Exchange:
         Called by either driver, while the attempt has no connection. The attempt holds it until `let_go`.
         """
         record, client, head = attempt.record, self.client, self.head
+        assert self.body is None or self.body.is_whole_so_far, "content was sent before and is not kept"
         attempt.connection = connection
         record.reused = is_reused
         now = record.connected = record.started if is_reused else self.context.now()
@@ -259,7 +258,12 @@ class Exchange:
             self.await_head()
 
     def await_head(self) -> None:
-        """Set the deadline of the response head. Called while there is no `response`."""
+        """Set the deadline of the response head. Called while there is no `response`.
+
+        While the client is taking an interim head, the deadline is its own; `download` calls this behind it.
+        """
+        if self.client.unsent is not None:
+            return
         longest = self.context.timeouts.response_head
         if self.pool.settings.retry.deadline is not None or len(self.tried) > 1:
             longest = min(longest, self.time_left())
@@ -308,10 +312,10 @@ class Exchange:
         assert attempt.connection is not None
         record.first_byte = attempt.connection.first_byte
         assert record.first_byte is not None
+        now = record.first_byte if self.body is None else self.context.now()
         if record.sent is not None or status not in pool.failing_codes:
-            pool.answered(
-                attempt.backend, status, record.first_byte - self._awaited_since(record), record.first_byte
-            )
+            # A failing status before the request was whole may be what the client's slowness has earned.
+            pool.answered(attempt.backend, status, max(0.0, now - self._awaited_since(record)), now)
         if pool.retried_codes and status in pool.retried_codes:
             refused = AnswerRefused(f"{attempt.backend.id} answered {status}")
             if self.may_go_elsewhere(refused):
@@ -322,7 +326,7 @@ class Exchange:
         """When waiting for the backend began: time in which the client sent its body does not count."""
         if self.body is None:
             return record.started
-        return record.sent or self.last_sent or record.started
+        return max(record.started, self.last_sent) if record.sent is None else record.sent
 
     # -- another attempt ---------------------------------------------------------------------------------
 
@@ -382,5 +386,6 @@ class Exchange:
         connection, attempt.connection = attempt.connection, None
         if connection is not None:
             attempt.record.first_byte = connection.first_byte
-            keep = self.client.has_received_all and connection.can_be_kept
+            is_sent = attempt.record.sent is not None
+            keep = is_sent and self.client.has_received_all and connection.can_be_kept
             self.context.connections.give(attempt.backend, connection, keep)

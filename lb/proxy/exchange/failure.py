@@ -5,7 +5,7 @@ Plain functions for `run`, `hedge` and the client connection. They judge the att
 """
 
 from lb.core.exchange_record import AttemptRecord
-from lb.core.health.blame import Circumstances, is_blamed
+from lb.core.health.blame import PATIENCE_SECONDS, Circumstances, is_blamed
 from lb.core.health.blame import told as told_error
 from lb.errors import AnswerRefused, BackendError, LBError
 from lb.proxy.exchange.exchange import Exchange
@@ -40,12 +40,11 @@ def told(exchange: Exchange, error: BackendError) -> LBError:
     return told_error(error, seen, is_answered=exchange.response is not None)
 
 
-def interrupted(exchange: Exchange) -> None:
-    """The deadline struck after the event that it was for: discard the attempt and blame no backend."""
-    record = exchange.record.deciding
-    if record is not None and record.reason is None:
-        record.is_beaten = True
-        exchange.tried = exchange.tried[:-1]
+def has_gone_stale(exchange: Exchange, record: AttemptRecord) -> bool:
+    """The connection had been idle, and ended so soon that it must have ended before the request came."""
+    if not record.reused:
+        return False
+    return record.sent is None or exchange.context.now() - record.sent < PATIENCE_SECONDS
 
 
 def _circumstances(exchange: Exchange, record: AttemptRecord, now: float) -> Circumstances:
@@ -56,18 +55,19 @@ def _circumstances(exchange: Exchange, record: AttemptRecord, now: float) -> Cir
         is_hurried = now - (record.sent or record.connected) < timeouts.response_head
     return Circumstances(
         is_sent=record.sent is not None,
-        is_reused=record.reused,
+        is_stale=has_gone_stale(exchange, record),
         is_hurried=is_hurried,
-        client_held=exchange.client_held + _held_in_kernel(exchange, now),
+        client_held=_held_by_client(exchange, record, now),
         client_owed=_owed_by_client(exchange, record, now),
     )
 
 
-def _held_in_kernel(exchange: Exchange, now: float) -> float:
-    """Seconds that bytes of the response have waited in the kernel for the client to take them."""
-    if exchange.response is None or not exchange.client.is_behind():
+def _held_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> float:
+    """Seconds that bytes of the response have waited for the client, as far as that excuses the backend."""
+    if exchange.waits is None:
         return 0.0
-    return now - exchange.last_passed_on
+    began = record.first_byte or record.sent or record.started
+    return exchange.waits.excuse(began, now, exchange.client.is_behind())
 
 
 def _owed_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> float | None:
@@ -75,4 +75,4 @@ def _owed_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> fl
     connection = None if exchange.attempt is None else exchange.attempt.connection
     if connection is None or connection.unsent is not None or exchange.client.has_received_all:
         return None
-    return now - (exchange.last_sent or record.connected or record.started)
+    return now - max(exchange.last_sent, record.connected or record.started)

@@ -26,7 +26,7 @@ async def run(exchange: Exchange) -> None:
 
     Called by the task that owns the exchange, after `Exchange.begin` and within the guard's scope; it goes on
     from wherever the exchange is. On every way out the attempt has been let go. If the guard's scope was
-    cancelled, it may be called again, after `failure.may_go_on` said so or after `failure.interrupted`.
+    cancelled, it may be called again after `failure.may_go_on` said so.
     """
     while True:
         try:
@@ -53,7 +53,8 @@ async def _attempt(exchange: Exchange) -> None:
         try:
             return await _converse(exchange, attempt)
         except ConnectionTerminated as error:
-            if not may_retry(error, exchange.is_idempotent, exchange.is_replayable):
+            is_stale = failure.has_gone_stale(exchange, attempt.record)
+            if not (is_stale and may_retry(error, exchange.is_idempotent, exchange.is_replayable)):
                 raise
             exchange.begin_again(attempt, error.reason)
     await connect(exchange, attempt)

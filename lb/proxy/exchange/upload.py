@@ -22,6 +22,7 @@ async def upload(exchange: Exchange, attempt: Attempt) -> None:
     """
     connection, body = attempt.connection, exchange.body
     assert connection is not None
+    exchange.last_sent = exchange.context.now()
     await backend_takes(exchange, connection)
     if body is not None:
         await _send_rest(exchange, connection, body)

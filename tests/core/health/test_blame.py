@@ -25,14 +25,14 @@ from lb.errors import (
 
 def seen(
     is_sent: bool = True,
-    is_reused: bool = False,
+    is_stale: bool = False,
     is_hurried: bool = False,
     client_held: float = 0.0,
     client_owed: float | None = None,
 ) -> Circumstances:
     return Circumstances(
         is_sent=is_sent,
-        is_reused=is_reused,
+        is_stale=is_stale,
         is_hurried=is_hurried,
         client_held=client_held,
         client_owed=client_owed,
@@ -41,7 +41,7 @@ def seen(
 
 USUAL = seen()
 UNSENT = seen(is_sent=False)
-STALE = seen(is_reused=True)
+STALE = seen(is_stale=True)
 HURRIED = seen(is_hurried=True)
 HELD = seen(client_held=PATIENCE_SECONDS)
 
@@ -67,7 +67,7 @@ def test_a_backend_is_blamed_for_what_it_did_itself(
 
 
 OWED = seen(is_sent=False, client_owed=0.0)
-LONG_OWED = seen(is_sent=False, is_reused=True, client_owed=PATIENCE_SECONDS)
+LONG_OWED = seen(is_sent=False, is_stale=True, client_owed=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ LONG_OWED = seen(is_sent=False, is_reused=True, client_owed=PATIENCE_SECONDS)
     [
         (ConnectionTerminated, OWED, False, RequestUnfinished),
         (ConnectionTerminated, LONG_OWED, False, RequestUnfinished),
-        (ConnectionTerminated, seen(is_reused=True, client_owed=0.0), False, ConnectionTerminated),
+        (ConnectionTerminated, seen(is_stale=True, client_owed=0.0), False, ConnectionTerminated),
         (ConnectionTerminated, USUAL, False, ConnectionTerminated),
         (ResponseIncomplete, OWED, False, RequestUnfinished),
         (ResponseIncomplete, OWED, True, ResponseIncomplete),

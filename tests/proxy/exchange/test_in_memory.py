@@ -322,6 +322,69 @@ async def test_f1_7_a_backend_that_cannot_go_on_because_the_client_does_not_read
         assert scene.ejected == []
 
 
+async def test_f1_8_an_interim_head_that_the_client_does_not_take() -> None:
+    """The end of the upload does not turn that wait into one for the backend."""
+    async with exchanging(backends=4) as scene:
+        for _ in range(12):
+            asked = scene.asks(POST, b"h", ends=False)
+            backend = await scene.serving(asked)
+            asked.client.stalls()
+            backend.answers(EARLY_HINTS)
+            backend.answers(OK, b"ok")
+            await settle()
+            asked.client.says(b"ere", ends=True)
+            with lasting(60.0):
+                assert isinstance(await asked.outcome(), ClientStalled)
+        assert scene.ejected == []
+
+
+async def test_an_interim_head_that_was_taken_leaves_no_deadline_of_the_client() -> None:
+    async with exchanging() as scene:
+        asked = scene.asks(POST.replace(b"4", b"40000"), b"h", ends=False)
+        backend = await scene.serving(asked)
+        asked.client.stalls()
+        backend.answers(EARLY_HINTS)
+        await trio.sleep(0.5)
+        asked.client.reads_on()
+        for _ in range(12):
+            await trio.sleep(10)
+            asked.client.says(bytes(3000))
+        asked.client.says(b"e", ends=True)
+        await settle()
+        backend.answers(OK, b"ok")
+        assert await asked.outcome() is None
+
+
+async def test_a_backend_that_breaks_off_long_after_the_client_was_slow_is_blamed() -> None:
+    async with exchanging(backends=4) as scene:
+        asked = scene.asks(GET)
+        asked.client.stalls()
+        backend = await scene.serving(asked)
+        backend.answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", b"o", ends=False)
+        await trio.sleep(1.5)
+        asked.client.reads_on()
+        for _ in range(100):
+            await trio.sleep(1)
+            backend.says(b"o")
+        backend.breaks_off(ResponseIncomplete("it broke off"))
+        assert isinstance(await asked.outcome(), ResponseIncomplete)
+        assert backend.backend.outcomes._streak == 1
+
+
+async def test_a_worker_that_dies_long_after_a_request_came_is_blamed() -> None:
+    async with exchanging() as scene:
+        asked = scene.asks(GET)
+        backend = await scene.serving(asked)
+        backend.answers(OK, b"ok")
+        await asked.outcome()
+        asked = scene.asks(POST, b"here")
+        await settle()
+        await trio.sleep(29)
+        backend.breaks_off(ConnectionTerminated("it was killed"))
+        assert isinstance(await asked.outcome(), ConnectionTerminated)
+        assert backend.backend.outcomes._streak == 1
+
+
 async def test_a_slow_upload_does_not_make_its_backend_slow() -> None:
     async with exchanging(policy="ewma") as scene:
         told: list[float] = []
