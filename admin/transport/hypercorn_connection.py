@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import h11
 import trio
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import (
     ASGIFramework,
@@ -43,13 +44,23 @@ def settings() -> HypercornConfig:
 
 
 class Connection(TCPServer):
-    """Hypercorn's connection, bound to HTTP/1.1."""
+    """Hypercorn's connection, bound to HTTP/1.1, which ends as soon as its client has left.
+
+    Hypercorn's idle task would keep the place and the descriptor of that client for IDLE_SECONDS. So it is
+    stopped, and not started again by an answer that is completed after that.
+    """
+
+    _has_ended = False
 
     async def _read_data(self) -> None:
         self.protocol.protocol._check_protocol = stay_with_http1  # type: ignore[union-attr, method-assign]
         await super()._read_data()
-        # Otherwise a client that has left keeps its place and its descriptor for IDLE_SECONDS.
+        self._has_ended = True
         await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not (self._has_ended and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 async def stay_with_http1(event: h11.Request) -> None:

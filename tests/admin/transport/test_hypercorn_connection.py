@@ -2,7 +2,12 @@
 
 import pytest
 import trio
+from hypercorn.events import Updated
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
+from admin.transport.bounded_stream import BoundedStream
+from admin.transport.hypercorn_connection import Connection, settings
 from tests.admin.kit import GET, Serve
 
 
@@ -41,3 +46,18 @@ async def test_the_preface_of_http_2_is_answered_in_http_1(serve: Serve) -> None
     async with serve() as service:
         answer = await service.says("PRI * HTTP/2.0\n\nSM\n\n")
     assert answer.startswith(b"HTTP/1.1 4")
+
+
+async def test_a_connection_whose_client_has_left_is_never_idle_again() -> None:
+    """An answer may be completed after that, and hypercorn would start its idle task then."""
+
+    async def app(*_: object) -> None:
+        pytest.fail("there is no request")
+
+    ours, theirs = map(trio.SocketStream, trio.socket.socketpair())
+    await theirs.aclose()
+    stream = BoundedStream(ours, lambda: None)
+    connection = Connection(app, settings(), WorkerContext(None), ConnectionState({}), stream)  # type: ignore[arg-type]
+    with trio.fail_after(1):
+        await connection.run()
+    await connection.protocol_send(Updated(idle=True))
