@@ -20,11 +20,12 @@ class Guard:
     Steps of the exchange set the deadlines. `end` may be called from any task.
     """
 
-    __slots__ = ("_deadlines", "_scope", "_up", "down", "why")
+    __slots__ = ("_deadlines", "_is_used", "_scope", "_up", "down", "why")
 
     def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self._scope = trio.CancelScope()
+        self._is_used = False
         self._up: Deadline | None = None
         self.down = Deadline(deadlines, self._scope)
         self.why: LBError | None = None
@@ -45,11 +46,13 @@ class Guard:
 
         Only outside the last scope, and after its `verdict` was asked. Deadlines that are set stay set.
         """
-        self.why = None
-        self._scope = trio.CancelScope()
-        for deadline in (self.down, self._up):
-            if deadline is not None:
-                deadline.scope, deadline.struck = self._scope, None
+        if self._is_used:
+            self.why = None
+            self._scope = trio.CancelScope()
+            for deadline in (self.down, self._up):
+                if deadline is not None:
+                    deadline.scope, deadline.struck = self._scope, None
+        self._is_used = True
         return self._scope
 
     def rest(self) -> None:

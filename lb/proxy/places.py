@@ -55,7 +55,7 @@ class Places:
         """Give a place to a client that was accepted."""
         self._clients.add(client)
         self._addresses[client.address] += 1
-        if not self.free:
+        if len(self._clients) >= self._most:
             self._look_whether_full()
 
     def give_back(self, client: ClientConnection) -> None:
@@ -64,7 +64,8 @@ class Places:
         self._addresses[client.address] -= 1
         if not self._addresses[client.address]:
             del self._addresses[client.address]
-        self._changed()
+        if self._waiting or self._metrics.full_since is not None:
+            self._changed()
 
     async def wait_for_room(self) -> None:
         """Wait until a client may connect. Connections that have been idle longest are closed for it."""

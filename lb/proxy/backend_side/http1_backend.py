@@ -109,14 +109,18 @@ class Http1Backend(Http1Stream):
         return self._begin_response(*found)
 
     async def receive_head(self) -> ResponseHead:
+        data = self.take_rest()
         if self._heads is None:
+            data = data or await self._receive_of_head()
             limits = self.limits
+            found = recognise_whole_response(data, self._method, limits.response_head, limits.fields)
+            if found is not None:
+                return self._begin_response(*found)
             self._heads = ResponseHeadReader(
                 self._method, head_limit=limits.response_head, field_limit=limits.fields
             )
-        found = self._heads.feed(self.take_rest())
-        while found is None:
-            found = self._heads.feed(await self._receive_of_head())
+        while (found := self._heads.feed(data)) is None:
+            data = await self._receive_of_head()
         return self._begin_response(*found)
 
     async def _receive_of_head(self) -> bytes:

@@ -21,7 +21,7 @@ from lb.errors import (
     RequestTimeout,
 )
 from lb.http1.forwarded_fields import ForwardedFields
-from lb.http1.head_reader import RequestHeadReader
+from lb.http1.head_reader import RequestHeadReader, recognise_whole_request
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import SWITCHING_PROTOCOLS
 from lb.net.wire import RECEIVE_SIZE, Wire
@@ -56,6 +56,7 @@ class ClientConnection:
         "_host",
         "_is_used",
         "_pending",
+        "address",
         "client",
         "context",
         "counts",
@@ -64,12 +65,14 @@ class ClientConnection:
         "listener",
         "peer",
         "record",
+        "wire",
     )
 
     def __init__(
         self, context: Context, wire: Wire, listener: str, peer: tuple[str, str], host: bytes
     ) -> None:
-        address, self.peer = peer
+        self.address, self.peer = peer
+        self.wire = wire
         self.context = context
         self.listener = listener
         self.counts: ListenerCounts = context.metrics.listener(listener)
@@ -80,11 +83,7 @@ class ClientConnection:
         self._pending: tuple[RequestHead, bytes] | None = None
         self._host = host
         self._guard = Guard(context.deadlines)
-        self.client = Http1Client(context, self._guard, wire, address)
-
-    @property
-    def wire(self) -> Wire:
-        return self.client.wire
+        self.client = Http1Client(context, self._guard, wire, self.address)
 
     async def serve(self) -> None:
         """Serve requests until either side ends the connection.
@@ -166,10 +165,6 @@ class ClientConnection:
         record = self.record
         return record is not None and record.started < moment and record.status != SWITCHING_PROTOCOLS
 
-    @property
-    def address(self) -> str:
-        return self.client.address
-
     def tell_identity(self, identity: ForwardedFields) -> None:
         """The configuration has changed, and perhaps whether this client's address is trusted."""
         self.client.identity = identity
@@ -207,12 +202,26 @@ class ClientConnection:
 
     async def _receive_head(self) -> tuple[RequestHead, bytes] | None:
         """Wait for the next head; return it and the bytes behind it, or None at the end of the connection."""
+        data = self.client.take_rest()
+        if not data:
+            if not self.is_idle:
+                self.become_idle()
+            data = await self._receive()
+        limits = self.context.limits
+        found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
+        if found is None:
+            return await self._receive_rest_of_head(data)
+        self._begin_record()
+        return self._with_body_that_is_here(*found)
+
+    async def _receive_rest_of_head(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The same for a head that is not plain, or has not come whole; `data` has come of it."""
         limits = self.context.limits
         heads = RequestHeadReader(
             self._host, head_limit=limits.request_head, target_limit=limits.target, field_limit=limits.fields
         )
-        heads.add(self.client.take_rest())
-        while True:
+        while data:
+            heads.add(data)
             if heads.has_begun:
                 if self.record is None:
                     self._begin_record()
@@ -223,10 +232,8 @@ class ClientConnection:
             elif not self.is_idle:
                 self.become_idle()
             data = await self._receive()
-            if not data:
-                self._forget_record()
-                return None
-            heads.add(data)
+        self._forget_record()
+        return None
 
     def _with_body_that_is_here(self, head: RequestHead, behind: bytes) -> tuple[RequestHead, bytes]:
         """Add what has arrived of a body whose length is known, and nothing of what follows it."""

@@ -15,10 +15,10 @@ class ClientWaits:
         self.since = now
         """When bytes were last given to the client, or last taken by it."""
 
-    def ended(self, seconds: float, now: float) -> None:
-        """The client has taken what had waited so long."""
-        self._last, self._ended = seconds, now
-        self._total += seconds
+    def ended(self, now: float) -> None:
+        """The client has taken what was given to it at `since`."""
+        self._last, self._ended = now - self.since, now
+        self._total += self._last
         self.since = now
 
     def excuse(self, began: float, now: float, is_behind: bool) -> float:

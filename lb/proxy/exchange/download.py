@@ -73,30 +73,31 @@ async def pass_on(exchange: Exchange, attempt: Attempt, connection: BackendSide,
 
 async def _rest(exchange: Exchange, connection: BackendSide) -> None:
     client, record = exchange.client, exchange.record
-    await client_takes(exchange)
+    if client.unsent is not None:
+        await client_takes(exchange)
     if connection.raw_left >= SPLICE_FROM and client.takes_raw:
         await _splice(exchange, connection)
     while not connection.has_received_all:
+        _given(exchange)
         exchange.guard.down.expect(exchange.context.timeouts.response_idle, ResponseStalled)
         content = await connection.receive_content()
         record.response_bytes += len(content)
         client.send_content_now(content, connection)
-        await client_takes(exchange)
+        if client.unsent is not None:
+            await client_takes(exchange)
 
 
 async def client_takes(exchange: Exchange) -> None:
-    """Wait until the client has taken what was sent, under the timeout `send`."""
-    client, context = exchange.client, exchange.context
-    began = context.now()
-    waits = _waits(exchange, began)
-    if client.unsent is not None:
-        exchange.guard.down.expect(context.timeouts.send, ClientStalled)
-        await client.flush()
-        waits.ended(context.now() - began, context.now())
+    """Wait until the client has taken what was sent, under the timeout `send`. While something is unsent."""
+    waits = _given(exchange)
+    exchange.guard.down.expect(exchange.context.timeouts.send, ClientStalled)
+    await exchange.client.flush()
+    waits.ended(exchange.context.now())
 
 
-def _waits(exchange: Exchange, now: float) -> ClientWaits:
-    """Bytes are given to the client now."""
+def _given(exchange: Exchange) -> ClientWaits:
+    """Bytes of the response have been given to the client now."""
+    now = exchange.context.now()
     if exchange.waits is None:
         exchange.waits = ClientWaits(now)
     exchange.waits.since = now
@@ -110,12 +111,11 @@ async def _splice(exchange: Exchange, connection: BackendSide) -> None:
         while not connection.has_received_all:
             down.expect(context.timeouts.response_idle, ResponseStalled)
             exchange.record.response_bytes += await connection.fill(pipe)
-            began = context.now()
-            waits = _waits(exchange, began)
+            waits = _given(exchange)
             while not client.drain_now(pipe):
                 down.expect(context.timeouts.send, ClientStalled)
                 await client.wire.writable()
-            waits.ended(context.now() - began, context.now())
+            waits.ended(context.now())
 
 
 # -- upgrades ------------------------------------------------------------------------------------------
@@ -132,7 +132,8 @@ async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide,
     exchange.response, record.status = head, head.status
     from_backend, from_client = connection.take_rest(), client.take_rest()
     client.switch_now(head, added, from_backend)
-    await client_takes(exchange)
+    if client.unsent is not None:
+        await client_takes(exchange)
     connection.send_content_now(from_client, client)
     await backend_takes(exchange, connection)
     exchange.guard.up.rest()

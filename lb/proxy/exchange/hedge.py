@@ -77,7 +77,8 @@ class Runner:
         assert self.head is not None
         for head in self.interim:
             self._exchange.client.interim_now(head)
-            await client_takes(self._exchange)
+            if self._exchange.client.unsent is not None:
+                await client_takes(self._exchange)
         await pass_on(self._exchange, self.attempt, self._connection, self.head)
 
     def end(self) -> None:
