@@ -47,6 +47,20 @@ async def test_f2_4_requests_that_wait_for_nothing_are_answered_one_a_turn(reque
         assert turns.most == 1
 
 
+async def test_f2_4_a_cut_between_two_pipelined_requests_costs_the_second_nothing() -> None:
+    async with running() as lb:
+
+        def cut(_exchange: object) -> None:
+            if len(lb.exchanges) == 1:
+                for connection in lb.connections:
+                    connection.cut()
+
+        lb.context.observers = (*lb.context.observers, cut)
+        client = await lb.asks(OPTIONS * 3)
+        for _ in range(3):
+            await client.hears(204)
+
+
 async def test_f2_6_little_is_held_of_what_is_pipelined_behind_a_slow_request() -> None:
     async with running() as lb:
         client: Client = await lb.asks(GET)

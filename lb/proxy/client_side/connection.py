@@ -114,6 +114,8 @@ class ClientConnection:
                 self.client.ends_requests()
                 error = LBError("the balancer has a bug; its log says more")
         if error is None:
+            if self.record is None and self.client.buffer:
+                return self._came_too_late()
             error = self._guard.verdict()
             if self._goes_on_after(error):
                 return True
@@ -249,9 +251,7 @@ class ClientConnection:
             raise ClientGone("the client reset the connection") from exc
 
     def become_idle(self) -> None:
-        """The next request is awaited from now on, under a deadline that ends the connection without an
-        error.
-        """
+        """Await the next request; missing this deadline ends the connection without an error."""
         timeouts = self.context.timeouts
         self.is_idle = True
         self._guard.down.expect(timeouts.keepalive if self._is_used else timeouts.request_head, None)
