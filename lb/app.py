@@ -1,6 +1,6 @@
 """The nursery tree of one balancer, and the order in which it ends.
 
-    serve ───┬─ signals        SIGTERM, SIGINT: stop; a second one: end at once. SIGHUP: reload
+    serve ───┬─ signals        SIGTERM, SIGINT, SIGQUIT: stop; twice: at once. SIGHUP: reload
              └─ balancer ─┬─ proxy ─┬─ accepting     one task per listener; they end first
                           │         └─ connections   one task per client connection
                           │               └─ (upload)   only while a request body is sent during its response
@@ -65,6 +65,8 @@ SERVICES_END_SECONDS = 5.0
 STDERR = 2
 QUIET_SECONDS = 10.0
 """The pause between two log lines about custom policies that failed; failures in it are only counted."""
+UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Other servers reopen log files or upgrade at these, so scripts send them."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
 """Events that are logged as warnings."""
 
@@ -330,12 +332,12 @@ async def serve(
     beside: Sequence[Service] = (),
     announce: Callable[[Control], None] = lambda _control: None,
 ) -> int:
-    """Run a balancer as a program until SIGTERM or SIGINT, and return the exit code.
+    """Run a balancer as a program until SIGTERM, SIGINT or SIGQUIT, and return the exit code.
 
     0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
     second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
-    that the program was started on has been closed: then it stops the program too. `announce` is called
-    once everything listens.
+    that the program was started on has been closed: then it stops the program too. SIGUSR1 and SIGUSR2,
+    which end a process by default, are logged and ignored. `announce` is called once everything listens.
     """
     killed_by = 0
     had_terminal = os.isatty(STDERR)
@@ -345,7 +347,9 @@ async def serve(
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
-            if number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
+            if number in UNUSED_SIGNALS:
+                log.warning("signal ignored: it has no meaning here", signal=name)
+            elif number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
                 nursery.start_soon(reload_on_signal, balancer.control)
             elif balancer.control.stopping:
                 log.info("stopping at once", signal=name)
@@ -355,7 +359,8 @@ async def serve(
                 log.info("stopping", signal=name, grace=balancer.config.timeouts.grace)
                 balancer.stop()
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    stopping = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
+    with trio.open_signal_receiver(*stopping, signal.SIGHUP, *UNUSED_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(handle_signals, signals)
             async with trio.open_nursery() as inner:

@@ -37,7 +37,7 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The tables of a TOML file, not yet checked. It blocks."""
     name = os.fspath(path)
     try:
-        text = Path(path).read_bytes().decode()
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as exc:
         raise ConfigError(f"{name}: cannot be read: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

@@ -10,6 +10,7 @@ is a ConfigError, and the program does not start.
 
 import os
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -207,7 +208,7 @@ def load(path: str | os.PathLike[str]) -> Changes | None:
     except OSError as exc:
         raise ConfigError(f"state: {os.fspath(path)} cannot be read: {exc.strerror}") from exc
     try:
-        return _changes_in(data)
+        return _changes_in(data.removeprefix(BOM_UTF8))
     except ValueError as exc:
         raise ConfigError(f"state: {os.fspath(path)} {exc}; it was left as it is") from exc
 

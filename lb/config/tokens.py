@@ -69,7 +69,7 @@ def _text(path: str, where: str) -> str:
         data = file.read(LONGEST_FILE + 1)
     if len(data) > LONGEST_FILE:  # ignoring the rest would lose tokens silently
         raise ConfigError(f"{where} is larger than {LONGEST_FILE} bytes")
-    return data.decode()
+    return data.decode("utf-8-sig")
 
 
 def parse(text: str, where: str = "tokens") -> tuple[Token, ...]:

@@ -1,6 +1,6 @@
 """From the text of `lb.toml` to a Config, with a message for each mistake."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +16,6 @@ from lb.settings.balancer_settings import (
     Timeouts,
     demo_backends,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHOLE_FILE = """
 listen = ["127.0.0.1:8080", "[::1]:8080", "fd://3", "unix:/run/lb.sock"]
@@ -75,6 +72,12 @@ def mistakes_of(text: str) -> list[str]:
 def test_an_empty_file_is_every_default() -> None:
     assert parse("") == Config()
     assert parse("").pools == {"default": PoolConfig()}
+
+
+def test_f6_6_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_bytes(b"\xef\xbb\xbfvia = 'edge'\n")
+    assert load(file).via == "edge"
 
 
 def test_every_key_of_a_file_is_in_the_config() -> None:

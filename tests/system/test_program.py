@@ -134,10 +134,18 @@ async def answer_once(listener: socket.socket) -> None:
     waiting.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 async def test_a_signal_ends_it_gracefully(number: signal.Signals) -> None:
     async with program(*backend_flags(free_ports(1))) as lb:
         lb.process.send_signal(number)
+        assert await lb.ends() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+async def test_f6_1_a_signal_without_a_meaning_ends_nothing(number: signal.Signals) -> None:
+    async with program(*backend_flags(free_ports(1))) as lb:
+        lb.process.send_signal(number)
+        lb.process.send_signal(signal.SIGTERM)
         assert await lb.ends() == 0
 
 
