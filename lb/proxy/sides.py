@@ -147,6 +147,8 @@ class BackendSide(Source, Sink, Protocol):
     """Bounds for the heads of its responses; set when the connection is lent."""
     first_byte: float | None
     """When the first byte of the response came, on Trio's clock; None before."""
+    was_reset: bool
+    """The connection broke before the head of the response, where a backend that gives up closes it."""
     takes_no_more: bool
     """A send has failed since `request_now`."""
 

@@ -101,6 +101,16 @@ async def test_f1_1_an_expected_body_that_does_not_come() -> None:
     await nobody_is_ejected(act)
 
 
+async def test_f1_1_a_backend_that_dies_while_the_body_comes_is_told_as_that() -> None:
+    async with running() as lb:
+        client = await lb.asks(BODY + b"x")
+        peer = await lb.backend.accepts()
+        await peer.hears_head()
+        await client.says(b"y")
+        peer.resets()
+        assert "connection_terminated" in (await client.hears(502))["Proxy-Status"]
+
+
 async def test_f1_2_an_answer_that_is_not_read() -> None:
     async def act(lb: Scene, client: Client) -> None:
         await client.says(GET.replace(b" / ", b" /big "))

@@ -202,7 +202,7 @@ class MemoryBackend(Half):
         self.heads: deque[ResponseHead] = deque()
         self.limits = Limits()
         self.first_byte: float | None = None
-        self.takes_no_more = False
+        self.takes_no_more = self.was_reset = False
         self.is_kept: bool | None = None
         """Whether it was given back to be used again; None while it is lent."""
 

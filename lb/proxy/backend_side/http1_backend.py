@@ -31,6 +31,7 @@ class Http1Backend(Http1Stream):
         "first_byte",
         "limits",
         "takes_no_more",
+        "was_reset",
     )
 
     def __init__(self, wire: Wire, name: str, limits: Limits, now: Callable[[], float]) -> None:
@@ -47,7 +48,7 @@ class Http1Backend(Http1Stream):
         self._reader = None
         self._is_chunking = self._has_undrained = False
         self.first_byte: float | None = None
-        self.takes_no_more = False
+        self.takes_no_more = self.was_reset = False
 
     @property
     def can_be_kept(self) -> bool:
@@ -127,7 +128,7 @@ class Http1Backend(Http1Stream):
         try:
             data = await self.wire.receive()
         except OSError:
-            data = b""
+            data, self.was_reset = b"", True
         if data and self.first_byte is None:
             self.first_byte = self._now()
         elif not data and self.first_byte is None:

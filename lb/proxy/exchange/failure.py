@@ -71,8 +71,12 @@ def _held_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> fl
 
 
 def _owed_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> float | None:
-    """Seconds of waiting for nothing but the client's body; None where something else is waited for."""
+    """Seconds of waiting for nothing but the client's body; None where something else is waited for.
+
+    A backend that resets the connection while the body still comes has not waited: it has died.
+    """
     connection = None if exchange.attempt is None else exchange.attempt.connection
     if connection is None or connection.unsent is not None or exchange.client.has_received_all:
         return None
-    return now - max(exchange.last_sent, record.connected or record.started)
+    owed = now - max(exchange.last_sent, record.connected or record.started)
+    return None if connection.was_reset and owed < PATIENCE_SECONDS else owed
