@@ -114,7 +114,7 @@ class ClientConnection:
                 self.client.ends_requests()
                 error = LBError("the balancer has a bug; its log says more")
         if error is None:
-            if self.record is None and self.client.buffer:
+            if self.record is None and self.client.stays and self.client.buffer:
                 return self._came_too_late()
             error = self._guard.verdict()
             if self._goes_on_after(error):
