@@ -7,7 +7,7 @@ the worst verdict four fifths; a quadratic one would take a hundred times as lon
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from sys import getsizeof
 from time import thread_time
 
@@ -33,15 +33,35 @@ pytestmark = pytest.mark.alone
 SIZE = 16 * 1024
 BOUND = 0.005
 PATIENCE = 5.0
+USUAL_SECONDS = 0.004
+"""What `reference` takes on a machine of usual speed. The bounds are for such a machine."""
+
+
+def reference() -> None:
+    sum(range(200_000))
+
+
+@cache
+def slowness() -> float:
+    """How many times slower than usual this machine is; 1 at least."""
+    times = []
+    for _ in range(50):
+        began = thread_time()
+        reference()
+        times.append(thread_time() - began)
+    return max(1.0, min(times) / USUAL_SECONDS)
 
 
 def fastest(work: Callable[[], object], bound: float = BOUND) -> float:
-    """The best of a few times, or of `PATIENCE` seconds while other programs slow this one down."""
+    """The best of a few times, or of `PATIENCE` seconds while other programs slow this one down.
+
+    In seconds of a machine of usual speed.
+    """
     best, attempts, started = 1.0, 0, thread_time()
     while attempts < 3 or (best >= bound and thread_time() - started < PATIENCE):
         began = thread_time()
         work()
-        best = min(best, thread_time() - began)
+        best = min(best, (thread_time() - began) / slowness())
         attempts += 1
     return best
 
