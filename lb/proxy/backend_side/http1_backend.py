@@ -76,22 +76,28 @@ class Http1Backend(Http1Stream):
     def _send_now(self, data: bytes) -> None:
         try:
             self.unsent = self.wire.send_now(data)
-        except OSError:
-            self.takes_no_more = True
+        except OSError as exc:
+            self._send_failed(exc)
+
+    def _send_failed(self, exc: OSError) -> None:
+        """The kernel reports a reset once, to whichever call comes first; a receive sees a mere end then."""
+        self.takes_no_more = True
+        self.was_reset = self.was_reset or isinstance(exc, ConnectionResetError)
 
     async def flush(self) -> None:
         if self.unsent is not None:
             try:
                 await self.wire.send_rest(self.unsent)
-            except OSError:
-                self.takes_no_more = True
+            except OSError as exc:
+                self._send_failed(exc)
             self.unsent = None
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
         try:
             is_empty = pipe.drain(self.wire.sock)
-        except OSError:
-            self.takes_no_more = is_empty = True
+        except OSError as exc:
+            self._send_failed(exc)
+            is_empty = True
         self._has_undrained = not is_empty
         return is_empty
 
