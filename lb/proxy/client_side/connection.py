@@ -34,9 +34,9 @@ from lb.proxy.exchange.exchange import CUT, Exchange
 from lb.proxy.exchange.run import run
 from lb.proxy.guard import Guard
 
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 64 * 1024
-"""How long, and for how many bytes, a connection is read on before it is closed."""
+LINGER_SECONDS = 30.0
+LINGER_SILENCE_SECONDS = 5.0
+"""How long a connection is read on before it is closed, and how long without a byte; as in nginx."""
 LAST_CHANCE_SECONDS = 1.0
 """How long an idle connection may still send a request once the balancer shuts down."""
 log = structlog.get_logger()
@@ -55,6 +55,7 @@ class ClientConnection:
         "_guard",
         "_host",
         "_is_used",
+        "_longest_idle",
         "_pending",
         "address",
         "client",
@@ -80,6 +81,7 @@ class ClientConnection:
         self.exchange: Exchange | None = None
         self.is_idle = False
         self._is_used = False
+        self._longest_idle = 0.0
         self._pending: tuple[RequestHead, bytes] | None = None
         self._host = host
         self._guard = Guard(context.deadlines)
@@ -148,12 +150,10 @@ class ClientConnection:
 
     def idle_for(self, now: float) -> float:
         """Seconds that an idle connection has waited for a request, computed from its deadline."""
-        timeouts = self.context.timeouts
-        longest = timeouts.keepalive if self._is_used else timeouts.request_head
-        return longest - (self._guard.down.at - now)
+        return self._longest_idle - (self._guard.down.at - now)
 
     def make_room(self) -> None:
-        """Close an idle connection now: another client needs its place."""
+        """Close an idle connection, or one that lingers, now: another client needs its place."""
         if self.is_idle:
             self._guard.end_by(self.context.now())
 
@@ -254,7 +254,8 @@ class ClientConnection:
         """Await the next request; missing this deadline ends the connection without an error."""
         timeouts = self.context.timeouts
         self.is_idle = True
-        self._guard.down.expect(timeouts.keepalive if self._is_used else timeouts.request_head, None)
+        self._longest_idle = timeouts.keepalive if self._is_used else timeouts.request_head
+        self._guard.down.expect(self._longest_idle, None)
         if self.context.closing:
             self.close_soon()
 
@@ -339,17 +340,26 @@ class ClientConnection:
         """Read on for a while before closing (RFC 9112 section 9.6).
 
         Closing while bytes are unread sends a reset, and a reset may destroy the response before it is read.
+        Many clients read only when they have sent their whole body, so there is no bound of bytes. The
+        connection counts as idle meanwhile: it ends early where its place is needed, or at a shutdown.
         """
-        self._guard.down.expect(LINGER_SECONDS, None)
         if self.client.is_done:
             return  # closing now draws no reset
         try:
             self.wire.end_sending()
-            left = LINGER_BYTES
-            while left > 0 and (data := await self.wire.receive()):
-                left -= len(data)
+            until = self.context.now() + LINGER_SECONDS
+            self._linger_on(until)
+            while await self.wire.receive():
+                self._linger_on(until)
         except OSError:
             pass
+
+    def _linger_on(self, until: float) -> None:
+        self.is_idle = True
+        self._longest_idle = min(LINGER_SILENCE_SECONDS, until - self.context.now())
+        self._guard.down.expect(self._longest_idle, None)
+        if self.context.closing:
+            self.close_soon()
 
     # -- accounts ----------------------------------------------------------------------------------------
 
