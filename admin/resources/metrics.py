@@ -141,6 +141,8 @@ class Numbers:
         yield counter("connections_evicted", "Idle client connections closed for others.", (), evicted)
         is_full = [((), 0.0 if self.metrics.full_since is None else 1.0)]
         yield gauge("connections_full", "1 while every place for clients is taken.", (), is_full)
+        held = [((), self.metrics.held.count)]
+        yield gauge("held_bytes", "Bytes held for slow clients (limits.held).", (), held)
         in_flight = (((name,), counts.in_flight) for name, counts in listeners)
         yield gauge("requests_in_flight", "Requests being served now.", ("listener",), in_flight)
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from admin.views.failed_exchange_backends import NO_BACKEND, standings, standings_then
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from admin.views.retry_explanation import why_no_other
-from admin.views.sentences import Wall, duration, names, quoted
+from admin.views.sentences import Wall, duration, names, quoted, size
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.pool import Pool
@@ -41,8 +41,17 @@ def explain(exchange: ExchangeRecord, registry: Registry, wall: Wall) -> str:
         sentences = _of_backends(exchange, error, registry, wall)
     else:
         sentences = _of_others(exchange, error, registry, wall)
-    text = " ".join(sentence for sentence in sentences if sentence)
+    text = " ".join(sentence for sentence in (*sentences, *_of_slow_clients(exchange)) if sentence)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _of_slow_clients(exchange: ExchangeRecord) -> Sequence[str]:
+    """What was held so that a slow client did not hold a backend."""
+    took, held = exchange.gathered, exchange.held
+    return (
+        f"Its body came within {duration(took)}, before a backend was chosen." if took else "",
+        f"The client read slowly: up to {size(held)} of the answer were held for it here." if held else "",
+    )
 
 
 # -- the three kinds of ends ------------------------------------------------------------------------------

@@ -48,6 +48,17 @@ class Timings(msgspec.Struct, kw_only=True):
     total: float
 
 
+class Buffered(msgspec.Struct, kw_only=True):
+    """What was held so that a slow client did not hold a backend.
+
+    `request_ms` is how long the body took to come before a backend was chosen; null where it was not waited
+    for. `response_bytes` is the most that was held of the response at once.
+    """
+
+    request_ms: float | None
+    response_bytes: int
+
+
 class RequestView(msgspec.Struct, kw_only=True):
     """One exchange that has ended.
 
@@ -70,6 +81,7 @@ class RequestView(msgspec.Struct, kw_only=True):
     started: str
     ended: str
     timings_ms: Timings
+    buffered: Buffered
     client_left: bool
     attempts: list[AttemptView]
     explain: str
@@ -107,6 +119,10 @@ def recorded(control: Control, exchange: ExchangeRecord, kind: Kind | None = Non
             connect=logged.connect_ms,
             first_byte=logged.first_byte_ms,
             total=logged.total_ms,
+        ),
+        buffered=Buffered(
+            request_ms=None if exchange.gathered is None else access_log.milliseconds(exchange.gathered),
+            response_bytes=exchange.held,
         ),
         client_left=exchange.reason is Reason.CLIENT_DISCONNECTED,
         attempts=[_attempt(each, exchange.started) for each in exchange.attempts],

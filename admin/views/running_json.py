@@ -13,11 +13,13 @@ from lb.observe.access_log import safe
 
 MOST_WAITED_FOR = 5
 WAITS = {
+    "receiving body": "the client to send the rest of its request",
     "queued": "a backend of pool {pool} with a place left",
     "connecting": "{backend} to accept the connection",
     "sending request": "the client to send the rest of its request, and {backend} to read it",
     "waiting for response": "{backend} to begin its answer",
     "sending response": "{backend} to send the rest of its answer, and the client to read it",
+    "delivering": "the client to read the rest of its answer, which has come whole",
     "tunnel": "the client or {backend} to close the tunnel",
 }
 """What an exchange waits for in each phase."""

@@ -38,6 +38,14 @@ def clock(moment: float, now: float, wall: Wall) -> str:
     return datetime.fromtimestamp(wall(moment), UTC).strftime(style)
 
 
+def size(count: int) -> str:
+    """A number of bytes."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
 def duration(seconds: float) -> str:
     """How long something took."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -52,6 +52,8 @@ class ExchangeRecord:
         "client",
         "detail",
         "ended",
+        "gathered",
+        "held",
         "id",
         "leader",
         "listener",
@@ -78,6 +80,10 @@ class ExchangeRecord:
         self.attempts: list[AttemptRecord] = []
         self.leader: AttemptRecord | None = None
         self.queued = 0.0
+        self.gathered: float | None = None
+        """Seconds in which the body was received before a backend was chosen; None if it was not."""
+        self.held = 0
+        """The most bytes of the response that were held for the client at once."""
         self.status = 0
         self.reason: Reason | None = None
         self.detail = ""

@@ -13,10 +13,11 @@ from typing import Protocol
 class RunningExchange:
     """One exchange at one moment.
 
-    `phase` says what it does or waits for, in words: "queued", "connecting", "sending request", "waiting for
-    response", "sending response", "tunnel". `backend` is the id of the backend that has it, None before the
-    first attempt. `since` is when the exchange began and `phase_since` when this phase did, both on the
-    registry's clock, in seconds. The byte counts are those of the bodies so far.
+    `phase` says what it does or waits for, in words: "receiving body", "queued", "connecting", "sending
+    request", "waiting for response", "sending response", "delivering", "tunnel". `backend` is the id of the
+    backend that has it, None before the first attempt and when it has been let go. `since` is when the
+    exchange began and `phase_since` when this phase did, both on the registry's clock, in seconds. The byte
+    counts are those of the bodies so far.
     """
 
     id: bytes

@@ -58,6 +58,14 @@ class Pipe:
                 return False
         return True
 
+    def read(self) -> bytes:
+        """Take everything that is held, to be sent in another way."""
+        pieces = []
+        while self.held:
+            pieces.append(os.read(self._out, self.held))
+            self.held -= len(pieces[-1])
+        return b"".join(pieces)
+
     def close(self) -> None:
         os.close(self._out)
         os.close(self._into)
@@ -83,6 +91,10 @@ class Copy:
             return None
         self._data = memoryview(data)
         return len(data)
+
+    def read(self) -> bytes:
+        data, self._data = bytes(self._data), memoryview(b"")
+        return data
 
     def drain(self, sink: socket.socket) -> bool:
         while self._data:

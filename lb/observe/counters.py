@@ -8,6 +8,7 @@ Labels are bounded by the configuration: there is no path, host or client among 
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from lb.core.held import Held
 from lb.core.measures.histogram import Histogram
 from lb.errors import ClientGone
 
@@ -62,6 +63,7 @@ class Metrics:
         "failures",
         "flows",
         "full_since",
+        "held",
         "listeners",
         "loop_lags",
         "queue_waits",
@@ -76,6 +78,8 @@ class Metrics:
         self.connections_evicted = 0
         self.full_since: float | None = None
         """Since when every place for clients has been taken; None while there is one."""
+        self.held = Held(0)
+        """The bytes that are held for slow clients now; `lb.proxy.context` sets the limit."""
         self.connect_durations: dict[str, Histogram] = {}
         self.queue_waits: dict[str, Histogram] = {}
         self.loop_lags = Histogram()

@@ -100,6 +100,7 @@ class Context:
         self.now = trio.lowlevel.current_clock().current_time
         """Trio's clock, looked up once: `trio.current_time` looks it up on every call."""
         self.pipes = Pipes()
+        self.held = metrics.held
         self.deadlines = Deadlines()
         self.ids = Ids()
         self.date = HttpDate()
@@ -117,6 +118,7 @@ class Context:
         self.limits = config.limits
         self.routes = Routes(config.routes)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
+        self.held.most = config.limits.held
         self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded

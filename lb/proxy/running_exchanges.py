@@ -62,7 +62,7 @@ def phase_of(exchange: Exchange) -> tuple[str, float]:
     record, attempt = exchange.record, exchange.attempt
     if attempt is None:
         before = record.attempts[-1].ended if record.attempts else None
-        return "queued", before or record.started
+        return _phase_without_backend(exchange), before or record.started
     tried = attempt.record
     if exchange.response is not None:
         phase = "tunnel" if exchange.response.status == SWITCHING_PROTOCOLS else "sending response"
@@ -72,3 +72,10 @@ def phase_of(exchange: Exchange) -> tuple[str, float]:
     if tried.sent is None:
         return "sending request", tried.connected
     return "waiting for response", tried.sent
+
+
+def _phase_without_backend(exchange: Exchange) -> str:
+    if exchange.response is not None:
+        return "delivering"
+    is_gathered = exchange.holding is not None and exchange.holding.request is not None
+    return "receiving body" if is_gathered and not exchange.client.has_received_all else "queued"

@@ -90,7 +90,14 @@ class Sink(Protocol):
 
 
 class ClientSide(Source, Sink, Protocol):
-    """The client of one exchange. Every error that it raises is a ClientError."""
+    """The client of one exchange. Every error that it raises is a ClientError.
+
+    Bytes may be held for it. `flush` sends what is `unsent` and goes on to what is held: when it returns,
+    some of that may be `unsent` in turn. It may be cancelled, and called again.
+    """
+
+    held: int
+    """Bytes that `add_content_now` was given and that are not being sent yet."""
 
     head: RequestHead
     address: str
@@ -114,6 +121,10 @@ class ClientSide(Source, Sink, Protocol):
 
     def respond_now(self, head: ResponseHead, added: bytes, content: bytes, source: Source) -> None:
         """Send the final head, with the field lines `added`, and content as `send_content_now` does. Once."""
+        ...
+
+    def add_content_now(self, content: bytes, source: Source) -> None:
+        """Like `send_content_now`, also while something is `unsent`: the content is held then."""
         ...
 
     def is_behind(self) -> bool:

@@ -47,6 +47,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     request_body: Annotated[int, parse_size] | None = None  # 413; None: no limit
     body_rate: Annotated[int, parse_size] = 240  # slowest average upload, bytes a second: 408; 0: no limit
     response_head: Size = 64 * 1024  # 502
+    held: Annotated[int, parse_size] = 64 * 1024 * 1024  # for slow clients, by all exchanges together
     connections: Count | None = None  # of clients at once; None: see `connection_limit`
     connections_per_address: Count | None = None  # of one client address; None: no limit
     requests_per_connection: Count = 1000  # of a client connection, which is closed after them

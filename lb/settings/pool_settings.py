@@ -189,6 +189,18 @@ class Retry(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     body: Annotated[int, parse_size] = 64 * 1024
 
 
+class Buffer(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is held for slow clients, so that they do not hold a backend (`lb.proxy.exchange`); 0 is nothing.
+
+    A request body with a length of up to `request` bytes is received whole before a backend is chosen. Up to
+    `response` bytes of a response are read ahead of a client that takes them slowly; not of event streams,
+    tunnels, and responses with `X-Accel-Buffering: no`. `limits.held` bounds what all exchanges hold.
+    """
+
+    request: Annotated[int, parse_size] = 64 * 1024
+    response: Annotated[int, parse_size] = 4 * 1024 * 1024
+
+
 class Hedge(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A second attempt beside a slow first one, for an idempotent request without a body.
 
@@ -246,6 +258,7 @@ class PoolSettings(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
     probe: Probe | None = None
     ejection: Ejection = Ejection()
     retry: Retry = Retry()
+    buffer: Buffer = Buffer()
     hedge: Hedge | None = None
     hash: Hash = Hash()
     sticky: Sticky | None = None

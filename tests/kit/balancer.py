@@ -24,6 +24,10 @@ LEAVING_SECONDS = 3.0
 """How long the balancer may take to end its connections after the clients have closed theirs."""
 
 
+STREAMING: dict[str, Any] = {"buffer": {"request": 0}}
+"""What a pool's settings say where a request's body is not gathered before a backend is chosen."""
+
+
 class Scene:
     """A running balancer, its backends, the clients of the test, and the records of its exchanges."""
 
@@ -100,14 +104,17 @@ async def running(
 ) -> AsyncIterator[Scene]:
     """Run a balancer with backends of these kinds, by default one `Backend`; their ids are "one", "two" ...
 
-    `each` has settings for every backend, `config` what `lb.toml` could have. If the block ends without an
+    `each` has settings for every backend, `config` what `lb.toml` could have. A request's body is passed on
+    as it comes (`STREAMING`), unless the test sets a pool's `buffer`. If the block ends without an
     exception, `check_at_rest` and `check_accounts` check that nothing is left of what happened in it.
     """
     sockets = open_sockets()
     stands = [kind() for kind in kinds or (Backend,)]
     try:
         with structlog.testing.capture_logs() as logged:
-            async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"], **config})) as balancer:
+            async with lb.open_balancer(
+                lb.build({"listen": ["127.0.0.1:0"], **streaming(config)})
+            ) as balancer:
                 # Added after the start: the balancer would connect once to those in its configuration.
                 for id, stand in zip(IDS, stands, strict=False):
                     balancer.registry.add(lb.BackendSpec(id=id, url=stand.url, **each))
@@ -125,6 +132,12 @@ async def running(
     finally:
         for stand in stands:
             stand.close()
+
+
+def streaming(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with `STREAMING` in each pool that sets no `buffer`."""
+    pools = {"default": {}, **config.get("pools", {})}
+    return {**config, "pools": {name: {**STREAMING, **pool} for name, pool in pools.items()}}
 
 
 def open_sockets() -> set[int]:
@@ -172,6 +185,7 @@ def check_at_rest(scene: Scene, before: set[int]) -> None:
         )
     for pool in scene.registry.pools.values():
         assert pool.waiting == 0
+    assert scene.context.held.count == 0
     for counts in scene.metrics.listeners.values():
         assert (counts.open, counts.in_flight) == (0, 0)
     idle = sum(backend.idle_connections for backend in scene.everybody)

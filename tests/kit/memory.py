@@ -40,6 +40,7 @@ from lb.proxy.guard import Guard
 from lb.proxy.sides import BackendSide, Source
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import Limits
+from tests.kit.balancer import streaming
 
 
 class Changes:
@@ -90,7 +91,7 @@ class Half:
         self.takes = False
 
     def reads_on(self) -> None:
-        self.takes, self.unsent = True, None
+        self.takes, self.unsent, self.held = True, None, 0
         self.changes.tell()
 
     # -- a source ----------------------------------------------------------------------------------------
@@ -147,6 +148,19 @@ class Half:
 
     async def flush(self) -> None:
         await self.changes.until(lambda: self.unsent is None)
+
+    # -- a sink for which bytes may be held --------------------------------------------------------------
+
+    held = 0
+
+    def add_content_now(self, content: bytes, source: Source) -> None:
+        """All that comes behind what is unsent is held; `reads_on` takes it."""
+        if self.unsent is None:
+            self.send_content_now(content, source)
+            return
+        self.heard += content
+        self.heard_all = source.has_received_all
+        self.held += len(content)
 
 
 class MemoryClient(Half):
@@ -341,7 +355,7 @@ class MemoryScene:
 @asynccontextmanager
 async def exchanging(*, backends: int = 1, **pool: Any) -> AsyncIterator[MemoryScene]:
     """A pool of that many backends. At the end every place and every connection was given back."""
-    config = lb.build({"pools": {"default": pool}})
+    config = lb.build(streaming({"pools": {"default": pool}}))
     registry = Registry(trio.current_time, lambda: 0.5, lambda _file: b"key")
     registry.add_pool("default", config.pools["default"].settings)
     for number in range(backends):
@@ -357,3 +371,4 @@ async def exchanging(*, backends: int = 1, **pool: Any) -> AsyncIterator[MemoryS
     assert not any(backend.running for backend in registry.backends.values())
     assert registry.pools["default"].in_flight == registry.pools["default"].waiting == 0
     assert all(connection.is_kept is not None for connection in connections.opened)
+    assert context.held.count == 0

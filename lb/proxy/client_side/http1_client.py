@@ -1,5 +1,7 @@
 """A client that speaks HTTP/1.1 or 1.0 (`lb.proxy.sides.ClientSide`)."""
 
+from collections import deque
+
 from lb.errors import BadRequest, ClientGone, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
 from lb.http1.error_answer import CONTINUE, options_answer
@@ -29,6 +31,7 @@ class Http1Client(Http1Stream):
         "_context",
         "_ends_by_close",
         "_guard",
+        "_held",
         "_is_asked",
         "_served",
         "_stays",
@@ -36,6 +39,7 @@ class Http1Client(Http1Stream):
         "address",
         "has_head",
         "head",
+        "held",
         "identity",
     )
 
@@ -48,6 +52,8 @@ class Http1Client(Http1Stream):
         self.address = address
         self.identity = context.identity(address)
         self._served = 0
+        self._held: deque[bytes] = deque()
+        self.held = 0
         self.await_head()
 
     def await_head(self) -> None:
@@ -138,7 +144,7 @@ class Http1Client(Http1Stream):
         assert self.unsent is None
         self._send_now(self._framed(content, source))
 
-    def _send_now(self, data: bytes) -> None:
+    def _send_now(self, data: bytes | memoryview) -> None:
         try:
             self.unsent = self.wire.send_now(data)
         except OSError as exc:
@@ -153,13 +159,22 @@ class Http1Client(Http1Stream):
             raise ClientGone(LEFT) from exc
 
     async def flush(self) -> None:
-        if self.unsent is None:
-            return
-        try:
-            await self.wire.send_rest(self.unsent)
-        except OSError as exc:
-            raise ClientGone(LEFT) from exc
-        self.unsent = None
+        while self.unsent is not None:
+            await self.wire.writable()
+            self._send_now(self.unsent)
+        self._go_on_to_held()
+
+    def add_content_now(self, content: bytes, source: Source) -> None:
+        if data := self._framed(content, source):
+            self._held.append(data)
+            self.held += len(data)
+        self._go_on_to_held()
+
+    def _go_on_to_held(self) -> None:
+        while self.unsent is None and self._held:
+            data = self._held.popleft()
+            self.held -= len(data)
+            self._send_now(data)
 
     def is_behind(self) -> bool:
         return self.unsent is not None or self.wire.unsent_in_kernel() > 0

@@ -6,19 +6,19 @@ from lb.core.health.blame import PATIENCE_SECONDS
 class ClientWaits:
     """The waits of one exchange; times are on Trio's clock, in seconds."""
 
-    __slots__ = ("_ended", "_last", "_total", "since")
+    __slots__ = ("_ended", "_last", "since", "total")
 
     def __init__(self, now: float) -> None:
         self._last = 0.0
         self._ended = 0.0
-        self._total = 0.0
+        self.total = 0.0
         self.since = now
         """When bytes were last given to the client, or last taken by it."""
 
     def ended(self, now: float) -> None:
         """The client has taken what was given to it at `since`."""
         self._last, self._ended = now - self.since, now
-        self._total += self._last
+        self.total += self._last
         self.since = now
 
     def excuse(self, began: float, now: float, is_behind: bool) -> float:
@@ -29,6 +29,6 @@ class ClientWaits:
         """
         if is_behind:
             return now - self.since
-        if self._total >= (now - began) / 2:
-            return self._total
+        if self.total >= (now - began) / 2:
+            return self.total
         return self._last if now - self._ended < PATIENCE_SECONDS else 0.0

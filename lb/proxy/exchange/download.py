@@ -8,12 +8,12 @@ Both set the guard's deadline `down`.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from lb.errors import ClientStalled, ResponseStalled, ResponseTimeout, TunnelIdle, UpgradeFailed
+from lb.errors import ResponseStalled, ResponseTimeout, TunnelIdle, UpgradeFailed
 from lb.http1.response_head import SWITCHING_PROTOCOLS, ResponseHead
 from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
-from lb.proxy.exchange.client_waits import ClientWaits
 from lb.proxy.exchange.exchange import Exchange
+from lb.proxy.exchange.read_ahead import client_takes, client_takes_or_waits, drain, given
 from lb.proxy.exchange.tunnel import tunnel
 from lb.proxy.exchange.upload import backend_takes
 from lb.proxy.sides import BackendSide
@@ -72,50 +72,34 @@ async def pass_on(exchange: Exchange, attempt: Attempt, connection: BackendSide,
 
 
 async def _rest(exchange: Exchange, connection: BackendSide) -> None:
-    client, record = exchange.client, exchange.record
-    if client.unsent is not None:
-        await client_takes(exchange)
-    if connection.raw_left >= SPLICE_FROM and client.takes_raw:
-        await _splice(exchange, connection)
+    """Forward the body until it has come whole. What the client has not taken then is left to `deliver`."""
+    client = exchange.client
     while not connection.has_received_all:
-        _given(exchange)
-        exchange.guard.down.expect(exchange.context.timeouts.response_idle, ResponseStalled)
-        content = await connection.receive_content()
-        record.response_bytes += len(content)
-        client.send_content_now(content, connection)
         if client.unsent is not None:
-            await client_takes(exchange)
+            await client_takes_or_waits(exchange, connection)
+        elif connection.raw_left >= SPLICE_FROM and client.takes_raw:
+            await _splice(exchange, connection)
+        else:
+            await _pass_on_piece(exchange, connection)
 
 
-async def client_takes(exchange: Exchange) -> None:
-    """Wait until the client has taken what was sent, under the timeout `send`. While something is unsent."""
-    waits = _given(exchange)
-    exchange.guard.down.expect(exchange.context.timeouts.send, ClientStalled)
-    await exchange.client.flush()
-    waits.ended(exchange.context.now())
-
-
-def _given(exchange: Exchange) -> ClientWaits:
-    """Bytes of the response have been given to the client now."""
-    now = exchange.context.now()
-    if exchange.waits is None:
-        exchange.waits = ClientWaits(now)
-    exchange.waits.since = now
-    return exchange.waits
+async def _pass_on_piece(exchange: Exchange, connection: BackendSide) -> None:
+    given(exchange)
+    exchange.guard.down.expect(exchange.context.timeouts.response_idle, ResponseStalled)
+    content = await connection.receive_content()
+    exchange.record.response_bytes += len(content)
+    exchange.client.send_content_now(content, connection)
 
 
 async def _splice(exchange: Exchange, connection: BackendSide) -> None:
-    """Forward the rest of a large body through a pipe."""
-    client, context, down = exchange.client, exchange.context, exchange.guard.down
+    """Forward the rest of a large body through a pipe, unless the client is slow and the rest can be held."""
+    context, down = exchange.context, exchange.guard.down
     with context.pipes.lend() as pipe:
         while not connection.has_received_all:
             down.expect(context.timeouts.response_idle, ResponseStalled)
             exchange.record.response_bytes += await connection.fill(pipe)
-            waits = _given(exchange)
-            while not client.drain_now(pipe):
-                down.expect(context.timeouts.send, ClientStalled)
-                await client.wire.writable()
-            waits.ended(context.now())
+            if not await drain(exchange, connection, pipe):
+                return
 
 
 # -- upgrades ------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.client_waits import ClientWaits
+from lb.proxy.exchange.holding import Holding
 from lb.proxy.exchange.replay import Replay
 from lb.proxy.guard import Guard
 from lb.proxy.sides import BackendSide, ClientSide
@@ -57,10 +58,12 @@ class Exchange:
         "context",
         "guard",
         "head",
+        "holding",
         "last_sent",
         "pool",
         "record",
         "response",
+        "since",
         "tried",
         "trouble",
         "waits",
@@ -81,6 +84,10 @@ class Exchange:
         """The final head that was sent to the client. Once it is set, there is no further attempt."""
         self.waits: ClientWaits | None = None
         """How long the client has let bytes of the response wait; None before any were sent by `download`."""
+        self.holding: Holding | None = None
+        """What is held so that a slow client does not hold a backend; None where nothing was."""
+        self.since = record.started
+        """From when on `time_left` counts: the time in which the body was gathered does not."""
         self.last_sent = 0.0
         """When content of the request was last sent to the backend; 0.0 if never."""
         self.trouble: Exception | None = None
@@ -358,7 +365,7 @@ class Exchange:
         """Seconds until the deadline of the exchange: it covers the queue, all attempts and pauses."""
         timeouts = self.context.timeouts
         deadline = self.pool.settings.retry.deadline or timeouts.queue + timeouts.response_head
-        return max(0.0, self.record.started + deadline - self.context.now())
+        return max(0.0, self.since + deadline - self.context.now())
 
     # -- the end ----------------------------------------------------------------------------------------
 

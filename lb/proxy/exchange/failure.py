@@ -67,7 +67,10 @@ def _held_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> fl
     if exchange.waits is None:
         return 0.0
     began = record.first_byte or record.sent or record.started
-    return exchange.waits.excuse(began, now, exchange.client.is_behind())
+    is_behind = None if exchange.holding is None else exchange.holding.is_held_up
+    if is_behind is None:
+        is_behind = exchange.client.is_behind()
+    return exchange.waits.excuse(began, now, is_behind)
 
 
 def _owed_by_client(exchange: Exchange, record: AttemptRecord, now: float) -> float | None:

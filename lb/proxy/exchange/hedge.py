@@ -12,8 +12,9 @@ from lb.errors import AttemptCut, ConnectionTerminated, LBError
 from lb.http1.response_head import ResponseHead
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.attempt import Attempt
-from lb.proxy.exchange.download import client_takes, final_head, pass_on
+from lb.proxy.exchange.download import final_head, pass_on
 from lb.proxy.exchange.exchange import CUT, Exchange
+from lb.proxy.exchange.read_ahead import client_takes
 from lb.proxy.sides import BackendSide
 
 GOOD_BELOW = 500

@@ -15,6 +15,10 @@ class Replay:
         self.content = content
         self.is_whole_so_far = True
 
+    def keep_up_to(self, most: int) -> None:
+        """Keep this many bytes, if that is more than before. While `is_whole_so_far`."""
+        self._most = max(self._most, most)
+
     def add(self, content: bytes) -> None:
         """Keep content that was received, or drop everything. To be called before it is sent to a backend."""
         fits = self.is_whole_so_far and len(self.content) + len(content) <= self._most

@@ -2,7 +2,9 @@
 
 A body that arrived whole with its head is sent with it. Any other body is uploaded by a second task beside
 the download, because a backend may answer early, and its answer is forwarded at once (RFC 9112 section 9.3).
-The upload is cancelled when the response ends.
+The upload is cancelled when the response ends. A short body is gathered before a backend is chosen
+(`gather`), and what a slow client leaves of a response is delivered after the backend was let go
+(`read_ahead`).
 """
 
 from functools import partial
@@ -17,7 +19,9 @@ from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.beside import beside
 from lb.proxy.exchange.download import download
 from lb.proxy.exchange.exchange import Exchange
+from lb.proxy.exchange.gather import gather
 from lb.proxy.exchange.hedge import Race
+from lb.proxy.exchange.read_ahead import deliver
 from lb.proxy.exchange.upload import upload
 
 
@@ -28,16 +32,28 @@ async def run(exchange: Exchange) -> None:
     from wherever the exchange is. On every way out the attempt has been let go. If the guard's scope was
     cancelled, it may be called again after `failure.may_go_on` said so.
     """
-    while True:
-        try:
-            return await _attempt(exchange)
-        except BackendError as error:
-            if not failure.may_go_on(exchange, error):
-                raise failure.told(exchange, error) from error
-            exchange.guard.rest()
-        finally:
-            exchange.let_go(exchange.attempt)
-        await _pause(exchange)
+    try:
+        await gather(exchange)
+        while not await _is_answered(exchange):
+            await _pause(exchange)
+        await deliver(exchange)
+    finally:
+        if exchange.holding is not None:
+            exchange.record.held = exchange.holding.close()
+
+
+async def _is_answered(exchange: Exchange) -> bool:
+    """Make one attempt. False if it failed and another is to be made."""
+    try:
+        await _attempt(exchange)
+    except BackendError as error:
+        if not failure.may_go_on(exchange, error):
+            raise failure.told(exchange, error) from error
+        exchange.guard.rest()
+        return False
+    finally:
+        exchange.let_go(exchange.attempt)
+    return True
 
 
 async def _attempt(exchange: Exchange) -> None:

@@ -39,7 +39,7 @@ async def _send_rest(exchange: Exchange, connection: BackendSide, body: Replay) 
     if client.raw_left >= SPLICE_FROM and connection.takes_raw and not body.has_room_for(client.raw_left):
         await _splice(exchange, connection, body, pace)
     while not (client.has_received_all or connection.takes_no_more):
-        content = await _receive(exchange, pace)
+        content = await receive(exchange, pace)
         body.add(content)
         exchange.count_request(len(content))
         connection.send_content_now(content, client)
@@ -47,7 +47,8 @@ async def _send_rest(exchange: Exchange, connection: BackendSide, body: Replay) 
         await backend_takes(exchange, connection)
 
 
-async def _receive(exchange: Exchange, pace: Pace) -> bytes:
+async def receive(exchange: Exchange, pace: Pace) -> bytes:
+    """Wait for more content of the request, no longer than its pace allows."""
     client, began = exchange.client, exchange.context.now()
     before = client.received
     exchange.guard.up.expect(pace.patience(), RequestTimeout)

@@ -36,6 +36,7 @@ FAMILIES = {
     "lb_connections_rejected",
     "lb_connections_evicted",
     "lb_connections_full",
+    "lb_held_bytes",
     "lb_backend_requests",
     "lb_backend_attempt_failures",
     "lb_backend_response_start_seconds",

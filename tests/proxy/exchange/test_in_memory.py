@@ -264,7 +264,7 @@ async def test_f1_1_a_backend_that_tires_of_an_unfinished_request_is_not_blamed(
 
 
 async def test_f1_2_a_backend_that_tires_of_a_client_that_does_not_read_is_not_blamed() -> None:
-    async with exchanging(backends=4) as scene:
+    async with exchanging(backends=4, buffer={"request": 0, "response": 0}) as scene:
         for _ in range(12):
             asked = scene.asks(GET)
             asked.client.stalls()

@@ -78,6 +78,7 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
         "started": "2027-01-15T08:00:00.000Z",
         "ended": "2027-01-15T08:00:00.250Z",
         "timings_ms": {"queue": 20.0, "connect": 1.0, "first_byte": None, "total": 250.0},
+        "buffered": {"request_ms": None, "response_bytes": 0},
         "client_left": False,
         "attempts": [
             {
