@@ -91,6 +91,11 @@ class ExchangeRecord:
         self.response_bytes = 0
 
     @property
+    def sends(self) -> int:
+        """How many times the request was sent, in whole or in part, over a connection."""
+        return sum(attempt.connected is not None for attempt in self.attempts)
+
+    @property
     def deciding(self) -> AttemptRecord | None:
         """The attempt that decides how the exchange ends: the leader, or the last; None without any."""
         return self.leader or (self.attempts[-1] if self.attempts else None)

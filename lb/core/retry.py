@@ -20,6 +20,15 @@ def may_retry(error: LBError, is_idempotent: bool, replayable: bool) -> bool:
     return error.retry is Retryable.IF_IDEMPOTENT and is_idempotent and replayable
 
 
+def may_replace(sends: int, is_replaced: bool, further: int) -> bool:
+    """An idle connection had gone stale. May the request be sent over a new one to the same backend?
+
+    Once for each request, even where `further` attempts are 0: the backend has closed its connection, so it
+    has hardly seen the request. `sends` counts how often a backend may have seen it.
+    """
+    return not is_replaced and sends <= max(further, 1)
+
+
 def pause(settings: Retry, further: int, chance: float) -> float:
     """Seconds to wait before a further attempt, whose number begins at 1: the first goes at once.
 

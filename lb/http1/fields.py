@@ -120,6 +120,11 @@ def _field(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|\n)" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
+def is_event_stream(lines: bytes) -> bool:
+    """The response with these field lines is a stream of server-sent events, which may be silent for long."""
+    return (field_in(lines, b"content-type") or b"").lower().startswith(b"text/event-stream")
+
+
 def field_in(lines: bytes, name: bytes) -> bytes | None:
     """The value of the first field of this name in field lines, or None."""
     found = _field(name).search(lines)

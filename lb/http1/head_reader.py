@@ -22,7 +22,6 @@ NOT_BEGUN = (b"", b"\r")
 REQUEST_LINE_REST = 40
 """Bytes of a request line beside its target, about: a method, two spaces and the version."""
 RESPONSE_BEGINS = b"HTTP/1."
-MOST_INTERIM = 20
 
 
 class HeadBuffer:
@@ -108,10 +107,16 @@ class RequestHeadReader:
         raise BadRequest(f"the head is longer than {limit} bytes", status=431)
 
 
+INTERIM_LIMITS = 20
+INTERIM_COUNTS_AS = 256
+"""The bytes that an interim head counts as, if it has fewer: it costs as much to judge."""
+
+
 class ResponseHeadReader:
     """Reads the heads of the response to one request of `method`: interim ones, then the final one.
 
-    `head_limit` is in bytes for each head, `field_limit` a number of fields.
+    `head_limit` is in bytes for each head, `field_limit` a number of fields. All interim heads together may
+    have `INTERIM_LIMITS` times as many bytes.
     """
 
     __slots__ = ("_buffer", "_field_limit", "_head_limit", "_interim", "_method")
@@ -132,10 +137,8 @@ class ResponseHeadReader:
         """The next head, judged, and what is behind it, once `data` ends it; None while the head goes on.
 
         Behind a head that is not `is_final` another one follows: feed the rest. Raises BadResponse as soon as
-        the bytes cannot become a response that may be passed on, or for another head behind MOST_INTERIM.
+        the bytes cannot become a response that may be passed on, or where interim heads have no end.
         """
-        if self._interim == MOST_INTERIM:
-            raise BadResponse(f"more than {MOST_INTERIM} interim answers")
         buffer = self._buffer
         buffer.data += data
         if not buffer.data.startswith(RESPONSE_BEGINS[: len(buffer.data)]):
@@ -147,7 +150,10 @@ class ResponseHeadReader:
             return None
         data, rest = buffer.split(end)
         head = read_response(data, self._method, self._field_limit)
-        self._interim += not head.is_final
+        if not head.is_final:
+            self._interim += max(end, INTERIM_COUNTS_AS)
+            if self._interim > INTERIM_LIMITS * self._head_limit:
+                raise BadResponse("there is no end of interim answers")
         return head, rest
 
 

@@ -17,6 +17,8 @@ from trio.lowlevel import Abort, Task, wait_readable, wait_writable
 from lb.net.epoll import Readiness
 
 RECEIVE_SIZE = 64 * 1024
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds of silence before the first probe, seconds between probes, and how many may stay unanswered."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER for zero seconds
 
 
@@ -155,6 +157,18 @@ class Wire:
     def end_sending(self) -> None:
         """Half-close: the peer receives our end, and may go on sending."""
         self.sock.shutdown(socket.SHUT_WR)
+
+    def keep_alive(self) -> None:
+        """Have the kernel ask a silent peer whether it is there: one that has vanished ends the connection.
+
+        For connections that may be silent for long. It takes about two minutes to notice.
+        """
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self.sock.family == socket.AF_UNIX:
+            return
+        for option, value in KEEPALIVE.items():
+            if hasattr(socket, option):
+                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def unsent_in_kernel(self) -> int:
         """Bytes sent that the peer's kernel has not acknowledged (TIOCOUTQ); 0 where that is unknown."""

@@ -4,6 +4,8 @@ Reading stops as early as possible: at the final head where the settings name no
 first `body_bytes` of the body. The connection is not used again.
 """
 
+import trio
+
 from lb.errors import BadResponse
 from lb.http1.body import BadBody, reader_for
 from lb.http1.head_reader import ResponseHeadReader
@@ -55,6 +57,7 @@ class HttpProbe:
                 head, data = found
                 if head.is_final:
                     return head, data
+                await trio.lowlevel.checkpoint()  # perhaps the next one is here, so nothing was waited for
             elif not (data := await wire.receive()):
                 where = "in the head of its" if reader.has_begun else "without an"
                 raise ProbeFailed(f"closed the connection {where} answer")

@@ -164,7 +164,7 @@ class Server:
                 if gone:
                     client.gone()
                 else:
-                    client.ask_whether_there()
+                    client.has_ended_its_side()
 
 
 def _waiting(sock: socket.socket, most: int = BURST) -> Iterator[tuple[socket.socket, object]]:

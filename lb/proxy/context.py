@@ -116,6 +116,7 @@ class Context:
         """
         self.timeouts = config.timeouts
         self.limits = config.limits
+        self.half_close = config.half_close
         self.routes = Routes(config.routes)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.held.most = config.limits.held

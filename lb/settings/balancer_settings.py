@@ -13,7 +13,17 @@ import msgspec
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
-from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
+from lb.settings.values import (
+    Count,
+    Network,
+    RouteHost,
+    RoutePath,
+    Seconds,
+    SecondsOrZero,
+    Size,
+    Token,
+    parse_size,
+)
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)
@@ -32,6 +42,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     response_idle: Seconds = 60.0  # each wait for more of a response's body
     send: Seconds = 60.0  # each wait until a client or a backend takes bytes
     keepalive: Seconds = 60.0  # a client connection without a request
+    request: SecondsOrZero = 0.0  # the wait for a whole request, its body included; 0: no limit
+    tunnel_half_open: Seconds = 10.0  # an upgraded connection of which one side has ended, without a byte
     tunnel_idle: Seconds = 3600.0  # an upgraded connection without a byte in either direction
     queue: Seconds = 30.0  # a request's wait for a backend below its cap
     drain: Seconds = 60.0  # the drain of one backend, where the call names no timeout
@@ -115,9 +127,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is the file that keeps runtime changes (None: they are lost at a restart). `access_log` auto is
     text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
-    `trusted_proxies`; `forwarded` adds RFC 7239's Forwarded to requests; `via` is this balancer's name in
-    Via and Proxy-Status. Without `error_details` an error response does not say in words what failed, since
-    the words may name backends and their addresses.
+    `trusted_proxies`; `half_close` is what it means that a client ends only its side (`ask`: it is asked
+    where that is possible, and reads on elsewhere); `forwarded` adds RFC 7239's Forwarded to requests; `via`
+    is this balancer's name in Via and Proxy-Status. Without `error_details` an error response does not say in
+    words what failed, since the words may name backends and their addresses.
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -126,6 +139,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     access_log: Literal["auto", "off", "text", "json"] = "auto"
     demo: bool = False
     trusted_proxies: tuple[Network, ...] = ()
+    half_close: Literal["ask", "left", "reads"] = "ask"
     forwarded: bool = False
     via: Token = "lb"
     error_details: bool = True

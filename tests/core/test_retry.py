@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lb import errors
-from lb.core.retry import IDEMPOTENT, may_retry, pause
+from lb.core.retry import IDEMPOTENT, may_replace, may_retry, pause
 from lb.errors import (
     AnswerRefused,
     ConnectFailed,
@@ -93,3 +93,20 @@ def test_every_error_has_its_own_words_for_a_timeout_or_the_plain_ones() -> None
 
 def test_the_idempotent_methods_are_those_of_the_standard() -> None:
     assert {b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"} == IDEMPOTENT
+
+
+@pytest.mark.parametrize(
+    ("sends", "is_replaced", "further", "may"),
+    [
+        (1, False, 2, True),
+        (2, False, 2, True),
+        (3, False, 2, False),
+        (2, True, 2, False),
+        (1, False, 0, True),
+        (2, False, 0, False),
+    ],
+)
+def test_f5_23_a_stale_connection_is_replaced_once_and_counts(
+    sends: int, is_replaced: bool, further: int, may: bool
+) -> None:
+    assert may_replace(sends, is_replaced, further) is may

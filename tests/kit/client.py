@@ -23,6 +23,12 @@ class Client(Line):
         assert response.status == status, f"{response.head!r} {self.heard[:300]!r}"
         return response
 
+    async def hears_any(self) -> Response:
+        """Read the next answer to a GET with its body, whatever its status is."""
+        response = await read_response_head(self, "GET")
+        await read_body(self, response)
+        return response
+
     async def hears_chunk(self, content: bytes) -> None:
         """Read the next chunk of a body. It must be this one; b"" is the last chunk, without trailers."""
         assert await read_chunk(self) == content

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from lb.core.health.probe_verdict import Check
-from lb.http1.head_reader import MOST_INTERIM
+from lb.http1.head_reader import INTERIM_COUNTS_AS, INTERIM_LIMITS
 from lb.probes.http_probe import HEAD_LIMIT, request
 from lb.probes.probe_target import ProbeTarget
 from lb.settings.pool_settings import Probe
@@ -82,7 +82,7 @@ CLOSING = b"HTTP/1.0 200 OK\r\n\r\n"
             b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 101 + b"\r\n",
             "not HTTP: the answer has more than 100 fields",
         ),
-        (INTERIM * (MOST_INTERIM + 1) + OK, "not HTTP: more than 20 interim answers"),
+        (INTERIM * (INTERIM_LIMITS * HEAD_LIMIT // INTERIM_COUNTS_AS + 1), "not HTTP: there is no end of"),
     ],
 )
 async def test_a_failed_probe_says_why(says: bytes, why: str) -> None:

@@ -20,6 +20,7 @@ from lb.errors import (
     LBError,
     RequestTimeout,
 )
+from lb.http1.fields import is_event_stream
 from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.head_reader import RequestHeadReader, recognise_whole_request
 from lb.http1.request_head import RequestHead
@@ -45,7 +46,7 @@ log = structlog.get_logger()
 class ClientConnection:
     """A client connection. Its task calls `serve`, which closes the wire.
 
-    `cut`, `gone`, `close_soon`, `make_room`, `ask_whether_there`, `tell_identity` and the questions may be
+    `cut`, `gone`, `close_soon`, `make_room`, `has_ended_its_side`, `tell_identity` and the questions may be
     called from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record`
     belongs to the request that is being received or served, and is None between two requests. `exchange` is
     set from the end of the head on, unless the request is answered here.
@@ -157,9 +158,19 @@ class ClientConnection:
         if self.is_idle:
             self._guard.end_by(self.context.now())
 
-    def ask_whether_there(self) -> None:
-        """Find out whether the client still reads, after it has ended its side."""
-        if self.exchange is not None:
+    def has_ended_its_side(self) -> None:
+        """The client sends no more: it has left, or it still reads, which its end does not tell.
+
+        A client of an event stream has left, as no such client ends only its side. What else the end means is
+        a setting. By default it means nothing (RFC 9112 section 9.6), but the client is asked where it can
+        be.
+        """
+        exchange, meaning = self.exchange, self.context.half_close
+        if exchange is None or meaning == "reads":
+            return
+        if meaning == "left" or (exchange.response is not None and is_event_stream(exchange.response.lines)):
+            self.gone()
+        else:
             self.client.ask_now()
 
     def is_waiting_since(self, moment: float) -> bool:

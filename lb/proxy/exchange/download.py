@@ -8,7 +8,9 @@ Both set the guard's deadline `down`.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from lb.errors import ResponseStalled, ResponseTimeout, TunnelIdle, UpgradeFailed
+import trio
+
+from lb.errors import ResponseStalled, TunnelIdle, UpgradeFailed
 from lb.http1.response_head import SWITCHING_PROTOCOLS, ResponseHead
 from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
@@ -17,6 +19,9 @@ from lb.proxy.exchange.read_ahead import client_takes, client_takes_or_waits, dr
 from lb.proxy.exchange.tunnel import tunnel
 from lb.proxy.exchange.upload import backend_takes
 from lb.proxy.sides import BackendSide
+
+INTERIM_RENEWALS = 10
+"""How many times `response_head` a response may take in all, as long as interim heads (1xx) come."""
 
 
 async def download(exchange: Exchange, attempt: Attempt) -> None:
@@ -42,21 +47,28 @@ async def final_head(
         if head.is_final:
             return head
         await interim(head)
+        await trio.lowlevel.checkpoint()  # perhaps the next one is here, so nothing was waited for
 
 
 async def _pass_on_interim(exchange: Exchange, attempt: Attempt, head: ResponseHead) -> None:
     """Forward an interim head. The time that the client takes for it does not count as the backend's."""
-    down, now = exchange.guard.down, exchange.context.now
     exchange.client.interim_now(head)
-    if exchange.client.unsent is None:
-        return
-    left = None if down.error is None else down.at - now()
-    await client_takes(exchange)
-    if left is not None:
-        down.expect(left, ResponseTimeout)
-    elif attempt.record.sent is not None or (
-        attempt.connection is not None and attempt.connection.takes_no_more
-    ):
+    if exchange.client.unsent is not None:
+        await client_takes(exchange)
+    await_next_head(exchange, attempt)
+
+
+def await_next_head(exchange: Exchange, attempt: Attempt) -> None:
+    """An interim head has come: the wait for the response begins anew, a bounded number of times over.
+
+    Until the request has been sent, nothing is awaited.
+    """
+    down, sent = exchange.guard.down, attempt.record.sent
+    if sent is not None:
+        exchange.await_head()
+        longest = exchange.context.timeouts.response_head * INTERIM_RENEWALS
+        down.move(min(down.at, sent + longest))
+    elif attempt.connection is not None and attempt.connection.takes_no_more:
         exchange.await_head()
     else:
         down.rest()
@@ -121,6 +133,8 @@ async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide,
     connection.send_content_now(from_client, client)
     await backend_takes(exchange, connection)
     exchange.guard.up.rest()
+    for wire in (client.wire, connection.wire):
+        wire.keep_alive()
 
     def carried(to_client: bool, count: int) -> None:
         if to_client:
@@ -131,4 +145,5 @@ async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide,
 
     carried(to_client=True, count=len(from_backend))
     carried(to_client=False, count=len(from_client))
-    await tunnel(client.wire, connection.wire, exchange.context.pipes, carried)
+    half_open = exchange.context.timeouts.tunnel_half_open
+    await tunnel(client.wire, connection.wire, exchange.context.pipes, carried, half_open)

@@ -344,7 +344,8 @@ class Exchange:
         response.
         """
         assert self.response is None
-        if len(self.tried) > self.pool.settings.retry.attempts or not self.time_left():
+        further = self.pool.settings.retry.attempts
+        if max(len(self.tried), self.record.sends) > further or not self.time_left():
             return False
         return (
             may_retry(error, self.is_idempotent, self.is_replayable) and self._is_any_left() and self._spend()

@@ -7,7 +7,9 @@ Plain functions for `run`, `hedge` and the client connection. They judge the att
 from lb.core.exchange_record import AttemptRecord
 from lb.core.health.blame import PATIENCE_SECONDS, Circumstances, is_blamed
 from lb.core.health.blame import told as told_error
+from lb.core.retry import may_replace, may_retry
 from lb.errors import AnswerRefused, BackendError, LBError
+from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.exchange import Exchange
 
 
@@ -45,6 +47,17 @@ def has_gone_stale(exchange: Exchange, record: AttemptRecord) -> bool:
     if not record.reused:
         return False
     return record.sent is None or exchange.context.now() - record.sent < PATIENCE_SECONDS
+
+
+def may_replace_stale(exchange: Exchange, attempt: Attempt, error: BackendError) -> bool:
+    """The attempt failed as its idle connection had gone stale, and it may go on over a new one."""
+    if not has_gone_stale(exchange, attempt.record):
+        return False
+    if not may_retry(error, exchange.is_idempotent, exchange.is_replayable):
+        return False
+    record = exchange.record
+    is_replaced = len(record.attempts) > len(exchange.tried)
+    return may_replace(record.sends, is_replaced, exchange.pool.settings.retry.attempts)
 
 
 def _circumstances(exchange: Exchange, record: AttemptRecord, now: float) -> Circumstances:

@@ -12,7 +12,7 @@ from lb.errors import AttemptCut, ConnectionTerminated, LBError
 from lb.http1.response_head import ResponseHead
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.attempt import Attempt
-from lb.proxy.exchange.download import final_head, pass_on
+from lb.proxy.exchange.download import await_next_head, final_head, pass_on
 from lb.proxy.exchange.exchange import CUT, Exchange
 from lb.proxy.exchange.read_ahead import client_takes
 from lb.proxy.sides import BackendSide
@@ -52,7 +52,9 @@ class Runner:
         if exchange.use_idle_connection(attempt):
             try:
                 return await self._receive_head()
-            except ConnectionTerminated as error:  # the idle connection had gone stale
+            except ConnectionTerminated as error:
+                if not failure.may_replace_stale(exchange, attempt, error):
+                    raise
                 exchange.begin_again(attempt, error.reason)
         connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
         exchange.send_over(attempt, connection, is_reused=False)
@@ -67,6 +69,8 @@ class Runner:
 
     async def _keep(self, head: ResponseHead) -> None:
         self.interim.append(head)
+        if self.attempt is self._exchange.attempt:
+            await_next_head(self._exchange, self.attempt)
 
     @property
     def _connection(self) -> BackendSide:

@@ -9,7 +9,7 @@ import trio
 
 from lb.core.held import Share
 from lb.errors import ClientStalled, ResponseStalled
-from lb.http1.fields import field_in
+from lb.http1.fields import field_in, is_event_stream
 from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.proxy.exchange.beside import first_of
@@ -95,10 +95,7 @@ def _share(exchange: Exchange) -> Share:
 
 def _may_be_held(head: ResponseHead | None) -> bool:
     """Not an event stream, nor what the backend asks to send on at once, in the way that nginx knows."""
-    if head is None:
-        return False
-    kind = field_in(head.lines, b"content-type") or b""
-    if kind.lower().startswith(b"text/event-stream"):
+    if head is None or is_event_stream(head.lines):
         return False
     return (field_in(head.lines, b"x-accel-buffering") or b"").lower() != b"no"
 

@@ -12,7 +12,7 @@ from functools import partial
 import trio
 
 from lb.core.pool import Turn
-from lb.core.retry import may_retry, pause
+from lb.core.retry import pause
 from lb.errors import BackendError, ConnectionTerminated, QueueFull, Unavailable
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.attempt import Attempt
@@ -69,8 +69,7 @@ async def _attempt(exchange: Exchange) -> None:
         try:
             return await _converse(exchange, attempt)
         except ConnectionTerminated as error:
-            is_stale = failure.has_gone_stale(exchange, attempt.record)
-            if not (is_stale and may_retry(error, exchange.is_idempotent, exchange.is_replayable)):
+            if not failure.may_replace_stale(exchange, attempt, error):
                 raise
             exchange.begin_again(attempt, error.reason)
     await connect(exchange, attempt)

@@ -51,10 +51,18 @@ async def receive(exchange: Exchange, pace: Pace) -> bytes:
     """Wait for more content of the request, no longer than its pace allows."""
     client, began = exchange.client, exchange.context.now()
     before = client.received
-    exchange.guard.up.expect(pace.patience(), RequestTimeout)
+    exchange.guard.up.expect(_patience(exchange, pace), RequestTimeout)
     content = await client.receive_content()
     pace.came(client.received - before, exchange.context.now() - began)
     return content
+
+
+def _patience(exchange: Exchange, pace: Pace) -> float:
+    """Seconds to wait for the next piece: by the pace of the body, and the time of the whole request."""
+    longest, context = exchange.context.timeouts.request, exchange.context
+    if not longest:
+        return pace.patience()
+    return min(pace.patience(), max(0.0, exchange.record.started + longest - context.now()))
 
 
 async def backend_takes(exchange: Exchange, connection: BackendSide) -> None:
@@ -70,7 +78,7 @@ async def _splice(exchange: Exchange, connection: BackendSide, body: Replay, pac
     with context.pipes.lend() as pipe:
         while not (client.has_received_all or connection.takes_no_more):
             began = context.now()
-            up.expect(pace.patience(), RequestTimeout)
+            up.expect(_patience(exchange, pace), RequestTimeout)
             count = await client.fill(pipe)
             pace.came(count, context.now() - began)
             body.give_up()

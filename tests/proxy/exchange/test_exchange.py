@@ -313,13 +313,38 @@ async def test_http_1_0_gets_no_interim_answer() -> None:
 
 
 async def test_interim_answers_without_end_are_an_error() -> None:
+    async with running() as lb, trio.open_nursery() as nursery:
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        nursery.start_soon(peer.says, hint * 10_000)
+        count = 0
+        while (await client.hears_any()).status == 103:
+            count += 1
+        assert count == 20 * 64 * 1024 // 256
+        nursery.cancel_scope.cancel()
+
+
+async def test_f5_5_a_response_may_have_many_interim_heads() -> None:
     async with running() as lb:
         client = await lb.asks(GET)
         peer = await lb.backend.hears()
-        await peer.says(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 20)
-        for _ in range(20):
-            await client.hears(103)
-        await client.hears(502)
+        await peer.says(b"HTTP/1.1 102 Processing\r\n\r\n" * 100 + OK)
+        for _ in range(100):
+            await client.hears(102)
+        await client.hears(200)
+
+
+async def test_f5_5_each_interim_head_renews_the_wait_up_to_a_total() -> None:
+    async with running(timeouts={"response_head": 10}) as lb:
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        with lasting(100.0):
+            for _ in range(11):
+                await peer.says(b"HTTP/1.1 102 Processing\r\n\r\n")
+                await client.hears(102)
+                await trio.sleep(9)
+            assert "http_response_timeout" in (await client.hears(504))["Proxy-Status"]
 
 
 # -- request and answer at the same time ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -109,3 +110,16 @@ async def test_over_sockets_and_byte_by_byte() -> None:
         await peer.says(OK + b"ok")
         await client.hears(200)
         assert lb.exchange.request_bytes == 4
+
+
+async def test_f5_12_a_whole_request_may_have_a_limit_of_time() -> None:
+    async with exchanging(**GATHERING) as scene:
+        scene.context.timeouts = msgspec.structs.replace(scene.context.timeouts, request=25.0)
+        for head in (POST, LONG):
+            asked = scene.asks(head, b"h", ends=False)
+            await trio.sleep(10)
+            asked.client.says(b"e" * 250)
+            with lasting(15.0):
+                error = await asked.outcome()
+            assert isinstance(error, RequestTimeout)
+            assert error.status == 408

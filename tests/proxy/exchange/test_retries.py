@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from lb.errors import Reason
-from tests.kit.backend import OK, Backend, BlackHole, Refusing, answer
+from tests.kit.backend import OK, Backend, BlackHole, Peer, Refusing, answer
 from tests.kit.balancer import Scene, running
 from tests.kit.client import GET
 from tests.kit.time import lasting, virtual_time
@@ -227,3 +227,33 @@ async def test_a_client_is_tied_to_its_backend() -> None:
                 await client.says(GET.replace(b"\r\n\r\n", b"\r\n" + cookie + b"\r\n"))
                 assert (await client.hears(200)).all("Set-Cookie") == []
                 assert story(lb) == [("one", None)]
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_f5_23_stale_connections_everywhere_cost_no_further_sends(attempts: int) -> None:
+    kinds = [Backend] * 4
+    async with running(*kinds, pools=pool(retry={"attempts": attempts})) as lb:
+        warm = []
+        for backend in lb.backends:
+            client = await lb.asks(GET)
+            warm.append(await backend.hears())
+            await warm[-1].says(OK)
+            await client.hears(200)
+
+        seen = 0
+
+        async def sees_and_closes(backend: Backend, peer: Peer) -> None:
+            nonlocal seen
+            while True:
+                await peer.hears_request()
+                seen += 1
+                peer.closes()
+                peer = await backend.accepts()
+
+        async with trio.open_nursery() as nursery:
+            for backend, peer in zip(lb.backends, warm, strict=True):
+                nursery.start_soon(sees_and_closes, backend, peer)
+            client = await lb.asks(GET)
+            await client.hears(502)
+            nursery.cancel_scope.cancel()
+        assert seen == lb.exchange.sends == attempts + 1

@@ -1,5 +1,7 @@
 """Tunnels after an upgrade: bytes both ways, half-closes, and the idle timeout."""
 
+import socket
+
 import pytest
 import trio
 import trio.testing
@@ -73,9 +75,10 @@ async def test_an_end_is_passed_on_and_the_other_direction_goes_on(first: str) -
         one.ends()
         await other.hears_exactly(b"last")
         await other.hears_end()
-        await trio.sleep(100)
-        await other.says(b"more")
-        await one.hears_exactly(b"more")
+        for _ in range(10):
+            await trio.sleep(9)
+            await other.says(b"more")
+            await one.hears_exactly(b"more")
         other.ends()
         await one.hears_end()
         await trio.testing.wait_all_tasks_blocked()
@@ -157,3 +160,29 @@ async def test_a_drain_cuts_a_tunnel_at_its_deadline() -> None:
             await peer.hears_end()
         assert (drain.outcome, drain.aborted) == ("timeout", 1)
         assert lb.reason == "destination_unavailable"
+
+
+@pytest.mark.parametrize("first", ["client", "peer"])
+async def test_f5_7_a_tunnel_that_is_half_open_may_not_be_silent_for_long(first: str) -> None:
+    async with running() as lb:
+        client, peer = await opened(lb)
+        one, other = (client, peer) if first == "client" else (peer, client)
+        one.ends()
+        await other.hears_end()
+        await trio.sleep(9)
+        assert lb.context.clients
+        await trio.sleep(1.2)
+        assert not lb.context.clients
+        assert (lb.exchange.status, lb.reason) == (101, None)
+
+
+async def test_f5_7_the_kernel_asks_whether_both_sides_are_there() -> None:
+    async with running() as lb:
+        await opened(lb)
+        [connection] = lb.connections
+        assert connection.exchange is not None
+        assert connection.exchange.attempt is not None
+        backend = connection.exchange.attempt.connection
+        assert backend is not None
+        for wire in (connection.wire, backend.wire):
+            assert wire.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
