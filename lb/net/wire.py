@@ -131,7 +131,7 @@ class Wire:
         """
         self._unread, self.is_ready = data, True
 
-    def send_now(self, data: bytes | memoryview) -> memoryview | None:
+    def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """Send what the kernel takes at once. Returns what is left to send, or None."""
         try:
             sent = self.sock.send(data)

@@ -8,7 +8,7 @@ from lb.http1.error_answer import CONTINUE, options_answer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
-from lb.net.wire import Wire
+from lb.net.wire import RECEIVE_SIZE, Wire
 from lb.proxy.context import Context
 from lb.proxy.guard import Guard
 from lb.proxy.http1_stream import Http1Stream
@@ -52,7 +52,7 @@ class Http1Client(Http1Stream):
         self.address = address
         self.identity = context.identity(address)
         self._served = 0
-        self._held: deque[bytes] = deque()
+        self._held: deque[bytearray] = deque()
         self.held = 0
         self.await_head()
 
@@ -144,7 +144,7 @@ class Http1Client(Http1Stream):
         assert self.unsent is None
         self._send_now(self._framed(content, source))
 
-    def _send_now(self, data: bytes | memoryview) -> None:
+    def _send_now(self, data: bytes | bytearray | memoryview) -> None:
         try:
             self.unsent = self.wire.send_now(data)
         except OSError as exc:
@@ -165,9 +165,12 @@ class Http1Client(Http1Stream):
         self._go_on_to_held()
 
     def add_content_now(self, content: bytes, source: Source) -> None:
-        if data := self._framed(content, source):
-            self._held.append(data)
-            self.held += len(data)
+        data = self._framed(content, source)
+        if self._held and len(self._held[-1]) < RECEIVE_SIZE:
+            self._held[-1] += data  # many small pieces would take more room than their bytes
+        elif data:
+            self._held.append(bytearray(data))
+        self.held += len(data)
         self._go_on_to_held()
 
     def _go_on_to_held(self) -> None:

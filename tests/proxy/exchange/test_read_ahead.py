@@ -168,3 +168,19 @@ async def test_a_client_that_does_not_read_on_costs_only_what_is_held() -> None:
             while lb.context.clients:  # noqa: ASYNC110 - there is no event for it
                 await trio.sleep(0.5)
         assert lb.reason == "connection_write_timeout"
+
+
+async def test_many_small_chunks_are_held_as_few_pieces() -> None:
+    async with running() as lb:
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        await peer.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with trio.fail_after(50):
+            for _ in range(200):
+                await peer.says(b"1000\r\n%b\r\n" % bytes(4096))
+        await peer.says(b"0\r\n\r\n")
+        await trio.sleep(1)
+        [connection] = lb.connections
+        assert connection.client.held > 200_000
+        assert len(connection.client._held) <= connection.client.held // (64 * 1024) + 1
+        assert len((await client.hears(200)).body) == 200 * 4096
