@@ -115,7 +115,7 @@ class Context:
         """
         self.timeouts = config.timeouts
         self.limits = config.limits
-        self.routes = Routes(config.routes)
+        self.routes = Routes(config.routes, path_policy=config.path_policy)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]

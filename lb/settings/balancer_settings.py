@@ -116,7 +116,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
     `trusted_proxies`; `forwarded` adds RFC 7239's Forwarded to requests; `via` is this balancer's name in
     Via and Proxy-Status. Without `error_details` an error response does not say in words what failed, since
-    the words may name backends and their addresses.
+    the words may name backends and their addresses. `path_policy` says how routes compare paths that can be
+    spelled in other ways (`lb.core.request_path`): by their reading, by their bytes (exact), or by their
+    reading and refusing those that backends read in different ways (reject).
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -131,6 +133,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     pools: dict[str, PoolConfig] = msgspec.field(default_factory=lambda: {DEFAULT_POOL: PoolConfig()})
+    path_policy: Literal["normalise", "reject", "exact"] = "normalise"
     routes: tuple[Route, ...] = ()
 
 

@@ -101,8 +101,8 @@ def network(value: object) -> str:
 
 
 def route_host(value: object) -> str:
-    """The host of a route in lower case, as requests are compared with it."""
-    host = msgspec.convert(value, str).lower()
+    """The host of a route in lower case and without a final dot, as requests are compared with it."""
+    host = msgspec.convert(value, str).lower().removesuffix(".")
     if not ROUTE_HOST.fullmatch(host):
         raise ValueError(f"{value!r} is not a host such as www.example.com or *.example.com, without a port")
     return host
