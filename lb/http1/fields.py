@@ -50,6 +50,8 @@ IDENTITY = frozenset(
     )
 )
 """Fields that say who the client is. Only a trusted peer may say it; from others they are dropped."""
+SCHEME = b":scheme"
+"""Stands for the scheme of an absolute target among what a client claims; no field has this name."""
 
 REQUEST_CONTROL = FRAMING | HOP_BY_HOP | {b"host", b"expect", b"max-forwards", b"via"}
 """Fields on which the verdict on a request depends, beside those of IDENTITY; the judge sees no other."""

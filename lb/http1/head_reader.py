@@ -11,16 +11,15 @@ import re
 
 from lb.errors import BadRequest, BadResponse, NotHttp
 from lb.http1.fast_head import read_request, read_response, recognise_request, recognise_response
-from lb.http1.head_syntax import HOPELESS
+from lb.http1.head_syntax import HOPELESS, flaw_at
 from lb.http1.request_head import RequestHead
+from lb.http1.request_line import as_asked, read_request_line, refuse_line_begun
 from lb.http1.response_head import ResponseHead
 
 HEAD_END = b"\r\n\r\n"
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 NOT_BEGUN = (b"", b"\r")
 """What may still become an empty line before a request."""
-REQUEST_LINE_REST = 40
-"""Bytes of a request line beside its target, about: a method, two spaces and the version."""
 RESPONSE_BEGINS = b"HTTP/1."
 MOST_INTERIM = 20
 
@@ -52,13 +51,31 @@ class RequestHeadReader:
     """Reads the request heads of one client connection; `default_host` is that of `judge_request`.
 
     Empty lines before a request are skipped (RFC 9112 section 2.2). `head_limit` and `target_limit` are in
-    bytes, `field_limit` is a number of fields.
+    bytes, `field_limit` is a number of fields, `takes_https` that of `judge_request`.
     """
 
-    __slots__ = ("_buffer", "_default_host", "_field_limit", "_head_limit", "_target_limit")
+    __slots__ = (
+        "_buffer",
+        "_default_host",
+        "_field_limit",
+        "_has_line",
+        "_head_limit",
+        "_takes_https",
+        "_target_limit",
+    )
 
-    def __init__(self, default_host: bytes, *, head_limit: int, target_limit: int, field_limit: int) -> None:
+    def __init__(
+        self,
+        default_host: bytes,
+        *,
+        head_limit: int,
+        target_limit: int,
+        field_limit: int,
+        takes_https: bool = False,
+    ) -> None:
         self._buffer = HeadBuffer()
+        self._has_line = False
+        self._takes_https = takes_https
         self._default_host = default_host
         self._head_limit = head_limit
         self._target_limit = target_limit
@@ -68,6 +85,11 @@ class RequestHeadReader:
     def has_begun(self) -> bool:
         """A head has begun and has not ended."""
         return self._buffer.data not in NOT_BEGUN
+
+    @property
+    def asked(self) -> tuple[bytes, bytes]:
+        """Method and target of a head that is not complete, or was refused, as `as_asked` has them."""
+        return as_asked(self._buffer.data)
 
     def add(self, data: bytes) -> None:
         """Take in what was received; with `next_head` behind it the same as `feed`.
@@ -90,7 +112,15 @@ class RequestHeadReader:
             self._refuse_hopeless(buffer.data[:end] if end else buffer.data, searched)
             return None
         data, rest = buffer.split(end)
-        return read_request(data, self._default_host, self._target_limit, self._field_limit), rest
+        self._has_line = False
+        try:
+            head = read_request(
+                data, self._default_host, self._target_limit, self._field_limit, self._takes_https
+            )
+        except BadRequest:
+            buffer.data = data  # `asked` is about it
+            raise
+        return head, rest
 
     def feed(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """As `next_head`, with `data` taken in before."""
@@ -99,13 +129,20 @@ class RequestHeadReader:
 
     def _refuse_hopeless(self, data: bytes, searched: int) -> None:
         limit = self._head_limit
+        if not self._has_line:
+            self._judge_line(data[:limit], searched)
         if (illegal := HOPELESS.search(data, searched, limit)) is not None:
-            raise BadRequest(f"the head has an illegal byte or line end at offset {illegal.start()}")
-        if len(data) <= limit:
-            return
-        if b"\n" not in data[: self._target_limit + REQUEST_LINE_REST]:
-            raise BadRequest(f"the target is longer than {self._target_limit} bytes", status=414)
-        raise BadRequest(f"the head is longer than {limit} bytes", status=431)
+            raise BadRequest(f"the head has {flaw_at(data, illegal.start())}")
+        if len(data) > limit:
+            raise BadRequest(f"the head is longer than {limit} bytes", status=431)
+
+    def _judge_line(self, begun: bytes, searched: int) -> None:
+        """Judge the request line once it has come whole, and before that what has come of it."""
+        if b"\r\n" in begun:
+            read_request_line(begun, self._target_limit)
+            self._has_line = True
+        else:
+            refuse_line_begun(begun, self._target_limit, searched)
 
 
 class ResponseHeadReader:

@@ -1,6 +1,7 @@
 """Heads that come in pieces: the same verdict however they are cut, and limits that are exact to the byte."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -145,13 +146,79 @@ def test_a_target_that_fills_the_head_is_too_long_itself() -> None:
     assert refused_request([data + b" HTTP/1.1\r\n\r\n"]) == why
 
 
+BARE_LF, BARE_CR = "a line feed without a carriage return", "a carriage return without a line feed"
+
+
 @pytest.mark.parametrize(
-    ("data", "offset"), [(b"\x16\x03\x01", 0), (b"GET /\x00", 5), (b"GET / HTTP/1.1\n", 14),
-    (b"GET / HTTP/1.1\r\nA: b\r\n c", 21), (b"\rG", 0), (b"G\rE", 1)],
-)  # fmt: skip
-def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, offset: int) -> None:
-    why = 400, f"the head has an illegal byte or line end at offset {offset}"
+    ("data", "flaw", "offset"),
+    [
+        (b"GET /\x00", "the illegal byte 0x00", 5),
+        (b"\x01", "the illegal byte 0x01", 0),
+        (b"\xe4\xf6\xfc", "the illegal byte 0xe4", 0),
+        (b"GET /\xff", "the illegal byte 0xff", 5),
+        (b"GET\t/", "the illegal byte 0x09", 3),
+        (b"GET / HTTP/1.1\r\nA: \x7f", "the illegal byte 0x7f", 19),
+        (b"GET / HTTP/1.1\n", BARE_LF, 14),
+        (b"GET / HTTP/1.1\r\nA: b\n", BARE_LF, 20),
+        (b"GET / HTTP/1.1\r\nA: b\r\n c", "a folded line", 21),
+        (b"\rG", BARE_CR, 0),
+        (b"G\rE", BARE_CR, 1),
+        (b"G\r\r\n", BARE_CR, 1),
+    ],
+)
+def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, flaw: str, offset: int) -> None:
+    why = 400, f"the head has {flaw} at offset {offset}"
     assert refused_request([data]) == refused_request(bytewise(data)) == why
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "why"),
+    [
+        (b"A" * 33, 501, "the method is longer than 32 bytes"),
+        (b"A" * 100_000, 501, "the method is longer than 32 bytes"),
+        (b"A" * 100_000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "the method is longer than 32 bytes"),
+        (b"A" * 33 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "the method is longer than 32 bytes"),
+        (b"(" * 33, 400, "the method is not a token"),
+        (b"GET /" + b"a" * TARGET_LIMIT, 414, f"the target is longer than {TARGET_LIMIT} bytes"),
+        (b"CONNECT a:80 HTTP/1.1\r\n", 501, "the method CONNECT is not supported"),
+        (b"GET / HTTP/3.0\r\n", 505, "HTTP/3.0 is not spoken here"),
+        (b"GET / \r\n", 400, "the request line is not `method target HTTP/1.1`"),
+        (b"hello\r\n", 400, "the request line is not `method target HTTP/1.1`"),
+        (b"GET / HTTP/1.1\r\n\r", 0, ""),
+    ],
+)
+def test_a_first_line_is_judged_as_soon_as_it_can_be(data: bytes, status: int, why: str) -> None:
+    if not status:
+        feed_all(of_requests(), bytewise(data))
+        return
+    assert refused_request([data]) == refused_request(bytewise(data)) == (status, why)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        (b"", (b"", b"")),
+        (b"\x16\x03\x01", (b"", b"\x16\x03\x01")),
+        (b"HEAD /x y HTTP/1.1\r\nA: b", (b"HEAD", b"/x y HTTP/1.1")),
+        (b"HEAD /x HTTP/1.1\r\nA: b", (b"HEAD", b"/x")),
+        (b"HEAD ", (b"HEAD", b"")),
+        (b"hello\r\nAuthorization: secret", (b"", b"hello")),
+        (b"A" * 200, (b"", b"A" * 100)),
+        (b"GET /" + b"a" * 200, (b"GET", b"/" + b"a" * 95)),
+    ],
+)
+def test_what_was_asked_is_known_as_far_as_it_came(data: bytes, asked: tuple[bytes, bytes]) -> None:
+    reader = of_requests()
+    with suppress(BadRequest):
+        reader.feed(data)
+    assert reader.asked == asked
+
+
+def test_what_was_asked_is_known_of_a_head_that_was_refused_whole() -> None:
+    reader = of_requests()
+    with pytest.raises(BadRequest):
+        reader.feed(request(start=b"HEAD /x HTTP/1.1", host=b"a b") + b"behind")
+    assert reader.asked == (b"HEAD", b"/x")
 
 
 def test_the_fast_way_takes_a_whole_plain_head_and_nothing_else() -> None:
@@ -234,6 +301,9 @@ def test_the_fast_way_takes_a_whole_plain_response_and_nothing_else() -> None:
 # -- however they are cut ----------------------------------------------------------------------------------
 
 TEXT = st.text("aB:/ \t\r\n\x00\x7f\xff,", max_size=30).map(lambda text: text.encode("latin-1"))
+STARTS = TEXT | st.sampled_from(
+    (b"GET / HTTP/1.1", b"PRI * HTTP/2.0", b"A" * 40, b"GET /" + b"a" * 250, b"TRACE / HTTP/1.1", b"\x16\x03")
+)
 LONG = st.integers(0, HEAD_LIMIT).map(lambda count: b"A: " + b"a" * count)
 LINES = st.lists(TEXT | LONG | st.sampled_from((b"Content-Length: 1", b"Connection: close", b" folded")))
 
@@ -270,9 +340,11 @@ def read_response(pieces: Iterable[bytes]) -> tuple[ResponseHead | str | None, i
     return None, 0
 
 
-@given(LINES, st.sampled_from((b"", b"\r\n", b"x" * 500)), st.sets(st.integers(0, 600)))
-def test_a_request_is_the_same_however_it_is_cut(lines: list[bytes], before: bytes, places: set[int]) -> None:
-    data = before + request(*lines) + b"behind\r\n\r\n"
+@given(STARTS, LINES, st.sampled_from((b"", b"\r\n", b"x" * 500)), st.sets(st.integers(0, 600)))
+def test_a_request_is_the_same_however_it_is_cut(
+    start: bytes, lines: list[bytes], before: bytes, places: set[int]
+) -> None:
+    data = before + request(*lines, start=start) + b"behind\r\n\r\n"
     whole, length = read_request([data])
     for pieces in (bytewise(data), cut(data, places)):
         again, end = read_request(pieces)

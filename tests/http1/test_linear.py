@@ -23,6 +23,7 @@ from lb.http1 import (
     head_reader,
     head_syntax,
     request_head,
+    request_line,
 )
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
@@ -78,8 +79,11 @@ PATTERNS = [
     of(b"\xff", behind=b"\r")]),
     (head_syntax.HOPELESS.search, [of(b"\r\n"), of(b"a", behind=b"\n"), of(b"\r")]),
     (partial(head_reader.EMPTY_LINES.sub, b"", count=1), [of(b"\r\n"), of(b"\r\n", behind=b"\r")]),
-    (request_head.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
-    (request_head.METHOD.fullmatch, [of(b"A", behind=b"(")]),
+    (request_line.REQUEST_LINE.match, [of(b"A"), of(b"A "), of(b"A", b"G ", b" HTTP/1.x"), of(b" ", b"G")]),
+    (request_line.LINE_BEGUN.match, [of(b"A"), of(b"A "), of(b"A", b"G "), of(b" ", b"G")]),
+    (request_line.LINE_FLAW.search, [of(b"A"), of(b"\r\n"), of(b"A", behind=b"\r")]),
+    (request_line.ANOTHER_PROTOCOL.match, [of(b"A"), of(b"PROXY ")]),
+    (request_line.METHOD.fullmatch, [of(b"A", behind=b"(")]),
     (authority.HOST.fullmatch, [
         of(b"a", behind=b" "), of(b"%41", behind=b"%"), of(b"a:"), of(b":", b"["), of(b"1", b"a:"), of(b":",
         b"[", b"]"),
@@ -122,7 +126,8 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
-    modules = (authority, head_syntax, request_head, fields, forwarded_fields, body, fast_head, head_reader)
+    modules = [authority, head_syntax, request_head, request_line, fields, forwarded_fields, body, fast_head]
+    modules.append(head_reader)
     there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 

@@ -1,0 +1,154 @@
+"""Faults f5.8 to f5.22: what is no request, and answers that are unusual or unusually written."""
+
+import pytest
+import trio
+
+from lb.observe.access_log import LONGEST_TEXT, safe
+from tests.http1.messages import request
+from tests.kit import GET, OK, Backend, lasting, running, virtual_time
+
+pytestmark = virtual_time
+
+TRUSTED = ["127.0.0.0/8"]
+
+
+# -- an https URL from a proxy that has ended TLS ----------------------------------------------------------
+
+
+async def test_f5_10_an_https_url_from_a_trusted_proxy() -> None:
+    async with (
+        running(Backend, trusted_proxies=TRUSTED, forwarded=True) as lb,
+        lb.backend.answering(OK) as heard,
+    ):
+        client = await lb.asks(request(start=b"GET https://b.test/x?y HTTP/1.1"))
+        await client.hears(200)
+        await client.says(request(b"X-Forwarded-Proto: http", start=b"GET HTTPS://b.test HTTP/1.1"))
+        await client.hears(200)
+        await client.says(request(start=b"GET http://b.test/ HTTP/1.1"))
+        await client.hears(200)
+        first, second, third = heard
+        assert (first.target, first["Host"]) == ("/x?y", "b.test")
+        assert first["X-Forwarded-Proto"] == "https"
+        assert first["Forwarded"].endswith("proto=https")
+        assert (second.target, second["X-Forwarded-Proto"]) == ("/", "http")  # what it says itself counts
+        assert third["X-Forwarded-Proto"] == "http"
+        assert not any(name.startswith(":") for each in heard for name in each.names)
+
+
+async def test_f5_10_an_https_url_from_anybody_else() -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(request(start=b"GET https://a/ HTTP/1.1"))
+        assert b"https URL" in (await client.hears(400)).body
+        await client.hears_end()
+
+
+# -- what is no request ------------------------------------------------------------------------------------
+
+TLS = bytes.fromhex("1603010200010001fc0303") + bytes(range(200))
+STRANGERS = {
+    TLS: "TLS",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 5 80\r\n" + GET: "PROXY protocol",
+    b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12) + GET: "PROXY protocol",
+    b"SSH-2.0-OpenSSH_9.9\r\n": "SSH",
+    b"EHLO a.test\r\n": "SMTP",
+    b"\x05\x01\x00": "SOCKS 5",
+    b"hello\r\n": "not `method target HTTP/1.1`",
+}
+
+
+@pytest.mark.parametrize("says", STRANGERS, ids=lambda says: repr(says[:12]))
+async def test_f5_15_what_came_instead_of_a_request_is_logged_and_named(says: bytes) -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(says)
+        with lasting(0):
+            answer = await client.hears(400)
+        assert STRANGERS[says].encode() in answer.body
+        assert STRANGERS[says] in lb.exchange.detail
+        record = lb.exchange
+        shown = b" ".join(filter(None, (record.method, record.target)))
+        assert shown == says.lstrip(b"\r\n")[:100].split(b"\r\n")[0]
+        assert safe(record.target).isprintable()
+        client.closes()
+
+
+async def test_f5_15_http_2_is_named() -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert b"HTTP/2" in (await client.hears(505)).body
+
+
+async def test_f5_15_a_refused_request_is_logged_with_what_it_asked_for() -> None:
+    async with running(Backend) as lb:
+        for says, asked in (
+            (request(start=b"PUT /a?b HTTP/1.1", host=b"a b"), (b"PUT", b"/a?b")),
+            (request(start=b"GET /x y HTTP/1.1"), (b"GET", b"/x y HTTP/1.1")),
+            (request(start=b"GET /x HTTP/3.0"), (b"GET", b"/x")),
+            (b"GET /\x00" + b"a" * 600, (b"GET", b"/\x00" + b"a" * 94)),
+        ):
+            client = await lb.asks(says)
+            await client.hears(505 if b"3.0" in says else 400)
+            client.closes()
+            assert (lb.exchange.method, lb.exchange.target) == asked
+            assert len(safe(lb.exchange.target)) <= LONGEST_TEXT
+
+
+async def test_f5_15_a_head_that_does_not_come_is_logged_as_far_as_it_came() -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(b"GET /slow HTTP/1.1\r\nHost: a\r\nX: ")
+        await client.hears(408)
+        assert (lb.exchange.method, lb.exchange.target) == (b"GET", b"/slow")
+
+
+HEADS = {
+    request(start=b"HEAD / HTTP/1.1", host=b"a b"): 400,
+    request(start=b"HEAD / x HTTP/1.1"): 400,
+    request(b"X: \x00", start=b"HEAD / HTTP/1.1"): 400,
+    b"HEAD / HTTP/1.1\n": 400,
+    request(b"X", start=b"HEAD / HTTP/1.1"): 400,
+    request(b"Content-Length: 1", b"Transfer-Encoding: chunked", start=b"HEAD / HTTP/1.1"): 400,
+    request(start=b"HEAD https://a/ HTTP/1.1"): 400,
+    b"HEAD / HTTP/1.1\r\nHost: a\r\nX: ": 408,
+    b"HEAD /": 408,
+    request(b"Content-Length: 20000000", start=b"HEAD / HTTP/1.1"): 413,
+    request(start=b"HEAD /%b HTTP/1.1" % (b"a" * 9000)): 414,
+    b"HEAD /" + b"a" * 20_000: 414,
+    request(b"Expect: x", start=b"HEAD / HTTP/1.1"): 417,
+    request(b"X: " + b"a" * 17_000, start=b"HEAD / HTTP/1.1"): 431,
+    request(*[b"X: y"] * 101, start=b"HEAD / HTTP/1.1"): 431,
+    request(start=b"HEAD / HTTP/2.0"): 505,
+    request(start=b"HEAD / HTTP/1.1"): 503,
+    request(start=b"HEAD / HTTP/1.0"): 503,
+}
+
+
+@pytest.mark.parametrize("says", HEADS, ids=lambda says: repr(says[:40]))
+async def test_f5_17_no_content_behind_an_answer_to_head(says: bytes) -> None:
+    async with running(limits={"request_body": "10MB"}) as lb:
+        lb.registry.remove(lb["one"])
+        client = await lb.asks(says)
+        answer = await client.hears(HEADS[says], to="HEAD")
+        assert int(answer["Content-Length"]) > 0
+        if HEADS[says] == 503 and b"1.1" in says:
+            await client.hears_nothing()
+        else:
+            client.ends()
+            await client.hears_end()
+
+
+async def test_f5_19_a_method_of_100_kb() -> None:
+    async with running(Backend) as lb:
+        client = await lb.client()
+        with trio.move_on_after(1):
+            await client.says(b"A" * 100_000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"the method is longer" in (await client.hears(501)).body
+        assert lb.exchange.target == b"A" * 100
+
+
+@pytest.mark.parametrize(
+    "says", [b"\xe4", b"\xff\xfe\xfd", b"\x80" * 30, b"GET /\xe4", b"\x00", "é".encode()]
+)
+async def test_f5_20_bytes_that_begin_no_request_are_not_waited_upon(says: bytes) -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(says)
+        with lasting(0):
+            assert b"illegal byte" in (await client.hears(400)).body
