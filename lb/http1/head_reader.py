@@ -19,8 +19,9 @@ from lb.http1.response_head import ResponseHead
 HEAD_END = b"\r\n\r\n"
 EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 NOT_BEGUN = (b"", b"\r")
-"""What may still become an empty line before a request."""
+"""What may still become an empty line before a head."""
 RESPONSE_BEGINS = b"HTTP/1."
+VERSION_AND_BLANKS = re.compile(rb"HTTP/1\.[0-9] {2,}")
 MOST_INTERIM = 20
 
 
@@ -148,14 +149,17 @@ class RequestHeadReader:
 class ResponseHeadReader:
     """Reads the heads of the response to one request of `method`: interim ones, then the final one.
 
+    What a backend may write in more than one way, and can be read in one way only, is mended as HAProxy and
+    nginx do: an empty line before the status line is skipped, of blanks behind the version one is left.
     `head_limit` is in bytes for each head, `field_limit` a number of fields.
     """
 
-    __slots__ = ("_buffer", "_field_limit", "_head_limit", "_interim", "_method")
+    __slots__ = ("_buffer", "_field_limit", "_has_skipped", "_head_limit", "_interim", "_method")
 
     def __init__(self, method: bytes, *, head_limit: int, field_limit: int) -> None:
         self._buffer = HeadBuffer()
         self._interim = 0
+        self._has_skipped = False
         self._method = method
         self._head_limit = head_limit
         self._field_limit = field_limit
@@ -163,7 +167,7 @@ class ResponseHeadReader:
     @property
     def has_begun(self) -> bool:
         """A head has begun and has not ended."""
-        return bool(self._buffer.data)
+        return self._buffer.data not in NOT_BEGUN
 
     def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """The next head, judged, and what is behind it, once `data` ends it; None while the head goes on.
@@ -175,17 +179,30 @@ class ResponseHeadReader:
             raise BadResponse(f"more than {MOST_INTERIM} interim answers")
         buffer = self._buffer
         buffer.data += data
-        if not buffer.data.startswith(RESPONSE_BEGINS[: len(buffer.data)]):
+        if buffer.data.startswith(b"\r\n") and not self._has_skipped:
+            buffer.data, self._has_skipped = buffer.data[2:], True
+        if self.has_begun and not buffer.data.startswith(RESPONSE_BEGINS[: len(buffer.data)]):
             raise NotHttp(NotHttp.what)
-        end = buffer.find_end()
-        if (end or len(buffer.data)) > self._head_limit:
-            raise BadResponse(f"the head of the answer is longer than {self._head_limit} bytes")
-        if not end:
+        searched, end = buffer.searched, buffer.find_end()
+        if not end or end > self._head_limit:
+            self._refuse_hopeless(buffer.data[:end] if end else buffer.data, searched)
             return None
         data, rest = buffer.split(end)
-        head = read_response(data, self._method, self._field_limit)
+        head = read_response(_with_one_blank(data), self._method, self._field_limit)
         self._interim += not head.is_final
         return head, rest
+
+    def _refuse_hopeless(self, data: bytes, searched: int) -> None:
+        limit = self._head_limit
+        if (illegal := HOPELESS.search(data, searched, limit)) is not None:
+            raise BadResponse(f"the head of the answer has {flaw_at(data, illegal.start())}")
+        if len(data) > limit:
+            raise BadResponse(f"the head of the answer is longer than {limit} bytes")
+
+
+def _with_one_blank(data: bytes) -> bytes:
+    blanks = VERSION_AND_BLANKS.match(data)
+    return data if blanks is None else blanks[0].rstrip(b" ") + data[blanks.end() - 1 :]
 
 
 def recognise_whole_request(

@@ -36,7 +36,7 @@ def flaw_at(data: bytes, at: int) -> str:
             if is_folded
             else f"a line feed without a carriage return at offset {at}"
         )
-    return f"the illegal byte 0x{data[at]:02x} at offset {at}"
+    return f"an illegal byte (0x{data[at]:02x}) at offset {at}"
 
 
 def sort_fields(

@@ -15,7 +15,15 @@ import h11
 from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import IDENTITY, REQUEST_CONTROL, SCHEME, TOKEN, connection_options, is_identity
+from lb.http1.fields import (
+    IDENTITY,
+    REQUEST_CONTROL,
+    SCHEME,
+    TOKEN,
+    announced_trailers,
+    connection_options,
+    is_identity,
+)
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, flaw_at, joined, sort_fields
 from lb.http1.request_line import METHOD, read_request_line
 
@@ -160,6 +168,8 @@ def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_htt
     _judge_connection(head, judged, options)
     _judge_expectations(head, judged)
     head.lines = joined(kept, options) + _forwards_left(head, judged)
+    if head.length == CHUNKED:
+        head.lines += announced_trailers(judged.get(b"trailer", ()))
 
 
 def _without_claims(head: RequestHead, kept: Kept) -> Kept:

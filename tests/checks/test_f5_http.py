@@ -152,3 +152,77 @@ async def test_f5_20_bytes_that_begin_no_request_are_not_waited_upon(says: bytes
         client = await lb.asks(says)
         with lasting(0):
             assert b"illegal byte" in (await client.hears(400)).body
+
+
+# -- answers that are unusual, or unusually written --------------------------------------------------------
+
+BARE = (
+    b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\nok",
+    b"HTTP/1.1 200 OK\n",
+)
+
+
+@pytest.mark.parametrize("answer", BARE)
+async def test_f5_4_a_line_feed_alone_in_the_head_of_an_answer(answer: bytes) -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        await peer.says(answer)
+        with lasting(0):
+            assert b"a line feed without a carriage return" in (await client.hears(502)).body
+        assert lb.reason == "http_protocol_error"
+        await peer.hears_all()
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\nConnection: close"])
+async def test_f5_8_an_answer_of_426_says_what_to_upgrade_to(end: bytes) -> None:
+    fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nok"
+    async with running(Backend) as lb, lb.backend.answering(b"HTTP/1.1 426 Upgrade Required\r\n" + fields):
+        client = await lb.asks(GET[:-4] + end + b"\r\n\r\n")
+        answer = await client.hears(426)
+        assert answer["Upgrade"] == "websocket"
+        assert "Upgrade" in answer.all("Connection")
+        assert ("close" in answer.all("Connection")) is bool(end)
+
+
+@pytest.mark.parametrize("status", [600, 999])
+async def test_f5_9_a_status_beyond_599_is_passed_on(status: int) -> None:
+    said = b"HTTP/1.1 %d Odd\r\nContent-Length: 2\r\n\r\nok" % status
+    async with running(Backend) as lb, lb.backend.answering(said):
+        client = await lb.asks(GET + GET)
+        for _ in range(2):
+            answer = await client.hears(status)
+            assert (answer.reason, answer.body) == ("Odd", b"ok")
+        assert lb["one"].codes[status] == 2
+        assert lb["one"].is_open
+
+
+ODD = (
+    b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok",
+    b"\r\nHTTP/1.1   200\r\nContent-Length: 2\r\n\r\nok",
+)
+
+
+@pytest.mark.parametrize("answer", ODD)
+async def test_f5_21_an_answer_that_can_be_read_in_one_way_only(answer: bytes) -> None:
+    async with running(Backend) as lb, lb.backend.answering(answer):
+        client = await lb.asks(GET + GET)
+        for _ in range(2):
+            assert (await client.hears(200)).body == b"ok"
+        assert lb["one"].connections_opened == 1
+
+
+async def test_f5_22_announced_trailers() -> None:
+    said = b"HTTP/1.1 200 OK\r\nTrailer: X-Sum, Set-Cookie\r\nTransfer-Encoding: chunked\r\n\r\n"
+    said += b"2\r\nok\r\n0\r\nX-Sum: 1\r\nSet-Cookie: a=b\r\n\r\n"
+    asks = request(b"Trailer: X-Up", b"Transfer-Encoding: chunked", start=b"POST / HTTP/1.1")
+    async with running(Backend) as lb, lb.backend.answering(said) as heard:
+        client = await lb.asks(asks + b"2\r\nhi\r\n0\r\nX-Up: 2\r\n\r\n")
+        answer = await client.hears(200)
+        assert (answer["Trailer"], answer.trailers) == ("X-Sum", [("X-Sum", "1")])
+        assert (heard[0]["Trailer"], heard[0].trailers) == ("X-Up", [("X-Up", "2")])
+        old = await lb.asks(request(start=b"GET / HTTP/1.0"))
+        assert "Trailer" not in await old.hears(200)

@@ -152,12 +152,12 @@ BARE_LF, BARE_CR = "a line feed without a carriage return", "a carriage return w
 @pytest.mark.parametrize(
     ("data", "flaw", "offset"),
     [
-        (b"GET /\x00", "the illegal byte 0x00", 5),
-        (b"\x01", "the illegal byte 0x01", 0),
-        (b"\xe4\xf6\xfc", "the illegal byte 0xe4", 0),
-        (b"GET /\xff", "the illegal byte 0xff", 5),
-        (b"GET\t/", "the illegal byte 0x09", 3),
-        (b"GET / HTTP/1.1\r\nA: \x7f", "the illegal byte 0x7f", 19),
+        (b"GET /\x00", "an illegal byte (0x00)", 5),
+        (b"\x01", "an illegal byte (0x01)", 0),
+        (b"\xe4\xf6\xfc", "an illegal byte (0xe4)", 0),
+        (b"GET /\xff", "an illegal byte (0xff)", 5),
+        (b"GET\t/", "an illegal byte (0x09)", 3),
+        (b"GET / HTTP/1.1\r\nA: \x7f", "an illegal byte (0x7f)", 19),
         (b"GET / HTTP/1.1\n", BARE_LF, 14),
         (b"GET / HTTP/1.1\r\nA: b\n", BARE_LF, 20),
         (b"GET / HTTP/1.1\r\nA: b\r\n c", "a folded line", 21),
@@ -277,7 +277,57 @@ def test_a_response_head_may_be_as_long_as_the_limit() -> None:
     assert refused_response([longer]) == refused_response(bytewise(longer)) == why
 
 
-@pytest.mark.parametrize("data", [b"S", b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"\r\n", b"\x15\x03\x01"])
+@pytest.mark.parametrize("cut", range(4))
+def test_f5_21_an_empty_line_before_a_status_line_is_skipped(cut: int) -> None:
+    reader, data = of_responses(), b"\r\n" + EARLY
+    assert reader.feed(data[:cut]) is None
+    assert reader.has_begun is (cut > 2)
+    found = reader.feed(data[cut:] + OK + b"hi")
+    assert found is not None
+    again = reader.feed(found[1])
+    assert again is not None
+    assert (found[0].status, again[0].status, again[1]) == (103, 200, b"hi")
+
+
+@pytest.mark.parametrize("blanks", [2, 3, 30])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_f5_21_more_blanks_than_one_behind_the_version(version: bytes, blanks: int) -> None:
+    data = response(b"Content-Length: 5", start=version + b" " * blanks + b"200 OK")
+    for pieces in ([data], bytewise(data)):
+        reader = of_responses()
+        found = [reader.feed(piece) for piece in pieces][-1]
+        assert found is not None
+        assert (found[0].status, found[0].reason, found[0].length) == (200, b"OK", 5)
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1\t200 OK", b"HTTP/1.1 \t200 OK", b"HTTP/1.1  20 OK", b"HTTP/1.1  "]
+)
+def test_what_else_is_odd_in_a_status_line_is_refused(start: bytes) -> None:
+    assert refused_response([response(start=start)]).startswith("the answer is not HTTP")
+
+
+@pytest.mark.parametrize(
+    ("data", "flaw", "offset"),
+    [
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", BARE_LF, 15),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\n", BARE_LF, 34),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\n", BARE_LF, 36),
+        (b"HTTP/1.1 200 OK\rA: b\r", BARE_CR, 15),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n c", "a folded line", 22),
+        (b"HTTP/1.1 200 OK\r\nA: \x00", "an illegal byte (0x00)", 20),
+    ],
+)
+def test_f5_4_a_flaw_in_a_response_head_is_seen_at_once(data: bytes, flaw: str, offset: int) -> None:
+    why = f"the head of the answer has {flaw} at offset {offset}"
+    assert refused_response([data]) == refused_response(bytewise(data)) == why
+    end = data + b"\r\nX: y\r\n\r\n"
+    assert refused_response([end]) == why
+
+
+@pytest.mark.parametrize(
+    "data", [b"S", b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"\n", b"\r\n\r\n", b"\rH", b"\x15\x03\x01"]
+)
 def test_what_is_not_http_1_is_refused_at_once(data: bytes) -> None:
     assert refused_response([data]) == refused_response(bytewise(data)) == "the answer is not HTTP/1"
 
@@ -355,7 +405,7 @@ def test_a_request_is_the_same_however_it_is_cut(
             assert whole == again
 
 
-@given(LINES, st.sampled_from((b"", b"x")), st.sets(st.integers(0, 600)))
+@given(LINES, st.sampled_from((b"", b"x", b"\r\n\r\n", b"\r", b"\n")), st.sets(st.integers(0, 600)))
 def test_a_response_is_the_same_however_it_is_cut(
     lines: list[bytes], before: bytes, places: set[int]
 ) -> None:

@@ -94,6 +94,8 @@ PATTERNS = [
     (request_head.CODINGS.findall, [of(b"\ntransfer-encoding:"), of(b"\n"), of(b"\ntransfer-encodin")]),
     (request_head.PROTOCOL.fullmatch, [of(b"a", behind=b","), of(b"a/"), of(b"a", b"a/", b"/")]),
     (forwarded_fields.REQUEST_ID.fullmatch, [of(b"a"), of(b"a", behind=b" ")]),
+    (fields.NAME.fullmatch, [of(b"a"), of(b"a", behind=b"(")]),
+    (head_reader.VERSION_AND_BLANKS.match, [of(b" ", b"HTTP/1.1"), of(b"HTTP/1.1 ")]),
     (fields.FIELD_LINES.fullmatch, [
         of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
     ]),
@@ -146,6 +148,7 @@ LINES = [
     of(b"1,", b"Content-Length: "),
     of(b"a,", b"Transfer-Encoding: ", b"chunked"),
     of(b"a,", b"Connection: upgrade\r\nUpgrade: "),
+    of(b"a,", b"Transfer-Encoding: chunked\r\nTrailer: "),
     of(b"a/", b"Connection: upgrade\r\nUpgrade: "),
     of(b"X-Forwarded-For: 1\r\n")[:-2],
     of(b"a", b"X-Forwarded-", b": 1"),
