@@ -1,8 +1,12 @@
 """Faults f5.8 to f5.22: what is no request, and answers that are unusual or unusually written."""
 
+from contextlib import suppress
+
 import pytest
 import trio
+import trio.testing
 
+from lb.http1.body import CHUNKS_AT_ONCE
 from lb.observe.access_log import LONGEST_TEXT, safe
 from tests.http1.messages import request
 from tests.kit import GET, OK, Backend, lasting, running, virtual_time
@@ -152,6 +156,97 @@ async def test_f5_20_bytes_that_begin_no_request_are_not_waited_upon(says: bytes
         client = await lb.asks(says)
         with lasting(0):
             assert b"illegal byte" in (await client.hears(400)).body
+
+
+# -- chunks -------------------------------------------------------------------------------------------------
+
+CHUNKED = request(b"Transfer-Encoding: chunked", start=b"POST / HTTP/1.1")
+
+
+async def test_f5_13_a_flood_of_chunks_of_one_byte_is_refused() -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(CHUNKED)
+        peer = await lb.backend.accepts()
+        await peer.hears_head()
+        with suppress(OSError):
+            await client.says(b"1\r\na\r\n" * 10_000)
+        assert b"its chunks are too small" in (await client.hears(400)).body
+        await peer.hears_all()
+        assert lb["one"].is_open
+
+
+@pytest.mark.parametrize("at_once", [1, 16])
+async def test_f5_13_small_chunks_that_come_over_time_are_passed_on(at_once: int) -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(CHUNKED)
+        peer = await lb.backend.accepts()
+        head = await peer.hears_head()
+        for _ in range(3000 // at_once):
+            await client.says(b"1\r\na\r\n" * at_once)
+            await trio.testing.wait_all_tasks_blocked()
+        await client.says(b"0\r\n\r\n")
+        assert await peer.hears_body(head) == b"a" * (3000 // at_once * at_once)
+        await peer.says(OK)
+        await client.hears(200)
+
+
+@pytest.mark.parametrize("behind", [b"", b"X-Sum: 1\r\n"])
+async def test_f5_13_an_answer_in_chunks_of_one_byte_is_passed_on_in_turns(behind: bytes) -> None:
+    count = 30_000
+    said = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"1\r\na\r\n" * count
+        + b"0\r\n%b\r\n" % behind
+    )
+    async with running(Backend) as lb, lb.backend.answering(said):
+        client = await lb.asks(GET)
+        for _ in range(2):
+            answer = await client.hears(200)
+            assert answer.body == b"a" * count
+            assert len(answer.trailers) == bool(behind)
+            assert max(map(len, answer.chunks)) <= CHUNKS_AT_ONCE + 1  # and the end of one that has begun
+            await client.says(GET)
+        await client.hears(200)
+        assert lb["one"].connections_opened == 1
+
+
+@pytest.mark.parametrize("extension", [b";", b";bad[=x", b';a="', b";a=b c", b" "])
+async def test_f5_18_a_chunk_extension_that_is_none(extension: bytes) -> None:
+    async with running(Backend) as lb:
+        client = await lb.asks(CHUNKED + b"5%b\r\nhello\r\n0\r\n\r\n" % extension)
+        await client.hears(400)
+        await client.hears_end()
+        await lb.backend.accepts_nobody()
+
+
+async def test_f5_18_a_chunk_extension_that_is_one() -> None:
+    async with running(Backend) as lb, lb.backend.answering(OK) as heard:
+        client = await lb.asks(CHUNKED + b'5 ; a = "b\\";c" ;d\r\nhello\r\n0;a=b\r\n\r\n')
+        await client.hears(200)
+        assert heard[0].body == b"hello"
+
+
+LENIENT = (b"2  \r\nok\r\n0 \r\n\r\n", b"2\nok\n0\n\n", b"2;\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n0\nX: y\n\n")
+
+
+@pytest.mark.parametrize("body", LENIENT)
+async def test_f5_21_chunks_of_a_backend_that_can_be_read_in_one_way_only(body: bytes) -> None:
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    async with running(Backend) as lb, lb.backend.answering(said):
+        client = await lb.asks(GET + GET)
+        for _ in range(2):
+            assert (await client.hears(200)).body == b"ok"
+        assert lb["one"].connections_opened == 1
+
+
+@pytest.mark.parametrize("body", [b" 2\r\nok\r\n", b"2;a\nok\r\n", b"x\r\n", b"2\r\nokok\r\n"])
+async def test_f5_21_chunks_that_can_be_read_in_two_ways_are_refused_before_the_head_has_gone(
+    body: bytes,
+) -> None:
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    async with running(Backend) as lb, lb.backend.answering(said):
+        client = await lb.asks(request(start=b"POST / HTTP/1.1"))
+        assert b"the body of the answer" in (await client.hears(502)).body
 
 
 # -- answers that are unusual, or unusually written --------------------------------------------------------
