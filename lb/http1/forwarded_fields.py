@@ -14,8 +14,9 @@ class ForwardedFields:
     """What backends are told about one client connection; made once, when the connection is accepted.
 
     A `trusted` peer (another proxy of the operator's) may name the clients before it: its fields are kept and
-    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; `Forwarded` is RFC 7239
-    and only sent by choice; the others are custom that every framework reads.
+    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; it is left out where `via`
+    is empty. `Forwarded` is RFC 7239 and only sent by choice; the others are custom that every framework
+    reads.
     """
 
     __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
@@ -24,7 +25,7 @@ class ForwardedFields:
         self._peer = peer
         self._trusted = trusted
         self._sends_forwarded = sends_forwarded
-        self._via = b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via
+        self._via = (b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via) if via else (b"", b"")
         self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % peer
 
     @property

@@ -13,9 +13,10 @@ import msgspec
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
-from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
+from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, TokenOrEmpty, parse_size
 
 DEFAULT_POOL = "default"
+DEFAULT_NAME = "lb"
 DEMO_PORTS = (8081, 8082, 8083)
 TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
 MOST_CONNECTIONS = 1_000_000
@@ -115,10 +116,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `state` is the file that keeps runtime changes (None: they are lost at a restart). `access_log` auto is
     text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
     `trusted_proxies`; `forwarded` adds RFC 7239's Forwarded to requests; `via` is this balancer's name in
-    Via and Proxy-Status. Without `error_details` an error response does not say in words what failed, since
-    the words may name backends and their addresses. `path_policy` says how routes compare paths that can be
-    spelled in other ways (`lb.core.request_path`): by their reading, by their bytes (exact), or by their
-    reading and refusing those that backends read in different ways (reject).
+    Via and Proxy-Status, and if it is empty, requests get no Via and loops are not noticed. Without
+    `error_details` an error response does not say in words what failed, since the words may name backends
+    and their addresses. `path_policy` says how routes compare paths that can be spelled in other ways
+    (`lb.core.request_path`): by their reading, by their bytes (exact), or by their reading, refusing those
+    that backends read in different ways (reject).
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -128,7 +130,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
     trusted_proxies: tuple[Network, ...] = ()
     forwarded: bool = False
-    via: Token = "lb"
+    via: TokenOrEmpty = DEFAULT_NAME
     error_details: bool = True
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()

@@ -91,6 +91,11 @@ def token(value: object) -> str:
     return text
 
 
+def token_or_empty(value: object) -> str:
+    """A token, or nothing where that switches something off."""
+    return "" if value == "" else token(value)
+
+
 def network(value: object) -> str:
     """A network in its canonical form; an address stands for the network of that one address."""
     text = msgspec.convert(value, str)
@@ -124,6 +129,7 @@ Count = Annotated[int, positive]
 Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
+TokenOrEmpty = Annotated[str, token_or_empty]
 Network = Annotated[str, network]
 RouteHost = Annotated[str, route_host]
 RoutePath = Annotated[str, route_path]

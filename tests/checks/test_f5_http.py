@@ -46,6 +46,17 @@ async def test_f5_10_an_https_url_from_anybody_else() -> None:
         await client.hears_end()
 
 
+async def test_f5_14_via_can_be_left_out() -> None:
+    async with running(Backend, via="") as lb, lb.backend.answering(OK) as heard:
+        await (await lb.asks(GET)).hears(200)
+        await (await lb.asks(request(b"Via: 1.1 other", start=b"GET / HTTP/1.0"))).hears(200)
+        first, second = heard
+        assert "Via" not in first
+        assert second["Via"] == "1.1 other"
+        lb.registry.remove(lb["one"])
+        assert (await (await lb.asks(GET)).hears(503))["Proxy-Status"].startswith("lb; ")
+
+
 # -- what is no request ------------------------------------------------------------------------------------
 
 TLS = bytes.fromhex("1603010200010001fc0303") + bytes(range(200))
