@@ -12,8 +12,11 @@ what follows a semicolon in a segment does not count for Java servers. Such a pa
 import re
 from urllib.parse import unquote_to_bytes
 
-SPELLED = re.compile(rb"[%\\;]|//|/\.")
-"""Found in each path whose reading may differ from its bytes. All other paths cost this search only."""
+SPELLED = re.compile(rb"%|\\|;|/[/.]")
+"""Found in each path whose reading may differ from its bytes. All other paths cost this search only.
+
+Each branch begins with one plain byte, so that the search can skip to the next of these bytes.
+"""
 DOUBTFUL = re.compile(
     rb"[\\]"
     rb"|/(?=/)"

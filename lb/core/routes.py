@@ -5,6 +5,7 @@ without port and final dot; paths as `lb.core.request_path` reads them, unless t
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Literal, Protocol
 from urllib.parse import unquote_to_bytes
@@ -12,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 from lb.core.request_path import SPELLED, doubt, reading, readings
 from lb.errors import BadRequest
 
+HOSTS = 256
+"""Hosts whose names are cached."""
 PathPolicy = Literal["normalise", "reject", "exact"]
 
 
@@ -79,6 +82,7 @@ class Routes:
         return self._default
 
 
+@lru_cache(HOSTS)
 def host_name(host: bytes) -> bytes:
     """The name in a valid Host, in one spelling: lower case, decoded, without port and final dot.
 
