@@ -151,10 +151,10 @@ def _facts(exchange: ExchangeRecord) -> dict[str, object]:
 
 def _where(exchange: ExchangeRecord) -> str:
     """The phase that the exchange had reached."""
-    if not exchange.method:
+    if not exchange.pool and not exchange.attempts:
         return "in the middle of its request"
     if not exchange.attempts:
-        return "while it waited for a backend" if exchange.pool else "before a backend was chosen"
+        return "while it waited for a backend"
     last = exchange.attempts[-1]
     if exchange.status == 101:
         return f"while its tunnel to {last.backend.id} was open"

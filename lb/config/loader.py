@@ -112,6 +112,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     for index, route in enumerate(config.routes):
         if route is not None and route.pool not in names:
             yield f"routes[{index}].pool: there is no pool {route.pool!r}{did_you_mean(route.pool, names)}"
+        if route is not None and {*";\\"} & {*route.path} and config.path_policy != "exact":
+            yield f'routes[{index}].path: `;` and `\\` need path_policy = "exact", as servers differ on them'
     yield from _duplicates(config)
 
 

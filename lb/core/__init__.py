@@ -13,7 +13,7 @@ our lock, and what it leaves behind is consistent at every await of the callers.
       policies/        the choice among candidates
     backend          one live backend; what an operator may say of it is in `lb.settings.backend_spec`
       health/          what probes and attempts show about it
-    routes           which pool a request goes to
+    routes           which pool a request goes to; `request_path`: how a backend reads its path
     retry            may a request be tried again? `retry_budget`: can the pool afford it?
     exchange_record  what was decided about a request, and how it went
     body_pace        how slow a body may be

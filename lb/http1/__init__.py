@@ -1,6 +1,7 @@
 """Bytes to messages and back, without I/O. h11 judges every head; what it lets pass is judged once more.
 
 head_reader       collects a head from received bytes, and has it judged
+request_line      the first line of a request, and what comes in its place
 request_head      the judge of requests, and the head that a backend gets
 response_head     the judge of responses, and the head that a client gets
 head_syntax       what both judges share

@@ -65,10 +65,14 @@ MEMO_HEADS = 512
 LONGEST_LENGTH = 18  # digits, all of which are below 2^63
 
 
-def read_request(data: bytes, default_host: bytes, target_limit: int, field_limit: int) -> RequestHead:
+def read_request(
+    data: bytes, default_host: bytes, target_limit: int, field_limit: int, takes_https: bool = False
+) -> RequestHead:
     """The verdict on one whole request head; as `judge_request`, and quicker where the head is plain."""
     head = recognise_request(data, target_limit, field_limit)
-    return judge_request(data, default_host, target_limit, field_limit) if head is None else head
+    if head is None:
+        return judge_request(data, default_host, target_limit, field_limit, takes_https)
+    return head
 
 
 def read_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead:

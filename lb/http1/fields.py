@@ -14,6 +14,7 @@ from functools import lru_cache
 from lb.settings import values
 
 TOKEN = values.TOKEN.pattern.encode()
+NAME = re.compile(TOKEN)
 FIELD_LINE = TOKEN + rb"+:[ \t]*+(?:[!-~\x80-\xff][\t -~\x80-\xff]*+)?\r\n"
 """Possessive quantifiers: a field line matches in one way only, and the engine need not remember others.
 
@@ -50,6 +51,8 @@ IDENTITY = frozenset(
     )
 )
 """Fields that say who the client is. Only a trusted peer may say it; from others they are dropped."""
+SCHEME = b":scheme"
+"""Stands for the scheme of an absolute target among what a client claims; no field has this name."""
 
 REQUEST_CONTROL = FRAMING | HOP_BY_HOP | {b"host", b"expect", b"max-forwards", b"via"}
 """Fields on which the verdict on a request depends, beside those of IDENTITY; the judge sees no other."""
@@ -87,6 +90,10 @@ NOT_IN_TRAILERS = (
 """Fields that RFC 9110 section 6.5.1 forbids in a trailer section: framing, routing, control, credentials."""
 
 
+MOST_ANNOUNCED = 100
+"""Names that are looked at in one Trailer line; more trailers than these are refused anyway."""
+
+
 def is_identity(name: bytes) -> bool:
     """Does the name, in lower case, say who the client is, to us or to a backend that reads `_` as `-`?
 
@@ -109,6 +116,14 @@ def end_to_end_trailers(section: bytes) -> bytes:
     lines = section.split(b"\r\n")[:-1]
     kept = [line for line in lines if not _stays_here(line.split(b":", 1)[0].lower())]
     return b"".join(line + b"\r\n" for line in kept)
+
+
+def announced_trailers(values: Iterable[bytes]) -> bytes:
+    """The Trailer line for those of the announced trailers that may travel on (RFC 9110 section 6.6.2)."""
+    most = MOST_ANNOUNCED
+    names = [name.strip(b" \t") for value in values for name in value.split(b",", most)[:most]]
+    kept = [name for name in names if NAME.fullmatch(name) and not _stays_here(name.lower())]
+    return b"Trailer: %b\r\n" % b", ".join(kept) if kept else b""
 
 
 def _stays_here(name: bytes) -> bool:

@@ -5,6 +5,8 @@ They say who the client is. What a client says of itself is kept only from a tru
 
 import re
 
+from lb.http1.fields import SCHEME
+
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
 
 
@@ -12,8 +14,9 @@ class ForwardedFields:
     """What backends are told about one client connection; made once, when the connection is accepted.
 
     A `trusted` peer (another proxy of the operator's) may name the clients before it: its fields are kept and
-    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; `Forwarded` is RFC 7239
-    and only sent by choice; the others are custom that every framework reads.
+    extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; it is left out where `via`
+    is empty. `Forwarded` is RFC 7239 and only sent by choice; the others are custom that every framework
+    reads.
     """
 
     __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
@@ -22,8 +25,13 @@ class ForwardedFields:
         self._peer = peer
         self._trusted = trusted
         self._sends_forwarded = sends_forwarded
-        self._via = b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via
+        self._via = (b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via) if via else (b"", b"")
         self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % peer
+
+    @property
+    def is_trusted(self) -> bool:
+        """The peer is one of the operator's proxies."""
+        return self._trusted
 
     def request_id(self, claims: dict[bytes, bytes] | None) -> bytes | None:
         """The id that a trusted peer gave the request, if it is fit to be logged."""
@@ -47,17 +55,18 @@ class ForwardedFields:
 
     def _extended(self, host: bytes, request_id: bytes, claims: dict[bytes, bytes]) -> bytes:
         fields = dict(claims)
+        scheme = fields.pop(SCHEME, b"http")
         before = claims.get(b"x-forwarded-for")
         fields[b"x-forwarded-for"] = before + b", " + self._peer if before else self._peer
-        fields.setdefault(b"x-forwarded-proto", b"http")
+        fields.setdefault(b"x-forwarded-proto", scheme)
         fields.setdefault(b"x-forwarded-host", host)
         fields[b"x-request-id"] = request_id
         if self._sends_forwarded:
             before = claims.get(b"forwarded")
-            ours = self._forwarded(host)
+            ours = self._forwarded(host, scheme)
             fields[b"forwarded"] = before + b", " + ours if before else ours
         return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
 
-    def _forwarded(self, host: bytes) -> bytes:
+    def _forwarded(self, host: bytes, scheme: bytes = b"http") -> bytes:
         peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer
-        return b'for=%b;host="%b";proto=http' % (peer, host)
+        return b'for=%b;host="%b";proto=%b' % (peer, host, scheme)

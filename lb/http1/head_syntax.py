@@ -24,6 +24,21 @@ Kept = list[tuple[bytes, bytes]]
 """(name in lower case, the whole line) of each field that travels on."""
 
 
+def flaw_at(data: bytes, at: int) -> str:
+    """What ILLEGAL or HOPELESS has found there, in words."""
+    what = data[at : at + 1]
+    if what == b"\r":
+        return f"a carriage return without a line feed at offset {at}"
+    if what == b"\n":
+        is_folded = data[at - 1 : at] == b"\r"
+        return (
+            f"a folded line at offset {at}"
+            if is_folded
+            else f"a line feed without a carriage return at offset {at}"
+        )
+    return f"an illegal byte (0x{data[at]:02x}) at offset {at}"
+
+
 def sort_fields(
     event: h11.Request | h11.Response | h11.InformationalResponse, control: frozenset[bytes]
 ) -> tuple[Judged, Kept]:

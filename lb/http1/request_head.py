@@ -15,14 +15,20 @@ import h11
 from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import IDENTITY, REQUEST_CONTROL, TOKEN, connection_options, is_identity
-from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, joined, sort_fields
+from lb.http1.fields import (
+    IDENTITY,
+    REQUEST_CONTROL,
+    SCHEME,
+    TOKEN,
+    announced_trailers,
+    connection_options,
+    is_identity,
+)
+from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, flaw_at, joined, sort_fields
+from lb.http1.request_line import METHOD, read_request_line
 
-REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
-METHOD = re.compile(TOKEN)
-METHOD_LIMIT = 32
 ALLOW = b"GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
-ABSOLUTE = re.compile(rb"[hH][tT][tT][pP]://([^/?#]*)((?:[/?][^#]*)?)")
+ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)((?:[/?][^#]*)?)", re.IGNORECASE)
 CODINGS = re.compile(rb"\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 MOST_OFFERS = 10
@@ -100,52 +106,23 @@ class RequestHead:
         )
 
 
-def judge_request(data: bytes, default_host: bytes, target_limit: int, field_limit: int) -> RequestHead:
+def judge_request(
+    data: bytes, default_host: bytes, target_limit: int, field_limit: int, takes_https: bool = False
+) -> RequestHead:
     """The verdict on one whole request head, from its first byte to its empty line; BadRequest otherwise.
 
-    `default_host` stands in for the Host that an HTTP/1.0 request need not have.
+    `default_host` stands in for the Host that an HTTP/1.0 request need not have. Only a trusted peer that has
+    ended TLS may ask for an https URL (`takes_https`).
     """
+    method, target, is_1_0 = read_request_line(data, target_limit)
     if (illegal := ILLEGAL.search(data)) is not None:
-        raise BadRequest(f"the head has an illegal byte or line end at offset {illegal.start()}")
-    method, target, is_1_0 = _request_line(data, target_limit)
+        raise BadRequest(f"the head has {flaw_at(data, illegal.start())}")
     if data.count(b"\n") - 2 > field_limit:
         raise BadRequest(f"more than {field_limit} fields", status=431)
     event = _as_h11_reads(data, is_1_0)
     head = RequestHead(method, target, is_1_0)
-    _apply(head, event, default_host)
+    _apply(head, event, default_host, takes_https)
     return head
-
-
-# -- the request line --------------------------------------------------------------------------------------
-
-
-def _request_line(data: bytes, target_limit: int) -> tuple[bytes, bytes, bool]:
-    line = REQUEST_LINE.match(data)
-    if line is None:
-        raise _bad_request_line(data, target_limit)
-    method, target, major, minor = line.groups()
-    if len(target) > target_limit:
-        raise BadRequest(f"the target is longer than {target_limit} bytes", status=414)
-    if major != b"1":
-        raise BadRequest(f"HTTP/{major.decode()}.{minor.decode()} is not spoken here", status=505)
-    _judge_method(method)
-    return method, target, minor == b"0"
-
-
-def _bad_request_line(data: bytes, target_limit: int) -> BadRequest:
-    first = data.split(b"\r\n", 1)[0].split(b" ")
-    if len(first) > 1 and len(first[1]) > target_limit:
-        return BadRequest(f"the target is longer than {target_limit} bytes", status=414)
-    return BadRequest("the request line is not `method target HTTP/1.1`")
-
-
-def _judge_method(method: bytes) -> None:
-    if not METHOD.fullmatch(method):
-        raise BadRequest("the method is not a token")
-    if len(method) > METHOD_LIMIT or method == b"CONNECT":
-        raise BadRequest(f"the method {method[:METHOD_LIMIT].decode()} is not supported", status=501)
-    if method == b"TRACE":
-        raise BadRequest("TRACE is not allowed", status=405)
 
 
 # -- h11 ---------------------------------------------------------------------------------------------------
@@ -176,7 +153,7 @@ def _is_unknown_before_chunked(codings: list[bytes]) -> bool:
 # -- the fields --------------------------------------------------------------------------------------------
 
 
-def _apply(head: RequestHead, event: h11.Request, default_host: bytes) -> None:
+def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_https: bool) -> None:
     """Fill in the head from the fields, in the order in which their mistakes are reported."""
     # Max-Forwards is a rule for OPTIONS and TRACE; in other requests it is a field like any other.
     control = REQUEST_CONTROL if head.method == b"OPTIONS" else REQUEST_CONTROL - {b"max-forwards"}
@@ -184,13 +161,15 @@ def _apply(head: RequestHead, event: h11.Request, default_host: bytes) -> None:
     options = connection_options(judged.get(b"connection", ()))
     head.via = b", ".join(judged.get(b"via", ()))
     kept = _without_claims(head, kept)
-    if _judge_host(head, judged.get(b"host", []), default_host):
+    if _judge_host(head, judged.get(b"host", []), default_host, takes_https):
         kept = [(name, line) for name, line in kept if name != b"host"]
         kept.insert(0, (b"host", b"Host: %b\r\n" % head.host))
     _judge_body(head, judged)
     _judge_connection(head, judged, options)
     _judge_expectations(head, judged)
     head.lines = joined(kept, options) + _forwards_left(head, judged)
+    if head.length == CHUNKED:
+        head.lines += announced_trailers(judged.get(b"trailer", ()))
 
 
 def _without_claims(head: RequestHead, kept: Kept) -> Kept:
@@ -210,7 +189,7 @@ def _without_claims(head: RequestHead, kept: Kept) -> Kept:
     return others
 
 
-def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes) -> bool:
+def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes, takes_https: bool) -> bool:
     """RFC 9112 section 3.2: one valid Host. True where the Host line must be made anew."""
     if len(hosts) > 1 or (not hosts and not head.is_1_0):
         raise BadRequest("exactly one Host field is needed")
@@ -218,20 +197,27 @@ def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes) -> b
     if not is_host(head.host):
         raise BadRequest("Host is not a valid host and port")
     if not head.target.startswith(b"/"):
-        _judge_target(head)
+        _judge_target(head, takes_https)
     if b"#" in head.target:
         raise BadRequest("the target has a fragment")
     return hosts != [head.host]
 
 
-def _judge_target(head: RequestHead) -> None:
-    """RFC 9112 sections 3.2.2 to 3.2.4: in an absolute target the authority replaces Host."""
+def _judge_target(head: RequestHead, takes_https: bool) -> None:
+    """RFC 9112 sections 3.2.2 to 3.2.4: in an absolute target the authority replaces Host.
+
+    RFC 9110 section 7.4: an https URL is refused unless it came over TLS, or from a peer that has ended it.
+    """
     if head.target == b"*" and head.method == b"OPTIONS":
         return
     absolute = ABSOLUTE.fullmatch(head.target)
     if absolute is None:
         raise BadRequest("the target is neither a path nor an http URL")
-    head.host, rest = absolute.groups()
+    scheme, head.host, rest = absolute.groups()
+    if scheme.lower() == b"https":
+        if not takes_https:
+            raise BadRequest("an https URL is taken from a trusted proxy only, which has ended TLS")
+        head.claims = {**(head.claims or {}), SCHEME: b"https"}
     if not is_host(head.host):
         raise BadRequest("the target does not name a valid host and port")
     if not rest and head.method == b"OPTIONS":

@@ -1,7 +1,8 @@
 """Reading a response head: h11 judges it, then we do, as for a request (`lb.http1.request_head`).
 
 A response whose framing is doubtful also costs the backend its connection: where on it the next response
-begins would be a guess.
+begins would be a guess. What backends write oddly, but can be read in one way only, `lb.http1.head_reader`
+mends before. A line that does not end in CRLF is refused: that is how a response is split in two.
 """
 
 from collections.abc import Iterable
@@ -10,12 +11,13 @@ import h11
 
 from lb.errors import BadResponse
 from lb.http1.body import CHUNKED, UNTIL_CLOSE
-from lb.http1.fields import RESPONSE_CONTROL, connection_options
-from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, joined, sort_fields
+from lb.http1.fields import RESPONSE_CONTROL, announced_trailers, connection_options
+from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, flaw_at, joined, sort_fields
 
 SWITCHING_PROTOCOLS = 101
 NO_CONTENT = 204
 NOT_MODIFIED = 304
+UPGRADE_REQUIRED = 426
 
 _ASKED = h11.Request(
     method="GET", target="/", headers=[("Host", "_"), ("Connection", "upgrade"), ("Upgrade", "_")]
@@ -27,10 +29,21 @@ class ResponseHead:
     """A response that may be forwarded.
 
     `length` is that of the body, `CHUNKED` or `UNTIL_CLOSE`; 0 is no body at all. `announced` is the
-    Content-Length to show, which a response to HEAD and a 304 have without a body.
+    Content-Length to show, which a response to HEAD and a 304 have without a body. `trailer` has the names of
+    the trailers that are to come behind a chunked body.
     """
 
-    __slots__ = ("announced", "has_date", "keep_alive", "length", "lines", "reason", "status", "upgrade")
+    __slots__ = (
+        "announced",
+        "has_date",
+        "keep_alive",
+        "length",
+        "lines",
+        "reason",
+        "status",
+        "trailer",
+        "upgrade",
+    )
 
     def __init__(self, status: int, reason: bytes) -> None:
         self.status = status
@@ -41,6 +54,7 @@ class ResponseHead:
         self.keep_alive = True
         self.has_date = False
         self.upgrade = b""
+        self.trailer = b""
 
     @property
     def is_interim(self) -> bool:
@@ -52,13 +66,15 @@ class ResponseHead:
         return self.status >= 200 or self.status == SWITCHING_PROTOCOLS
 
     def framing(self, to_1_0: bool) -> bytes:
-        """The line that frames the body for the client.
+        """The line that frames the body for the client, and what it says of trailers.
 
         None for a 1.0 client where there is no length: the end of the connection is the end of the body.
         """
         if self.announced is not None:
             return b"Content-Length: %d\r\n" % self.announced
-        return b"" if to_1_0 or self.length >= 0 else b"Transfer-Encoding: chunked\r\n"
+        if to_1_0 or self.length >= 0:
+            return b""
+        return b"%bTransfer-Encoding: chunked\r\n" % self.trailer
 
     def to_client(self, date: bytes, framing: bytes, connection: bytes) -> bytes:
         """The head as the client gets it; a missing Date is added (RFC 9110 section 6.6.1)."""
@@ -79,12 +95,12 @@ def judge_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
     Raises BadResponse, after which the connection that it came on is of no more use.
     """
     if (illegal := ILLEGAL.search(data)) is not None:
-        raise BadResponse(f"the head of the answer has an illegal byte or line end at {illegal.start()}")
+        raise BadResponse(f"the head of the answer has {flaw_at(data, illegal.start())}")
     if data.count(b"\n") - 2 > field_limit:
         raise BadResponse(f"the answer has more than {field_limit} fields")
     event = _as_h11_reads(data)
-    if not event.http_version.startswith(b"1.") or event.status_code > 599:
-        raise BadResponse("the answer has a version or status that HTTP/1.1 does not know")
+    if not event.http_version.startswith(b"1."):
+        raise BadResponse("the answer has a version that HTTP/1.1 does not know")
     return _verdict(event, method)
 
 
@@ -110,7 +126,11 @@ def _verdict(event: h11.Response | h11.InformationalResponse, method: bytes) -> 
     is_1_0 = event.http_version == b"1.0"
     head.keep_alive = not is_1_0 and b"close" not in options
     head.upgrade = b", ".join(judged.get(b"upgrade", ()))
+    if head.status == UPGRADE_REQUIRED and head.upgrade:  # RFC 9110 section 15.5.22: it goes with this status
+        head.lines += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade
     _judge_body(head, judged, method, is_1_0)
+    if head.length == CHUNKED:
+        head.trailer = announced_trailers(judged.get(b"trailer", ()))
     return head
 
 

@@ -64,10 +64,10 @@ class HttpProbe:
 
     async def _receive_body(self, wire: Wire, head: ResponseHead, data: bytes) -> bytes:
         """The first `body_bytes` of the body, or the whole body where it is shorter."""
-        reader, size = reader_for(head.length), self._probe.body_bytes
+        reader, size = reader_for(head.length, is_strict=False), self._probe.body_bytes
         content = reader.feed(data)
         while not reader.done and len(content) < size:
-            data = await wire.receive()
+            data = reader.rest or await wire.receive()
             if data:
                 content += reader.feed(data)
             elif not reader.ends_with_connection():

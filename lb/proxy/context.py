@@ -23,7 +23,7 @@ from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
 from lb.proxy.sides import BackendConnections
-from lb.settings.balancer_settings import Config, connection_limit
+from lb.settings.balancer_settings import DEFAULT_NAME, Config, connection_limit
 
 IDENTITIES = 1024
 """Client addresses whose `ForwardedFields` are cached."""
@@ -117,16 +117,17 @@ class Context:
         self.timeouts = config.timeouts
         self.limits = config.limits
         self.half_close = config.half_close
-        self.routes = Routes(config.routes)
+        self.routes = Routes(config.routes, path_policy=config.path_policy)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.held.most = config.limits.held
         self.most_clients = connection_limit(config.limits)
         self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
         self._sends_forwarded = config.forwarded
         self._tells_all = config.error_details
-        self._by = known_as(config.via)
+        self._by = known_as(config.via or DEFAULT_NAME)
+        self._sends_via = bool(config.via)
         # The tag in the comment tells this balancer from others in the chain that have the same name.
-        self.via = b"%b (%b)" % (config.via.encode(), self._tag)
+        self.via = b"%b (%b)" % ((config.via or DEFAULT_NAME).encode(), self._tag)
         self.identity = lru_cache(IDENTITIES)(self._identity)
         """address without a port -> what backends are told about the client there."""
         for client in self.clients:  # a change of trust also concerns open connections
@@ -138,7 +139,8 @@ class Context:
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
     def _identity(self, peer: str) -> ForwardedFields:
-        return ForwardedFields(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
+        via = self.via if self._sends_via else b""
+        return ForwardedFields(peer.encode(), self._is_trusted(peer), via, self._sends_forwarded)
 
     def _is_trusted(self, peer: str) -> bool:
         networks: list[IPv4Network | IPv6Network] = self._trusted

@@ -5,6 +5,8 @@ subclasses in `lb.proxy.client_side` and `lb.proxy.backend_side` add the heads, 
 is when a body breaks off.
 """
 
+import trio
+
 from lb.errors import LBError
 from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk
 from lb.net.splice import Copy, Pipe, fill
@@ -60,6 +62,9 @@ class Http1Stream:
         the deadline.
         """
         assert not self.has_received_all
+        if self.buffer:  # the reader has stopped in the middle of it, so that others get their turn
+            await trio.lowlevel.checkpoint()
+            return self.take_content()
         data = await self._receive()
         self.received += len(data)
         if data:
@@ -76,8 +81,7 @@ class Http1Stream:
             content = reader.feed(data)
         except BadBody as exc:
             raise self._bad_body(exc) from exc
-        if reader.done:
-            self.buffer = reader.rest
+        self.buffer = reader.rest
         return content
 
     async def _receive(self) -> bytes:

@@ -21,11 +21,12 @@ from lb.settings.values import (
     Seconds,
     SecondsOrZero,
     Size,
-    Token,
+    TokenOrEmpty,
     parse_size,
 )
 
 DEFAULT_POOL = "default"
+DEFAULT_NAME = "lb"
 DEMO_PORTS = (8081, 8082, 8083)
 TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
 MOST_CONNECTIONS = 1_000_000
@@ -129,8 +130,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
     `trusted_proxies`; `half_close` is what it means that a client ends only its side (`ask`: it is asked
     where that is possible, and reads on elsewhere); `forwarded` adds RFC 7239's Forwarded to requests; `via`
-    is this balancer's name in Via and Proxy-Status. Without `error_details` an error response does not say in
-    words what failed, since the words may name backends and their addresses.
+    is this balancer's name in Via and Proxy-Status, and if it is empty, requests get no Via and loops are not
+    noticed. Without `error_details` an error response does not say in words what failed, since the words may
+    name backends and their addresses. `path_policy` says how routes compare paths that can be spelled in
+    other ways (`lb.core.request_path`): by their reading, by their bytes (exact), or by their reading,
+    refusing those that backends read in different ways (reject).
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -141,11 +145,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[Network, ...] = ()
     half_close: Literal["ask", "left", "reads"] = "ask"
     forwarded: bool = False
-    via: Token = "lb"
+    via: TokenOrEmpty = DEFAULT_NAME
     error_details: bool = True
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     pools: dict[str, PoolConfig] = msgspec.field(default_factory=lambda: {DEFAULT_POOL: PoolConfig()})
+    path_policy: Literal["normalise", "reject", "exact"] = "normalise"
     routes: tuple[Route, ...] = ()
 
 

@@ -13,7 +13,7 @@ from lb.settings.values import TOKEN, Count, Number, Seconds, SecondsOrZero, Sha
 from lb.suggestions import did_you_mean
 
 HASH_KEY = re.compile(rf"address|path|(field|cookie):{TOKEN.pattern}")
-STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
+STATUS_RANGE = re.compile(r"([1-9][0-9][0-9])(?:-([1-9][0-9][0-9]))?")
 POLICIES = ("round_robin", "least_requests", "two_choices", "ewma", "hash", "random")
 OWN_POLICY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 TARGET = re.compile(r"/[!-~]*")

@@ -91,6 +91,11 @@ def token(value: object) -> str:
     return text
 
 
+def token_or_empty(value: object) -> str:
+    """A token, or nothing where that switches something off."""
+    return "" if value == "" else token(value)
+
+
 def network(value: object) -> str:
     """A network in its canonical form; an address stands for the network of that one address."""
     text = msgspec.convert(value, str)
@@ -101,8 +106,8 @@ def network(value: object) -> str:
 
 
 def route_host(value: object) -> str:
-    """The host of a route in lower case, as requests are compared with it."""
-    host = msgspec.convert(value, str).lower()
+    """The host of a route in lower case and without a final dot, as requests are compared with it."""
+    host = msgspec.convert(value, str).lower().removesuffix(".")
     if not ROUTE_HOST.fullmatch(host):
         raise ValueError(f"{value!r} is not a host such as www.example.com or *.example.com, without a port")
     return host
@@ -124,6 +129,7 @@ Count = Annotated[int, positive]
 Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
+TokenOrEmpty = Annotated[str, token_or_empty]
 Network = Annotated[str, network]
 RouteHost = Annotated[str, route_host]
 RoutePath = Annotated[str, route_path]

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 SOON = {"request_head": 1, "body_idle": 1, "response_head": 1, "response_idle": 1, "keepalive": 1}
 SMALL = {"request_head": 600, "target": 200, "fields": 20, "response_head": 600}
-STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ")
+STATUS = re.compile(rb"HTTP/1\.1 ([1-9][0-9][0-9]) ")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,6 @@ GARBAGE = [
     b"\x15\x03\x01\x00\x02\x02\x46",
     b"HTTP/2 200\r\n\r\n",
     b"HTTP/1.1 99 Too Low\r\n\r\n",
-    b"HTTP/1.1 600 Too High\r\n\r\n",
     b"ICY 200 OK\r\n\r\n",
 ]
 

@@ -292,3 +292,11 @@ def test_the_upper_table_wins_and_tables_are_merged() -> None:
 def test_the_source_is_put_before_the_message() -> None:
     with pytest.raises(ConfigError, match=r"^flags: demo: expected bool, got int$"):
         build({"demo": 1}, "flags")
+
+
+@pytest.mark.parametrize("path", ["/a;b", "/a\\b"])
+def test_a_route_on_which_servers_differ_is_compared_exactly(path: str) -> None:
+    tables = {"routes": [{"path": path, "pool": "default"}]}
+    with pytest.raises(ConfigError, match=r"routes\[0\]\.path: .*path_policy"):
+        build(tables)
+    assert build({**tables, "path_policy": "exact"}).routes[0].path == path

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from lb.core.routes import Routes
+from lb.errors import BadRequest
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,39 @@ def test_the_order_of_the_routes_decides() -> None:
     wide, narrow = Route("wide", None, "/"), Route("narrow", "a.test", "/x")
     assert Routes([wide, narrow]).pool_for(b"a.test", b"/x") == "wide"
     assert Routes([narrow, wide]).pool_for(b"a.test", b"/x") == "narrow"
+
+
+def test_an_ipv6_address_has_one_spelling() -> None:
+    assert ROUTES.pool_for(b"[0:0:0::0:1]:80", b"/") == "v6"
+    assert Routes([Route("v6", "[0:0::1]")]).pool_for(b"[::1]", b"/") == "v6"
+
+
+@pytest.mark.parametrize("host", [b"a.test.", b"A.test.:80", b"%61.test", b"a%2etest.", b"a.test:"])
+def test_a_host_has_one_spelling(host: bytes) -> None:
+    assert ROUTES.pool_for(host, b"/") == "a"
+    assert Routes([Route("a", "a.test.")]).pool_for(host, b"/") == "a"
+
+
+def test_only_one_final_dot_is_no_part_of_a_name() -> None:
+    assert ROUTES.pool_for(b"a.test..", b"/") == "rest"
+    assert ROUTES.pool_for(b"x.b.test.", b"/") == "wild"
+
+
+def test_a_route_is_read_as_requests_are() -> None:
+    routes = [Route("spaced", path="/a%20b"), Route("letter", path="/%c3%a4")]
+    assert Routes(routes).pool_for(b"a", b"/a%20b/c") == "spaced"
+    assert Routes(routes).pool_for(b"a", b"/%C3%A4") == "letter"
+    assert Routes(routes, path_policy="exact").pool_for(b"a", b"/%C3%A4") == "default"
+
+
+def test_exact_compares_bytes() -> None:
+    routes = Routes([Route("private", path="/admin")], path_policy="exact")
+    assert routes.pool_for(b"a", b"/admin/x") == "private"
+    for target in (b"/%61dmin", b"//admin", b"/x/../admin", b"/admin;x", b"/x\\..\\admin"):
+        assert routes.pool_for(b"a", target) == "default"
+
+
+def test_reject_needs_no_route() -> None:
+    with pytest.raises(BadRequest, match="dot segment"):
+        Routes([], path_policy="reject").pool_for(b"a", b"/a/../b")
+    assert Routes([], path_policy="reject").pool_for(b"a", b"/a?b=/../c\\") == "default"

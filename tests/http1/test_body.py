@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from lb.http1.body import (
     CHUNKED,
+    CHUNKS_AT_ONCE,
+    CHUNKS_PER_FEED,
     LINE_LIMIT,
     TRAILER_FIELDS,
     TRAILER_LIMIT,
@@ -176,20 +178,37 @@ def test_a41_control_characters_in_an_extension(byte: int) -> None:
 @pytest.mark.parametrize(
     "extension",
     [
-        b";",
         b";a",
         b";a=b",
         b';a="b;c"',
+        b';a=""',
+        b';a="\\"\xe4\\\\";b',
         b" ;a",
         b"\t;a",
-        b"; a ; b = c ",
-        b";a\xe4",
+        b"; a ; b = c",
+        b' \t;\t a\t=\t"b" ;c',
+        b";chunk-signature=0123456789abcdef",
         b";" + b"a" * (LINE_LIMIT - 4),
     ],
 )
 def test_a42_extensions_are_dropped(extension: bytes) -> None:
     data = b"5%b\r\nhello\r\n0%b\r\n\r\nrest" % (extension, extension)
     assert chunked(data) == Outcome(b"hello", done=True, rest=b"rest")
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b";", b" ;", b";;a", b";a;", b";a=", b";=b", b";a==b", b";bad[=x", b";a=b c", b";a b", b";a=b;",
+        b";a ",
+        b';a="', b';a="b', b';a="b\\"', b';a="b"c', b';a=b"c"', b';"a"=b', b";a\xe4", b";a=\xe4", b";a=(b)",
+        b";a,b", b":a", b'="b"', b';a="\x7f"', b";a=b ", b" ", b"\t", b" a",
+    ],
+)  # fmt: skip
+def test_f5_18_extensions_are_those_of_the_grammar(extension: bytes) -> None:
+    """RFC 9112 section 7.1.1; a backend's are skipped whatever they are."""
+    assert chunked(b"5%b\r\nhello\r\n0\r\n\r\n" % extension).is_bad
+    assert chunked(b"0%b\r\n\r\n" % extension).is_bad
 
 
 @pytest.mark.parametrize("length", [LINE_LIMIT - 3, LINE_LIMIT, 4096, 65536])
@@ -260,21 +279,125 @@ def test_a47_chunks_that_end_early_have_not_ended(end: int) -> None:
     assert reader.ends_with_connection() is (end >= len(whole))
 
 
+def fed(reader: ChunkedReader, data: bytes) -> tuple[int, int]:
+    """Feed it, again and again where the reader stops. Returns the length of the content and the calls."""
+    length, calls = 0, 0
+    while data and not (calls and reader.done):
+        length, calls, data = length + len(reader.feed(data)), calls + 1, b""
+        if not reader.done:
+            data = reader.rest
+    return length, calls
+
+
 def test_d112_small_chunks_cost_time_and_memory_in_proportion() -> None:
     count, piece = 100_000, 65536
     data = b"1\r\na\r\n" * count + b"0\r\n\r\n"
-    reader, length = ChunkedReader(), 0
+    reader, length = ChunkedReader(is_strict=False), 0
     began = perf_counter()
     for at in range(0, len(data), piece):
-        length += len(reader.feed(data[at : at + piece]))
-    assert perf_counter() - began < 3  # 0.2 s here
+        length += fed(reader, data[at : at + piece])[0]
+    assert perf_counter() - began < 3  # 0.1 s here
     assert (length, reader.done) == (count, True)
     tracemalloc.start()
     try:
-        ChunkedReader().feed(data[:piece])
+        ChunkedReader(is_strict=False).feed(data[:piece])
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_f5_13_one_call_reads_so_many_chunks_and_no_more(is_strict: bool) -> None:
+    reader = ChunkedReader(is_strict=is_strict)
+    data = b"10\r\n0123456789abcdef\r\n" * (2 * CHUNKS_AT_ONCE + 1) + b"0\r\n\r\nGET"
+    assert len(reader.feed(data)) == 16 * CHUNKS_AT_ONCE
+    assert (reader.done, len(reader.rest)) == (False, 22 * (CHUNKS_AT_ONCE + 1) + 8)
+    assert fed(reader, reader.rest) == (16 * (CHUNKS_AT_ONCE + 1), 2)
+    assert (reader.done, reader.rest) == (True, b"GET")
+
+
+def small_chunks(size: int, count: int) -> bytes:
+    return (b"%x\r\n%b\r\n" % (size, b"a" * size)) * count
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "is_too_many"),
+    [
+        (1, 1000, False),
+        (1, 2000, True),
+        (1, 100_000, True),
+        (5, 5000, True),
+        (11, 100_000, False),
+        (20, 9000, False),
+    ],
+)
+def test_f5_13_many_small_chunks_at_once_are_refused(size: int, count: int, is_too_many: bool) -> None:
+    data = small_chunks(size, count)
+    pieces = [data[at : at + 65536] for at in range(0, len(data), 65536)]
+
+    def read(reader: ChunkedReader) -> int:
+        return sum(fed(reader, piece)[0] for piece in pieces)
+
+    assert read(ChunkedReader(is_strict=False)) == size * count  # a backend may
+    if is_too_many:
+        with pytest.raises(BadBody, match="chunks are too small"):
+            read(ChunkedReader())
+    else:
+        assert read(ChunkedReader()) == size * count
+
+
+@pytest.mark.parametrize("at_once", [1, 5, CHUNKS_PER_FEED])
+def test_f5_13_small_chunks_may_come_one_after_the_other(at_once: int) -> None:
+    reader = ChunkedReader()
+    for _ in range(20_000 // at_once):
+        assert len(reader.feed(small_chunks(1, at_once))) == at_once
+    reader.feed(small_chunks(1, CHUNKS_AT_ONCE))  # also when a stall has let some heap up
+    for _ in range(100):
+        reader.feed(small_chunks(1, at_once))
+
+
+# -- in chunks, from a backend -----------------------------------------------------------------------------
+
+
+def from_backend(data: bytes) -> Outcome:
+    whole = outcome(ChunkedReader(is_strict=False), [data])
+    assert outcome(ChunkedReader(is_strict=False), bytewise(data)) == whole
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("data", "trailers"),
+    [
+        (b"5   \r\nhello\r\n0 \r\n\r\n", b""),
+        (b"5\t\r\nhello\r\n0\r\n\r\n", b""),
+        (b"5\nhello\r\n0\r\n\r\n", b""),
+        (b"5 \nhello\n0\n\n", b""),
+        (b"5\r\nhello\n0\r\n\n", b""),
+        (b"5;\r\nhello\r\n0;bad[=x\r\n\r\n", b""),
+        (b"0005\nhello\n000\nA: b\nC: d\n\n", b"A: b\r\nC: d\r\n"),
+        (b"5\r\nhello\r\n0\r\nA: b\r\n\n", b"A: b\r\n"),
+        (b"2\n\r\n\r\n1\n\n\n2\nhi\n0\n\n", b""),
+    ],
+)
+def test_f5_21_what_a_backend_may_write_in_another_way(data: bytes, trailers: bytes) -> None:
+    made = from_backend(data + b"rest")
+    assert (made.content in (b"hello", b"\r\n\nhi"), made.done, made.rest) == (True, True, b"rest")
+    assert made.trailers == trailers
+    assert chunked(data).is_bad
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b" 5\r\nhello", b"5;a\nhello", b"5 5\r\nhello", b"5\rhello", b"5\r\r\nhello", b"5 \r\r\nhello",
+        b"\nhello",
+        b"5\r\nhello\r0", b"5\r\nhelloX\n", b"5\r\nhello\n\n0", b"0x5\r\nhello", b"0\r\nA\n\n",
+        b"0\nA: b\rC: d\n\n",
+        b"5;a\rb\r\nhello", b"5;\n\r\nhello",
+    ],
+)  # fmt: skip
+def test_f5_21_what_could_be_read_in_two_ways_is_refused(data: bytes) -> None:
+    assert from_backend(data).is_bad
 
 
 def test_d112_what_is_held_back_is_bounded_however_it_is_cut() -> None:
@@ -325,8 +448,8 @@ def h11_reads(data: bytes) -> Reading:
 CONTENT = st.binary(min_size=1, max_size=12) | st.sampled_from(
     (b"\r\n", b"0\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n")
 )
-SIZES = ("%x", "%X", "0%x", "%016x", "%x;a", "%x ;a=b", "%x; \t")
-DOUBTFUL_SIZES = ("%x ", " %x", "%017x", "+%x", "0x%x", "%d", "%x;\n")
+SIZES = ("%x", "%X", "0%x", "%016x", "%x;a", "%x ;a=b", '%x; \ta="b"')
+DOUBTFUL_SIZES = ("%x ", "%x;", "%x; \t", "%x;a[", " %x", "%017x", "+%x", "0x%x", "%d", "%x;\n")
 ENDS = (b"\n", b"\r", b"", b"XX", b"\r\r\n")
 TRAILERS = (b"A: b\r\n", b"a:\r\n", b"Content-Length: 5\r\n", b"X_Real_Ip: 1\r\n")
 DOUBTFUL_TRAILERS = (b"A : b\r\n", b" x\r\n", b"A: b\n", b"A\r\n")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import BackendStalled, BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
 from lb.http1.error_answer import CONTINUE, error_answer, known_as, options_answer, reason_phrase
-from lb.http1.request_head import ALLOW, METHOD
+from lb.http1.request_head import ALLOW
+from lb.http1.request_line import METHOD
 from tests.http1.messages import answered, read
 
 DATE = b"Thu, 01 Jan 2026 00:00:00 GMT"

@@ -104,3 +104,10 @@ def test_an_id_of_a_friend_is_taken_over(claimed: bytes) -> None:
 )
 def test_an_id_that_is_not_fit_to_be_logged_is_not(claimed: bytes) -> None:
     assert friend().request_id({b"x-request-id": claimed}) is None
+
+
+@pytest.mark.parametrize("claims", [None, {b"x-forwarded-for": b"192.0.2.7"}])
+def test_f5_14_without_a_name_there_is_no_via(claims: dict[bytes, bytes] | None) -> None:
+    identity = ForwardedFields(b"192.0.2.1", True, b"", sends_forwarded=False)
+    for is_1_0 in (False, True):
+        assert b"via" not in {name for name, _ in fields(identity.lines(b"a", ID, claims, is_1_0))}

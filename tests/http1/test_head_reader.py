@@ -1,6 +1,7 @@
 """Heads that come in pieces: the same verdict however they are cut, and limits that are exact to the byte."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -146,13 +147,79 @@ def test_a_target_that_fills_the_head_is_too_long_itself() -> None:
     assert refused_request([data + b" HTTP/1.1\r\n\r\n"]) == why
 
 
+BARE_LF, BARE_CR = "a line feed without a carriage return", "a carriage return without a line feed"
+
+
 @pytest.mark.parametrize(
-    ("data", "offset"), [(b"\x16\x03\x01", 0), (b"GET /\x00", 5), (b"GET / HTTP/1.1\n", 14),
-    (b"GET / HTTP/1.1\r\nA: b\r\n c", 21), (b"\rG", 0), (b"G\rE", 1)],
-)  # fmt: skip
-def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, offset: int) -> None:
-    why = 400, f"the head has an illegal byte or line end at offset {offset}"
+    ("data", "flaw", "offset"),
+    [
+        (b"GET /\x00", "an illegal byte (0x00)", 5),
+        (b"\x01", "an illegal byte (0x01)", 0),
+        (b"\xe4\xf6\xfc", "an illegal byte (0xe4)", 0),
+        (b"GET /\xff", "an illegal byte (0xff)", 5),
+        (b"GET\t/", "an illegal byte (0x09)", 3),
+        (b"GET / HTTP/1.1\r\nA: \x7f", "an illegal byte (0x7f)", 19),
+        (b"GET / HTTP/1.1\n", BARE_LF, 14),
+        (b"GET / HTTP/1.1\r\nA: b\n", BARE_LF, 20),
+        (b"GET / HTTP/1.1\r\nA: b\r\n c", "a folded line", 21),
+        (b"\rG", BARE_CR, 0),
+        (b"G\rE", BARE_CR, 1),
+        (b"G\r\r\n", BARE_CR, 1),
+    ],
+)
+def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, flaw: str, offset: int) -> None:
+    why = 400, f"the head has {flaw} at offset {offset}"
     assert refused_request([data]) == refused_request(bytewise(data)) == why
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "why"),
+    [
+        (b"A" * 33, 501, "the method is longer than 32 bytes"),
+        (b"A" * 100_000, 501, "the method is longer than 32 bytes"),
+        (b"A" * 100_000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "the method is longer than 32 bytes"),
+        (b"A" * 33 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501, "the method is longer than 32 bytes"),
+        (b"(" * 33, 400, "the method is not a token"),
+        (b"GET /" + b"a" * TARGET_LIMIT, 414, f"the target is longer than {TARGET_LIMIT} bytes"),
+        (b"CONNECT a:80 HTTP/1.1\r\n", 501, "the method CONNECT is not supported"),
+        (b"GET / HTTP/3.0\r\n", 505, "HTTP/3.0 is not spoken here"),
+        (b"GET / \r\n", 400, "the request line is not `method target HTTP/1.1`"),
+        (b"hello\r\n", 400, "the request line is not `method target HTTP/1.1`"),
+        (b"GET / HTTP/1.1\r\n\r", 0, ""),
+    ],
+)
+def test_a_first_line_is_judged_as_soon_as_it_can_be(data: bytes, status: int, why: str) -> None:
+    if not status:
+        feed_all(of_requests(), bytewise(data))
+        return
+    assert refused_request([data]) == refused_request(bytewise(data)) == (status, why)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked"),
+    [
+        (b"", (b"", b"")),
+        (b"\x16\x03\x01", (b"", b"\x16\x03\x01")),
+        (b"HEAD /x y HTTP/1.1\r\nA: b", (b"HEAD", b"/x y HTTP/1.1")),
+        (b"HEAD /x HTTP/1.1\r\nA: b", (b"HEAD", b"/x")),
+        (b"HEAD ", (b"HEAD", b"")),
+        (b"hello\r\nAuthorization: secret", (b"", b"hello")),
+        (b"A" * 200, (b"", b"A" * 100)),
+        (b"GET /" + b"a" * 200, (b"GET", b"/" + b"a" * 95)),
+    ],
+)
+def test_what_was_asked_is_known_as_far_as_it_came(data: bytes, asked: tuple[bytes, bytes]) -> None:
+    reader = of_requests()
+    with suppress(BadRequest):
+        reader.feed(data)
+    assert reader.asked == asked
+
+
+def test_what_was_asked_is_known_of_a_head_that_was_refused_whole() -> None:
+    reader = of_requests()
+    with pytest.raises(BadRequest):
+        reader.feed(request(start=b"HEAD /x HTTP/1.1", host=b"a b") + b"behind")
+    assert reader.asked == (b"HEAD", b"/x")
 
 
 def test_the_fast_way_takes_a_whole_plain_head_and_nothing_else() -> None:
@@ -212,7 +279,57 @@ def test_a_response_head_may_be_as_long_as_the_limit() -> None:
     assert refused_response([longer]) == refused_response(bytewise(longer)) == why
 
 
-@pytest.mark.parametrize("data", [b"S", b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"\r\n", b"\x15\x03\x01"])
+@pytest.mark.parametrize("cut", range(4))
+def test_f5_21_an_empty_line_before_a_status_line_is_skipped(cut: int) -> None:
+    reader, data = of_responses(), b"\r\n" + EARLY
+    assert reader.feed(data[:cut]) is None
+    assert reader.has_begun is (cut > 2)
+    found = reader.feed(data[cut:] + OK + b"hi")
+    assert found is not None
+    again = reader.feed(found[1])
+    assert again is not None
+    assert (found[0].status, again[0].status, again[1]) == (103, 200, b"hi")
+
+
+@pytest.mark.parametrize("blanks", [2, 3, 30])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_f5_21_more_blanks_than_one_behind_the_version(version: bytes, blanks: int) -> None:
+    data = response(b"Content-Length: 5", start=version + b" " * blanks + b"200 OK")
+    for pieces in ([data], bytewise(data)):
+        reader = of_responses()
+        found = [reader.feed(piece) for piece in pieces][-1]
+        assert found is not None
+        assert (found[0].status, found[0].reason, found[0].length) == (200, b"OK", 5)
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.1\t200 OK", b"HTTP/1.1 \t200 OK", b"HTTP/1.1  20 OK", b"HTTP/1.1  "]
+)
+def test_what_else_is_odd_in_a_status_line_is_refused(start: bytes) -> None:
+    assert refused_response([response(start=start)]).startswith("the answer is not HTTP")
+
+
+@pytest.mark.parametrize(
+    ("data", "flaw", "offset"),
+    [
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", BARE_LF, 15),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\n", BARE_LF, 34),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\n", BARE_LF, 36),
+        (b"HTTP/1.1 200 OK\rA: b\r", BARE_CR, 15),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n c", "a folded line", 22),
+        (b"HTTP/1.1 200 OK\r\nA: \x00", "an illegal byte (0x00)", 20),
+    ],
+)
+def test_f5_4_a_flaw_in_a_response_head_is_seen_at_once(data: bytes, flaw: str, offset: int) -> None:
+    why = f"the head of the answer has {flaw} at offset {offset}"
+    assert refused_response([data]) == refused_response(bytewise(data)) == why
+    end = data + b"\r\nX: y\r\n\r\n"
+    assert refused_response([end]) == why
+
+
+@pytest.mark.parametrize(
+    "data", [b"S", b"SSH-2.0-x\r\n", b"HTTP/2 200\r\n\r\n", b"\n", b"\r\n\r\n", b"\rH", b"\x15\x03\x01"]
+)
 def test_what_is_not_http_1_is_refused_at_once(data: bytes) -> None:
     assert refused_response([data]) == refused_response(bytewise(data)) == "the answer is not HTTP/1"
 
@@ -236,6 +353,9 @@ def test_the_fast_way_takes_a_whole_plain_response_and_nothing_else() -> None:
 # -- however they are cut ----------------------------------------------------------------------------------
 
 TEXT = st.text("aB:/ \t\r\n\x00\x7f\xff,", max_size=30).map(lambda text: text.encode("latin-1"))
+STARTS = TEXT | st.sampled_from(
+    (b"GET / HTTP/1.1", b"PRI * HTTP/2.0", b"A" * 40, b"GET /" + b"a" * 250, b"TRACE / HTTP/1.1", b"\x16\x03")
+)
 LONG = st.integers(0, HEAD_LIMIT).map(lambda count: b"A: " + b"a" * count)
 LINES = st.lists(TEXT | LONG | st.sampled_from((b"Content-Length: 1", b"Connection: close", b" folded")))
 
@@ -272,9 +392,11 @@ def read_response(pieces: Iterable[bytes]) -> tuple[ResponseHead | str | None, i
     return None, 0
 
 
-@given(LINES, st.sampled_from((b"", b"\r\n", b"x" * 500)), st.sets(st.integers(0, 600)))
-def test_a_request_is_the_same_however_it_is_cut(lines: list[bytes], before: bytes, places: set[int]) -> None:
-    data = before + request(*lines) + b"behind\r\n\r\n"
+@given(STARTS, LINES, st.sampled_from((b"", b"\r\n", b"x" * 500)), st.sets(st.integers(0, 600)))
+def test_a_request_is_the_same_however_it_is_cut(
+    start: bytes, lines: list[bytes], before: bytes, places: set[int]
+) -> None:
+    data = before + request(*lines, start=start) + b"behind\r\n\r\n"
     whole, length = read_request([data])
     for pieces in (bytewise(data), cut(data, places)):
         again, end = read_request(pieces)
@@ -285,7 +407,7 @@ def test_a_request_is_the_same_however_it_is_cut(lines: list[bytes], before: byt
             assert whole == again
 
 
-@given(LINES, st.sampled_from((b"", b"x")), st.sets(st.integers(0, 600)))
+@given(LINES, st.sampled_from((b"", b"x", b"\r\n\r\n", b"\r", b"\n")), st.sets(st.integers(0, 600)))
 def test_a_response_is_the_same_however_it_is_cut(
     lines: list[bytes], before: bytes, places: set[int]
 ) -> None:

@@ -575,3 +575,12 @@ REQUESTS = (
 def test_c102_any_bytes_are_a_verdict_or_a_refusal(data: bytes) -> None:
     with suppress(BadRequest):
         forwarded(judge_request(data, DEFAULT_HOST, TARGET_LIMIT, FIELD_LIMIT))
+
+
+def test_f5_22_trailers_of_a_request_are_announced_too() -> None:
+    chunked = judged(request(b"Trailer: X-Sum, Host", b"Transfer-Encoding: chunked", start=POST))
+    assert forwarded(chunked).values(b"trailer") == [b"X-Sum"]
+    assert (
+        b"trailer"
+        not in forwarded(judged(request(b"Trailer: X-Sum", b"Content-Length: 5", start=POST))).names
+    )

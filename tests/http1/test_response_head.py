@@ -146,7 +146,8 @@ def test_c102_any_bytes_of_a_backend_are_a_verdict_or_a_refusal(data: bytes, met
     [
         b"HTTP/1.1 abc", b"HTTP/1.1", b"HTTP/1.1 20", b"HTTP/1.1 2000 OK", b"HTTP/1.1 +20 OK",
         b"HTTP/1.1  200 OK",
-        b"HTTP/1.1 200\tOK", b"HTTP/1.1 099 x", b"HTTP/1.1 000 x", b"HTTP/1.1 600 x", b"HTTP/1.1 999 x",
+        b"HTTP/1.1 200\tOK", b"HTTP/1.1 099 x", b"HTTP/1.1 000 x", b"HTTP/1.1  20 OK",
+        b"HTTP/1.1\t200 OK", b"HTTP/1.1 \t200 OK", b"HTTP/1.1 1000 x", b"HTTP/1.1  2000 OK",
         b"HTTP/2.0 200 OK", b"HTTP/0.9 200 OK", b"HTTP/1.10 200 OK", b"http/1.1 200 OK", b"HTTP/1 200 OK",
         b"",
         b" HTTP/1.1 200 OK", b"ICY 200 OK", b"SSH-2.0-x", b"PRI * HTTP/2.0", b"\x15\x03\x01\x00\x02\x02\x50",
@@ -155,6 +156,47 @@ def test_c102_any_bytes_of_a_backend_are_a_verdict_or_a_refusal(data: bytes, met
 )  # fmt: skip
 def test_e121_status_lines_that_are_none(start: bytes) -> None:
     assert is_refused(response(b"Content-Length: 0", start=start))
+
+
+@pytest.mark.parametrize("status", [600, 699, 999])
+def test_f5_9_a_status_of_no_class_is_passed_on(status: int) -> None:
+    head = answered(response(b"Content-Length: 5", start=b"HTTP/1.1 %d Odd" % status))
+    assert (head.status, head.length, head.is_final) == (status, 5, True)
+    assert relayed(head).start == b"HTTP/1.1 %d Odd" % status
+
+
+@pytest.mark.parametrize("protocols", [b"websocket", b"TLS/1.0, HTTP/1.1", b"h2c"])
+def test_f5_8_the_protocols_that_an_answer_of_426_asks_for(protocols: bytes) -> None:
+    lines = (b"Upgrade: " + protocols, b"Connection: upgrade", b"Content-Length: 0")
+    said = relayed(answered(response(*lines, start=b"HTTP/1.1 426 Upgrade Required")))
+    assert said.values(b"upgrade") == [protocols]
+    assert said.values(b"connection") == [b"Upgrade"]
+    assert not relayed(answered(response(*lines))).names & {b"upgrade", b"connection"}
+    bare = relayed(answered(response(b"Content-Length: 0", start=b"HTTP/1.1 426 Upgrade Required")))
+    assert not bare.names & {b"upgrade", b"connection"}
+
+
+@pytest.mark.parametrize(
+    ("trailer", "kept"),
+    [
+        (b"X-Sum", [b"X-Sum"]),
+        (b"X-Sum, Content-Length,Expires , X-B", [b"X-Sum, X-B"]),
+        (b"X-A\r\nTrailer: X-B", [b"X-A, X-B"]),
+        (b"Content-Length", []),
+        (b"", []),
+        (b"a b, (", []),
+    ],
+)
+def test_f5_22_trailers_are_announced_where_they_are_forwarded(trailer: bytes, kept: list[bytes]) -> None:
+    chunked = answered(response(b"Trailer: " + trailer, b"Transfer-Encoding: chunked"))
+    assert relayed(chunked).values(b"trailer") == kept
+    assert b"trailer" not in relayed(chunked, to_1_0=True).names
+    for framing in ((b"Content-Length: 5",), ()):
+        assert b"trailer" not in relayed(answered(response(b"Trailer: " + trailer, *framing))).names
+    assert (
+        b"trailer"
+        not in relayed(answered(response(b"Trailer: X", b"Transfer-Encoding: chunked"), b"HEAD")).names
+    )
 
 
 def test_e132_an_answer_of_http_1_0_costs_the_connection() -> None:

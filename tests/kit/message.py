@@ -12,7 +12,7 @@ from tests.kit.line import Line
 
 FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([^\x00-\x08\x0a-\x1f\x7f]*)")
 REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.1")
-STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9][0-9]) ([\t -~\x80-\xff]*)")
+STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-9][0-9][0-9]) ([\t -~\x80-\xff]*)")
 CHUNK_SIZE = re.compile(rb"[0-9a-f]+\r\n")
 
 Fields = list[tuple[str, str]]

@@ -26,7 +26,7 @@ from tests.system.servers import free_ports, processes
 SILENCE_SECONDS = 0.3
 """So long without a byte, and the connection counts as open."""
 AT_ONCE = 16
-STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])")
+STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])")
 LENGTH = re.compile(rb"\ncontent-length:[ \t]*([^\r\n]*)", re.IGNORECASE)
 CODING = re.compile(rb"\ntransfer-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
 CHUNK = re.compile(rb"([0-9a-fA-F]+)[^\n]*\n")

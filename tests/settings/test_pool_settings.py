@@ -77,3 +77,8 @@ def test_pool_settings_have_the_notations_of_the_whole_file() -> None:
 def test_codes_of_ranges() -> None:
     assert codes(("200", "503-505")) == {200, 503, 504, 505}
     assert codes(()) == frozenset()
+
+
+def test_a_status_may_be_of_no_class() -> None:
+    settings = read(ejection={"statuses": [999, "600-699"]})
+    assert codes(settings.ejection.statuses) == frozenset((999, *range(600, 700)))

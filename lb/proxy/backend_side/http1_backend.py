@@ -146,7 +146,7 @@ class Http1Backend(Http1Stream):
     def _begin_response(self, head: ResponseHead, behind: bytes) -> ResponseHead:
         self._response, self.buffer = head, behind
         if head.length and head.status >= 200:
-            self._reader = reader_for(head.length)
+            self._reader = reader_for(head.length, is_strict=False)
         return head
 
     def _broken_off(self, how: str) -> ResponseIncomplete:

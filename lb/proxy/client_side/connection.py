@@ -231,8 +231,19 @@ class ClientConnection:
         """The same for a head that is not plain, or has not come whole; `data` has come of it."""
         limits = self.context.limits
         heads = RequestHeadReader(
-            self._host, head_limit=limits.request_head, target_limit=limits.target, field_limit=limits.fields
+            self._host,
+            head_limit=limits.request_head,
+            target_limit=limits.target,
+            field_limit=limits.fields,
+            takes_https=self.client.identity.is_trusted,
         )
+        try:
+            return await self._feed(heads, data)
+        finally:
+            if self.record is not None:
+                self.record.method, self.record.target = heads.asked
+
+    async def _feed(self, heads: RequestHeadReader, data: bytes) -> tuple[RequestHead, bytes] | None:
         while data:
             heads.add(data)
             if heads.has_begun:

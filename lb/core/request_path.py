@@ -1,0 +1,82 @@
+"""One path, many spellings: how a usual backend reads the path of a request.
+
+`/%61dmin`, `/x/../admin` and `//admin` are `/admin` to a server that decodes once and collapses what has no
+meaning. A route that compared bytes could be walked around by such a spelling, so routes are compared with
+the reading, while the request is forwarded as it came (RFC 9110 section 7.7 forbids a proxy to change it).
+
+The usual reading is RFC 3986 section 6.2.2 and what nginx does beyond it: all of the path is decoded once, an
+encoded slash too. Of two bytes there is no usual reading. A backslash is a slash to IIS and to WHATWG's URL;
+what follows a semicolon in a segment does not count for Java servers. Such a path has further readings.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+SPELLED = re.compile(rb"%|\\|;|/[/.]")
+"""Found in each path whose reading may differ from its bytes. All other paths cost this search only.
+
+Each branch begins with one plain byte, so that the search can skip to the next of these bytes.
+"""
+DOUBTFUL = re.compile(
+    rb"[\\]"
+    rb"|/(?=/)"
+    rb"|/\.\.?(?:[/;]|%3[bB]|\Z)"
+    rb"|%(?:25)*(?:2[eEfF]|5[cC]|00)"
+    rb"|%[cC][01]"
+    rb"|%(?![0-9A-Fa-f]{2})"
+)
+"""What backends read in different ways: each of these has led past the rules of some proxy.
+
+A backslash; an empty segment; a dot segment, also with parameters behind it; an encoded dot, slash, backslash
+or NUL, also where it was encoded twice; an encoded byte that no UTF-8 has (an overlong slash begins with it);
+a percent sign that encodes nothing.
+"""
+
+
+PARAMETERS = re.compile(rb";[^/]*")
+
+
+def reading(path: bytes) -> bytes:
+    """The path as a usual backend reads it: decoded once, dot segments and empty segments resolved.
+
+    It begins with a slash, and ends with one where the path names a folder. What is no path (`*`) stays.
+    """
+    return readings(path)[0]
+
+
+def readings(path: bytes) -> list[bytes]:
+    r"""The usual reading, and behind it those of backends with other ideas of `\` and `;`."""
+    found = [unquote_to_bytes(path)]
+    if b"\\" in found[0]:
+        found.append(found[0].replace(b"\\", b"/"))
+    if b";" in found[0]:
+        found += [PARAMETERS.sub(b"", each) for each in found]
+    return [_collapsed(each) for each in found]
+
+
+def _collapsed(path: bytes) -> bytes:
+    if not path.startswith(b"/"):
+        return path
+    kept: list[bytes] = []
+    segments = path.split(b"/")
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    end = b"/" if kept and segments[-1] in (b"", b".", b"..") else b""
+    return b"/" + b"/".join(kept) + end
+
+
+def doubt(path: bytes) -> str | None:
+    """What makes this path doubtful, in words for the client; None where all backends read it alike."""
+    found = DOUBTFUL.search(path)
+    if found is None:
+        return None
+    what = found[0].decode("latin-1")
+    if what.startswith("%"):
+        what = path[found.start() : found.end() + 2 * (what == "%")].decode("latin-1")
+        return f"the path has {what!r}, which backends decode in more than one way"
+    if what == "/":
+        return "the path has an empty segment (`//`)"
+    return "the path has a backslash" if what == "\\" else "the path has a dot segment"
