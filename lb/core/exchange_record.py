@@ -44,6 +44,8 @@ class AttemptRecord:
 class ExchangeRecord:
     """One request and its response, as they are remembered.
 
+    `peer` is who held the other end of the connection, with the port. So is `client`, unless the peer is a
+    trusted proxy that has named another address (`lb.core.client_address`).
     `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
     """
 
@@ -56,6 +58,7 @@ class ExchangeRecord:
         "leader",
         "listener",
         "method",
+        "peer",
         "pool",
         "queued",
         "reason",
@@ -66,10 +69,10 @@ class ExchangeRecord:
         "target",
     )
 
-    def __init__(self, exchange_id: bytes, listener: str, client: str, started: float) -> None:
+    def __init__(self, exchange_id: bytes, listener: str, peer: str, started: float) -> None:
         self.id = exchange_id
         self.listener = listener
-        self.client = client
+        self.client = self.peer = peer
         self.started = started
         self.ended: float | None = None
         self.method = b""

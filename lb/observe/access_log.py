@@ -49,14 +49,16 @@ class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange as it is logged.
 
-    `time` is when it ended. `queue_ms` is the wait for a backend. The other phases are those of the deciding
-    attempt, None where it did not get so far: `connect_ms` until connected, `first_byte_ms` from there to the
-    first byte of the response. `total_ms` is the whole exchange.
+    `time` is when it ended. `client` is the peer, or who a trusted proxy says that it speaks for. `queue_ms`
+    is the wait for a backend. The other phases are those of the deciding attempt, None where it did not get
+    so far: `connect_ms` until connected, `first_byte_ms` from there to the first byte of the response.
+    `total_ms` is the whole exchange.
     """
 
     time: str
     id: str
     client: str
+    peer: str
     listener: str
     method: str
     target: str
@@ -200,6 +202,7 @@ def record(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> Record
         time=rfc3339(wall(ended)),
         id=safe(exchange.id),
         client=exchange.client,
+        peer=exchange.peer,
         listener=exchange.listener,
         method=safe(exchange.method),
         target=safe(exchange.target),

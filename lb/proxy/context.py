@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from random import random
 from secrets import token_hex
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from lb.core.client_address import Trust
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes
@@ -118,7 +118,7 @@ class Context:
         self.routes = Routes(config.routes)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.most_clients = connection_limit(config.limits)
-        self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
+        self.trust = Trust(config.trusted_proxies)
         self._sends_forwarded = config.forwarded
         self._tells_all = config.error_details
         self._by = known_as(config.via)
@@ -135,14 +135,7 @@ class Context:
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
     def _identity(self, peer: str) -> ForwardedFields:
-        return ForwardedFields(peer.encode(), self._is_trusted(peer), self.via, self._sends_forwarded)
-
-    def _is_trusted(self, peer: str) -> bool:
-        networks: list[IPv4Network | IPv6Network] = self._trusted
-        if not networks or peer.startswith("unix"):
-            return False
-        address = ip_address(peer.partition("%")[0])
-        return any(address in network for network in networks)
+        return ForwardedFields(peer.encode(), peer in self.trust, self.via, self._sends_forwarded)
 
     def finished(self, exchange: ExchangeRecord) -> None:
         """Tell all observers how an exchange went. To be called once for each exchange."""

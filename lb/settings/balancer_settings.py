@@ -13,7 +13,7 @@ import msgspec
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
-from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
+from lb.settings.values import Count, Proxy, RouteHost, RoutePath, Seconds, Size, Token, parse_size
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)
@@ -114,9 +114,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is the file that keeps runtime changes (None: they are lost at a restart). `access_log` auto is
     text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
-    `trusted_proxies`; `forwarded` adds RFC 7239's Forwarded to requests; `via` is this balancer's name in
-    Via and Proxy-Status. Without `error_details` an error response does not say in words what failed, since
-    the words may name backends and their addresses.
+    `trusted_proxies`: networks, and `unix` for whoever comes over a Unix socket. `forwarded` adds RFC 7239's
+    Forwarded to requests; `via` is this balancer's name in Via and Proxy-Status. Without `error_details` an
+    error response does not say in words what failed, since the words may name backends and their addresses.
     """
 
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
@@ -124,7 +124,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     access_log: Literal["auto", "off", "text", "json"] = "auto"
     demo: bool = False
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Proxy, ...] = ()
     forwarded: bool = False
     via: Token = "lb"
     error_details: bool = True

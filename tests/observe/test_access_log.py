@@ -69,6 +69,7 @@ def test_a_json_line_has_everything() -> None:
         "time": "2027-01-15T08:00:01.250Z",
         "id": "id7",
         "client": "192.0.2.1:5000",
+        "peer": "192.0.2.1:5000",
         "listener": "127.0.0.1:8080",
         "method": "GET",
         "target": "/cart?x=1",

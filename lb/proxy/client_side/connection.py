@@ -270,10 +270,15 @@ class ClientConnection:
         record = self.record
         assert record is not None
         record.method, record.target = head.method, head.target
-        self.client.begin(head, behind)
+        self._begin_request(record, head, behind)
         exchange = self.exchange = Exchange(self.context, self.client, record, self._guard)
         exchange.begin()
         return exchange
+
+    def _begin_request(self, record: ExchangeRecord, head: RequestHead, behind: bytes) -> None:
+        self.client.begin(head, behind)
+        if head.claims is not None and self.client.address != self.address:
+            record.client = self.client.address
 
     def _begin_record(self) -> None:
         self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())
@@ -286,7 +291,7 @@ class ClientConnection:
         record = self.record
         assert record is not None
         record.method, record.target, record.status = head.method, head.target, 204
-        self.client.begin(head, behind)
+        self._begin_request(record, head, behind)
         self.client.answer_options_now()
         await self._flush()
         return await self._goes_on()
