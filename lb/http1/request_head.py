@@ -15,7 +15,7 @@ import h11
 from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import IDENTITY, REQUEST_CONTROL, TOKEN, connection_options, is_identity
+from lb.http1.fields import REQUEST_CONTROL, TOKEN, connection_options, is_disguised, is_identity
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, joined, sort_fields
 
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
@@ -196,14 +196,16 @@ def _apply(head: RequestHead, event: h11.Request, default_host: bytes) -> None:
 def _without_claims(head: RequestHead, kept: Kept) -> Kept:
     """Move what the client says of its identity into `head.claims`.
 
-    A name in disguise (`X_Forwarded_For`) is dropped.
+    A name in disguise (`X_Forwarded_For`) is dropped, whoever sends it: a trusted proxy passes on what it
+    does not know.
     """
     claims: dict[bytes, bytes] = {}
     others: Kept = []
     for name, line in kept:
         if not is_identity(name):
-            others.append((name, line))
-        elif name in IDENTITY:
+            if not is_disguised(name):
+                others.append((name, line))
+        elif not is_disguised(name):
             value = line.split(b":", 1)[1].strip()
             claims[name] = claims[name] + b", " + value if name in claims else value
     head.claims = claims or None
