@@ -87,7 +87,7 @@ class Balancer:
     def __init__(
         self, config: Config, access_log: AccessLog | None = None, source: Source | None = None
     ) -> None:
-        self.registry = Registry(trio.current_time, random, CookieKeys().read)
+        self.registry = Registry(trio.current_time, random, CookieKeys().read, time.time)
         self.metrics = Metrics()
         self.cut = 0
         self._quiet_until = 0.0

@@ -143,11 +143,7 @@ def field_in(lines: bytes, name: bytes) -> bytes | None:
     return None if found is None else found[1].rstrip(b" \t")
 
 
-def cookie_in(lines: bytes, name: bytes) -> bytes | None:
-    """The value of the first cookie of this name (RFC 6265 section 4.2), or None."""
-    for value in _field(b"cookie").findall(lines):
-        for pair in value.split(b";"):
-            key, equals, cookie = pair.strip(b" \t").partition(b"=")
-            if equals and key == name:
-                return bytes(cookie)
-    return None
+def cookies_in(lines: bytes, name: bytes) -> list[bytes]:
+    """The values of all cookies of this name (RFC 6265 section 4.2)."""
+    pairs = (pair.strip(b" \t") for value in _field(b"cookie").findall(lines) for pair in value.split(b";"))
+    return [pair[len(name) + 1 :] for pair in pairs if pair.startswith(name + b"=")]

@@ -16,6 +16,8 @@ Until `respond`, a failed attempt may be followed by another one (`lb.proxy.exch
 `let_go`, `take` may come again.
 """
 
+from collections.abc import Sequence
+
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord, PassedOver
 from lb.core.pool import Pool
@@ -30,7 +32,7 @@ from lb.errors import (
     ResponseTimeout,
     Unavailable,
 )
-from lb.http1.fields import cookie_in, field_in
+from lb.http1.fields import cookies_in, field_in
 from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
 from lb.proxy.exchange.attempt import Attempt
@@ -111,7 +113,10 @@ class Exchange:
         return field_in(self.head.lines, name)
 
     def cookie(self, name: bytes) -> bytes | None:
-        return cookie_in(self.head.lines, name)
+        return next(iter(self.cookies(name)), None)
+
+    def cookies(self, name: bytes) -> Sequence[bytes]:
+        return cookies_in(self.head.lines, name)
 
     def cut(self, why: str = CUT) -> None:
         """Cancel the exchange: 503 if no response has begun. May be called from any task, at any time."""
