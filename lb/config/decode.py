@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_
 import msgspec
 
 from lb.settings.backend_spec import ID, BackendSpec
+from lb.settings.balancer_settings import AccessLogSettings
 from lb.settings.pool_settings import Probe, Sticky
 from lb.suggestions import did_you_mean
 
@@ -75,7 +76,9 @@ class Reader:
 
     def _made(self, made: msgspec.Struct, path: str) -> msgspec.Struct | None:
         try:
-            return made.checked() if isinstance(made, BackendSpec | Probe | Sticky) else made
+            return (
+                made.checked() if isinstance(made, BackendSpec | Probe | Sticky | AccessLogSettings) else made
+            )
         except ValueError as exc:
             self.mistakes.append(f"{path}.{exc}")
             return None

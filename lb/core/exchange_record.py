@@ -1,11 +1,17 @@
 """The record of one exchange: what was decided, why, and how it went.
 
-It holds references and plain numbers only, never a body or a secret; metrics, log and API render it. Times
-are on the caller's monotonic clock, in seconds; None where a phase was not reached.
+It holds references and plain numbers only, never a body, nor a field that the access log does not have;
+metrics, log and API render it. Times are on the caller's monotonic clock, in seconds; None where a phase was
+not reached.
 """
+
+from collections.abc import Mapping
 
 from lb.core.backend import Backend
 from lb.errors import Reason
+
+LONGEST_NOTED = 513
+"""Bytes of a field that are kept: one more than the log shows, so that it still sees that there were more."""
 
 
 class AttemptRecord:
@@ -41,6 +47,16 @@ class AttemptRecord:
         self.reason: Reason | None = None
 
 
+class Noted:
+    """What of a request's head the access log needs: its version, and fields by name in lower case."""
+
+    __slots__ = ("fields", "version")
+
+    def __init__(self, version: str, fields: Mapping[bytes, bytes]) -> None:
+        self.version = version
+        self.fields = fields
+
+
 class ExchangeRecord:
     """One request and its response, as they are remembered.
 
@@ -58,6 +74,7 @@ class ExchangeRecord:
         "leader",
         "listener",
         "method",
+        "noted",
         "peer",
         "pool",
         "queued",
@@ -73,6 +90,7 @@ class ExchangeRecord:
         self.id = exchange_id
         self.listener = listener
         self.client = self.peer = peer
+        self.noted: Noted | None = None
         self.started = started
         self.ended: float | None = None
         self.method = b""

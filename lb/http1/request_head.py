@@ -9,13 +9,15 @@ never copied.
 """
 
 import re
+from collections.abc import Iterable
 
 import h11
 
+from lb.core.exchange_record import LONGEST_NOTED, Noted
 from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import REQUEST_CONTROL, TOKEN, connection_options, is_disguised, is_identity
+from lb.http1.fields import REQUEST_CONTROL, TOKEN, connection_options, field_in, is_disguised, is_identity
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, joined, sort_fields
 
 REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
@@ -72,6 +74,18 @@ class RequestHead:
     @property
     def has_body(self) -> bool:
         return bool(self.length)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the field with this name, in lower case, as the client sent it; the first, or None."""
+        if self.claims is not None and name in self.claims:
+            return self.claims[name]
+        return field_in(self.lines, name)
+
+    def noted(self, names: Iterable[bytes]) -> Noted:
+        """What the access log needs of it: these fields, cut to what it may show."""
+        values = ((name, self.field(name)) for name in names)
+        kept = {name: value[:LONGEST_NOTED] for name, value in values if value is not None}
+        return Noted("HTTP/1.0" if self.is_1_0 else "HTTP/1.1", kept)
 
     def framing(self) -> bytes:
         """The line that frames the body for the backend, or none."""

@@ -92,8 +92,10 @@ class Context:
         self.connections = connections
         self.readiness = readiness
         self.metrics = metrics
-        self.observers = (metrics.finished, *observers)
+        self.observers: tuple[Callable[[ExchangeRecord], None], ...] = (metrics.finished, *observers)
         self.clients = clients
+        self.noted_fields: tuple[bytes, ...] | None = None
+        """The fields that the record of each exchange has for the access log, in lower case."""
         self.closing = False
         self.draining = False
         """An operator drains this balancer: responses say `Connection: close`; requests are still served."""

@@ -279,6 +279,8 @@ class ClientConnection:
         self.client.begin(head, behind)
         if head.claims is not None and self.client.address != self.address:
             record.client = self.client.address
+        if (names := self.context.noted_fields) is not None:
+            record.noted = head.noted(names)
 
     def _begin_record(self) -> None:
         self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())

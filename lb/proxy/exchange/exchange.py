@@ -32,7 +32,7 @@ from lb.errors import (
     ResponseTimeout,
     Unavailable,
 )
-from lb.http1.fields import cookies_in, field_in
+from lb.http1.fields import cookies_in
 from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
 from lb.proxy.exchange.attempt import Attempt
@@ -107,10 +107,7 @@ class Exchange:
         return self.head.target
 
     def field(self, name: bytes) -> bytes | None:
-        claims = self.head.claims
-        if claims is not None and name in claims:  # as the client sent it, whatever its backend is told
-            return claims[name]
-        return field_in(self.head.lines, name)
+        return self.head.field(name)
 
     def cookie(self, name: bytes) -> bytes | None:
         return next(iter(self.cookies(name)), None)
