@@ -66,7 +66,7 @@ STDERR = 2
 QUIET_SECONDS = 10.0
 """The pause between two log lines about custom policies that failed; failures in it are only counted."""
 UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""Other servers reopen log files or upgrade at these, so scripts send them."""
+"""Other servers reopen log files or upgrade at these, so scripts send them; the first one does so here."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
 """Events that are logged as warnings."""
 
@@ -87,7 +87,7 @@ class Balancer:
     def __init__(
         self, config: Config, access_log: AccessLog | None = None, source: Source | None = None
     ) -> None:
-        self.registry = Registry(trio.current_time, random, CookieKeys().read)
+        self.registry = Registry(trio.current_time, random, CookieKeys().read, time.time)
         self.metrics = Metrics()
         self.cut = 0
         self._quiet_until = 0.0
@@ -100,15 +100,15 @@ class Balancer:
         names = self._names = Names(self.registry)
         readiness = self._readiness = Readiness()
         self._probes = Probes(self.registry, names)
-        observers = [] if access_log is None else [access_log.finished]
         recorder = Recorder()
-        if config.admin.enabled:  # only the admin side reads it
-            observers.append(recorder.finished)
+        observers = [recorder.finished] if config.admin.enabled else []  # only the admin side reads it
         self._connections = Connections(self.registry, names, readiness, config.timeouts, config.limits)
         self._clients: set[ClientConnection] = set()
         self._context = Context(
             config, self.registry, self._connections, readiness, self.metrics, observers, self._clients
         )
+        if access_log is not None:
+            access_log.attach(self._context)
         self.control = Control(
             config=config,
             registry=self.registry,
@@ -123,7 +123,7 @@ class Balancer:
             on_drain=self._on_drain,
         )
         if source is not None:
-            self.control.reload = Reloader(source, self.control, self._context.configure)
+            self.control.reload = Reloader(source, self.control, self._context.configure, access_log)
 
     @property
     def config(self) -> Config:
@@ -144,6 +144,10 @@ class Balancer:
                 for sentence in state_file.apply(changes, self.registry):
                     log.warning("state file", overtaken=sentence)
         self.registry.subscribe(self._on_event, self._on_pool_event)
+
+    def reopen_logs(self) -> bool:
+        """Open the log files again, which were perhaps moved away; False where there are none."""
+        return self._access_log is not None and self._access_log.reopen()
 
     def _on_event(self, event: Event) -> None:
         self._times_changed.set()
@@ -336,8 +340,8 @@ async def serve(
 
     0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
     second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
-    that the program was started on has been closed: then it stops the program too. SIGUSR1 and SIGUSR2,
-    which end a process by default, are logged and ignored. `announce` is called once everything listens.
+    that the program was started on has been closed: then it stops the program too. SIGUSR1 opens log files
+    again. SIGUSR2 is logged and ignored. `announce` is called once everything listens.
     """
     killed_by = 0
     had_terminal = os.isatty(STDERR)
@@ -347,8 +351,10 @@ async def serve(
         task_status.started()
         async for number in signals:
             name = signal.Signals(number).name
+            if number == signal.SIGUSR1 and balancer.reopen_logs():
+                continue
             if number in UNUSED_SIGNALS:
-                log.warning("signal ignored: it has no meaning here", signal=name)
+                log.warning("signal ignored: there is nothing to do for it here", signal=name)
             elif number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
                 nursery.start_soon(reload_on_signal, balancer.control)
             elif balancer.control.stopping:

@@ -134,7 +134,7 @@ def run(
     no_admin: bool = False,
     backend: list[str] | None = None,
     state: str | None = None,
-    access_log: Literal["auto", "off", "text", "json"] | None = None,
+    access_log: Literal["auto", "off", "text", "json", "combined"] | None = None,
     demo: bool = False,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
 ) -> int:
@@ -156,7 +156,8 @@ def run(
     state
         The file that keeps what is changed at runtime.
     access_log
-        A line for each request on stdout; auto is text on a terminal and json otherwise.
+        A line for each request, on stdout unless access_log.file is set; auto is text on a terminal and json
+        otherwise.
     demo
         Start three backends of our own on 127.0.0.1:8081-8083.
     settings
@@ -169,7 +170,7 @@ def run(
         "admin": _present({"listen": admin, "enabled": False if no_admin else None}) or None,
         "pools": {DEFAULT_POOL: {"backends": [_backend(text) for text in backend]}} if backend else None,
         "state": state,
-        "access_log": access_log,
+        "access_log": None if access_log is None else {"format": access_log},
         "demo": demo or None,
     }
     source = _source(config, _present(flags), settings or [])
@@ -209,8 +210,11 @@ def _check_imports_and_keys(config: Config) -> None:
     """Import custom policies and read key files, as the start would; ConfigError where one fails."""
     from lb.config.cookie_keys import CookieKeys
     from lb.core.policies.custom import load as load_policy
+    from lb.observe.log_file import check as check_log_file
 
     keys = CookieKeys()
+    if config.access_log.file is not None:
+        check_log_file(config.access_log.file)
     sys.path.insert(0, os.getcwd())
     for name, pool in config.pools.items():
         try:
@@ -275,13 +279,11 @@ def _only_error_in(error: BaseException) -> BaseException:
 async def _serve(config: Config, source: Source) -> int:
     from lb.app import Balancer, serve, wall_clock
     from lb.net.descriptors import raise_limit
-    from lb.observe.access_log import AccessLog, format_of
+    from lb.observe.access_log import AccessLog
 
     raise_limit()
     token = admin_token(config.admin)
-    line_format = format_of(config.access_log, sys.stdout.isatty())
-    access_log = AccessLog(line_format, wall=wall_clock()) if line_format else None
-    balancer = Balancer(config, access_log, source)
+    balancer = Balancer(config, AccessLog.of(config.access_log, wall=wall_clock()), source)
     admin_at: list[str] = []
 
     def announce(control: "Control") -> None:

@@ -11,7 +11,14 @@ from lb import cli
 from lb.config.source import Source
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
-from lb.settings.balancer_settings import AdminConfig, Config, PoolConfig, Timeouts, demo_backends
+from lb.settings.balancer_settings import (
+    AccessLogSettings,
+    AdminConfig,
+    Config,
+    PoolConfig,
+    Timeouts,
+    demo_backends,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +77,7 @@ def test_every_flag_has_its_key(started: list[Config]) -> None:
         listen=(":80", "[::1]:80"),
         admin=AdminConfig(listen="127.0.0.1:0"),
         state="s.json",
-        access_log="json",
+        access_log=AccessLogSettings(format="json"),
         timeouts=Timeouts(connect=2.0),
         limits=config.limits,
         pools={"default": PoolConfig(backends=specs)},

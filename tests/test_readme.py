@@ -145,7 +145,7 @@ def test_each_error_that_a_client_can_get_has_its_row(reason: Reason) -> None:
     assert re.search(rf"^\| \d.*`{reason}`.*\|", section("When something fails"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("table", ["timeouts", "limits", "admin"])
+@pytest.mark.parametrize("table", ["access_log", "timeouts", "limits", "admin"])
 def test_each_key_of_a_table_is_shown_with_its_default(table: str) -> None:
     text = block("toml", "[timeouts]").partition(f"\n[{table}]")[2].partition("\n[")[0]
     shown = re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)

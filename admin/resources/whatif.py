@@ -19,6 +19,7 @@ from admin.protocol.problems import invalid
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState
+from lb.core.client_address import without_port
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
 from lb.core.simulation.forecast import Arrival, Forecast, simulate
@@ -161,8 +162,8 @@ def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
     usual = median(known) if known else 0.0
     for each in recent:
         seconds = _seconds(each)
-        address = each.client.rpartition(":")[0].strip("[]") or each.client
-        yield Arrival(each.started, usual if seconds is None else seconds, address, each.target)
+        took = usual if seconds is None else seconds
+        yield Arrival(each.started, took, without_port(each.client), each.target)
 
 
 def _window(control: Control) -> float:

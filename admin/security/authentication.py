@@ -7,6 +7,7 @@ from quart import Request
 from admin.protocol.problems import Problem
 from admin.security.keyring import ANONYMOUS_ADMIN, Keyring
 from lb.config.tokens import Token
+from lb.core.client_address import peer_of
 
 
 async def token_of(request: Request, keyring: Keyring) -> Token | None:
@@ -32,7 +33,4 @@ def unauthorized() -> Problem:
 def peer(request: Request) -> str:
     """The address that the request came from; "unix" for a Unix socket."""
     client: Any = request.scope.get("client")
-    if client is None or not client[0]:
-        return "unix"
-    host, port = client[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return peer_of(None if client is None or not client[0] else tuple(client[:2]))[1]

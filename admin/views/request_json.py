@@ -62,13 +62,15 @@ class Buffered(msgspec.Struct, kw_only=True):
 class RequestView(msgspec.Struct, kw_only=True):
     """One exchange that has ended.
 
-    `error` is the RFC 9209 token, null where nothing failed. `policy` is the one that the pool has now. Where
-    kinds were asked for, `alike` counts the failures of this kind, and `alike_since` is when the first ended.
+    `peer` is a proxy where it has named another address as the client's. `error` is the RFC 9209 token,
+    null where nothing failed. `policy` is the one that the pool has now. Where kinds were asked for, `alike`
+    counts the failures of this kind, and `alike_since` is when the first ended.
     """
 
     id: str
     listener: str
     client: str
+    peer: str
     method: str
     target: str
     pool: str | None
@@ -103,6 +105,7 @@ def recorded(control: Control, exchange: ExchangeRecord, kind: Kind | None = Non
         id=logged.id,
         listener=logged.listener,
         client=logged.client,
+        peer=logged.peer,
         method=logged.method,
         target=logged.target,
         pool=logged.pool,

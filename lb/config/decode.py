@@ -13,7 +13,8 @@ from typing import Annotated, Literal, TypeVar, cast, get_args, get_origin, get_
 import msgspec
 
 from lb.settings.backend_spec import ID, BackendSpec
-from lb.settings.pool_settings import Probe
+from lb.settings.balancer_settings import AccessLogSettings
+from lb.settings.pool_settings import Probe, Sticky
 from lb.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -75,7 +76,9 @@ class Reader:
 
     def _made(self, made: msgspec.Struct, path: str) -> msgspec.Struct | None:
         try:
-            return made.checked() if isinstance(made, BackendSpec | Probe) else made
+            return (
+                made.checked() if isinstance(made, BackendSpec | Probe | Sticky | AccessLogSettings) else made
+            )
         except ValueError as exc:
             self.mistakes.append(f"{path}.{exc}")
             return None

@@ -77,6 +77,8 @@ def build(raw: Mapping[str, Any], source: str = "") -> Config:
     pool `default` is added where the tables have none, except where a route takes everything (no host, path
     `/`). An empty pool answers 503 until a backend is added.
     """
+    if isinstance(text := raw.get("access_log"), str):  # the format alone, which is all that most set
+        raw = {**raw, "access_log": {"format": text}}
     reader = Reader()
     config = cast("Config", reader.struct(Config, raw, ""))  # never None: no field of Config is required
     mistakes = [*reader.mistakes, *_contradictions(config)]

@@ -17,7 +17,7 @@ from lb.config.reload_plan import apply, plan
 from lb.config.source import Key, Origin, Source
 from lb.core.registry import Registry
 from lb.errors import ConfigError
-from lb.settings.balancer_settings import Config
+from lb.settings.balancer_settings import AccessLogSettings, Config
 
 LONGEST_DETAIL = 500
 Kind = Literal["reloaded", "not reloaded"]
@@ -42,19 +42,38 @@ class Reloadable(Protocol):
         ...
 
 
+class Logs(Protocol):
+    """The access log, as far as a reload needs it (`lb.observe.access_log`)."""
+
+    def prepare(self, settings: AccessLogSettings) -> None:
+        """Open what these settings need. In a thread; ConfigError where it cannot be opened."""
+        ...
+
+    def adopt(self, settings: AccessLogSettings) -> None:
+        """Use these settings from now on. It does not fail."""
+        ...
+
+
 class Reloader:
     """Reads the configuration of one balancer again and applies it: call the object to reload.
 
     `adopt` is called with the new config after pools and backends have changed, so that the traffic uses its
-    other settings too. `origins` says which keys of the current config come from the file and which from the
-    flags.
+    other settings too; `access_log` takes its own. `origins` says which keys of the current config come from
+    the file and which from the flags.
     """
 
-    def __init__(self, source: Source, control: Reloadable, adopt: Callable[[Config], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        control: Reloadable,
+        adopt: Callable[[Config], None],
+        access_log: Logs | None = None,
+    ) -> None:
         self.source = source
         self.origins = source.origins(source.tables())
         self._control = control
         self._adopt = adopt
+        self._access_log = access_log
         self._subscribers: list[Callable[[Kind, str], None]] = []
         self._one_at_a_time = trio.Lock()  # otherwise an old file, read slowly, could be applied last
         control.config_loaded()
@@ -78,6 +97,8 @@ class Reloader:
         async with self._one_at_a_time:
             try:
                 config, origins = await trio.to_thread.run_sync(self._read)
+                if self._access_log is not None:
+                    await trio.to_thread.run_sync(self._access_log.prepare, config.access_log)
                 difference = self._apply(config)
             except ConfigError as exc:
                 self._control.count_reload("failure")
@@ -92,6 +113,8 @@ class Reloader:
         apply(planned, self._control.registry)
         self._control.set_config(planned.config, planned.difference)
         self._adopt(planned.config)
+        if self._access_log is not None:
+            self._access_log.adopt(planned.config.access_log)
         self._control.count_reload("success")
         self._control.config_loaded()
         log.info("configuration reloaded", source=str(self.source), **_logged(planned.difference))

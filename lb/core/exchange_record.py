@@ -1,11 +1,17 @@
 """The record of one exchange: what was decided, why, and how it went.
 
-It holds references and plain numbers only, never a body or a secret; metrics, log and API render it. Times
-are on the caller's monotonic clock, in seconds; None where a phase was not reached.
+It holds references and plain numbers only, never a body, nor a field that the access log does not have;
+metrics, log and API render it. Times are on the caller's monotonic clock, in seconds; None where a phase was
+not reached.
 """
+
+from collections.abc import Mapping
 
 from lb.core.backend import Backend
 from lb.errors import Reason
+
+LONGEST_NOTED = 513
+"""Bytes of a field that are kept: one more than the log shows, so that it still sees that there were more."""
 
 
 class AttemptRecord:
@@ -41,9 +47,21 @@ class AttemptRecord:
         self.reason: Reason | None = None
 
 
+class Noted:
+    """What of a request's head the access log needs: its version, and fields by name in lower case."""
+
+    __slots__ = ("fields", "version")
+
+    def __init__(self, version: str, fields: Mapping[bytes, bytes]) -> None:
+        self.version = version
+        self.fields = fields
+
+
 class ExchangeRecord:
     """One request and its response, as they are remembered.
 
+    `peer` is who held the other end of the connection, with the port. So is `client`, unless the peer is a
+    trusted proxy that has named another address (`lb.core.client_address`).
     `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
     """
 
@@ -58,6 +76,8 @@ class ExchangeRecord:
         "leader",
         "listener",
         "method",
+        "noted",
+        "peer",
         "pool",
         "queued",
         "reason",
@@ -68,10 +88,11 @@ class ExchangeRecord:
         "target",
     )
 
-    def __init__(self, exchange_id: bytes, listener: str, client: str, started: float) -> None:
+    def __init__(self, exchange_id: bytes, listener: str, peer: str, started: float) -> None:
         self.id = exchange_id
         self.listener = listener
-        self.client = client
+        self.client = self.peer = peer
+        self.noted: Noted | None = None
         self.started = started
         self.ended: float | None = None
         self.method = b""

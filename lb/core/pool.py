@@ -129,15 +129,18 @@ class Pool:
         return self._kept(holder, tried) or primary
 
     def _kept(self, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
-        """The draining backend that this client was on before, while it may still keep it."""
-        named = self.sticky.names(holder) if self.sticky is not None else None
-        if named is None:
-            return []
-        return [b for b in self.backends if b.id == named and b.keeps_its_clients and b not in tried]
+        """The draining backend that this client was on last, while it may still keep it."""
+        for named in self.sticky.names(holder) if self.sticky is not None else ():
+            for backend in self.backends:
+                if backend.id == named and backend not in tried and backend.keeps_its_clients:
+                    return [backend]
+                if backend.id == named and backend.is_open:
+                    return []
+        return []
 
     def cookie_line(self, sticky: Sticky, backend: Backend, holder: Holder) -> bytes:
-        """The field line that ties this client to the backend; none where it is tied already."""
-        if sticky.names(holder) == backend.id:
+        """The field line that ties this client to the backend; none where it is tied for long enough."""
+        if sticky.is_tied(holder, backend):
             return b""
         return b"Set-Cookie: %b\r\n" % sticky.cookie_for(backend)
 
@@ -240,7 +243,7 @@ class Pool:
         hedge = self.settings.hedge
         if hedge is None or len(self.backends) < 2:
             return None
-        if self.sticky is not None and self.sticky.names(holder) == backend.id:
+        if self.sticky is not None and backend.id in self.sticky.names(holder):
             return None
         usual = backend.recent.quantile(hedge.after, now)
         return None if usual is None else max(usual, hedge.at_least)

@@ -41,7 +41,8 @@ class Registry:
     """All pools and backends. A backend's id is unique over all pools.
 
     `chance` gives another number from 0 up to 1 each time; `secret` the key for cookies, by the name of the
-    file that it is in (None: a key that is in no file). `drain_durations` are of drains that ended.
+    file that it is in (None: a key that is in no file); `wall`, for them, seconds since 1970 (None: `now`).
+    `drain_durations` are of drains that ended.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Registry:
         now: Callable[[], float],
         chance: Callable[[], float],
         secret: Callable[[str | None], bytes],
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self._members = Membership(now)
         self._drains = DrainControl(self._members)
         self._chance = chance
         self._secret = secret
+        self._wall = wall
         self.now = now
         self.pools = self._members.pools
         self.backends = self._members.backends
@@ -70,7 +73,7 @@ class Registry:
 
     def empty(self) -> "Registry":
         """Another registry on the same clock, without pools, backends or subscribers."""
-        return Registry(self.now, self._chance, self._secret)
+        return Registry(self.now, self._chance, self._secret, self._wall)
 
     def subscribe(
         self, tell: Callable[[Event], None], pools: Callable[[PoolEvent], None] | None = None
@@ -124,7 +127,7 @@ class Registry:
                 self._pool_happened("policy failed", pool, in_words(error))
 
         key = b"" if settings.sticky is None else self._secret(settings.sticky.secret_file)
-        return make(settings, now=self.now, chance=self._chance, key=key, tell=failed)
+        return make(settings, now=self.now, chance=self._chance, key=key, tell=failed, wall=self._wall)
 
     def configure(self, pool: Pool, settings: PoolSettings, policy: Policy | None = None) -> bool:
         """Other settings from the next request on; False if none differ. `policy` is what `prepare` made.

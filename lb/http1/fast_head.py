@@ -13,18 +13,18 @@ from functools import lru_cache
 
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL
+from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL, TOKEN, X_FORWARDED
 from lb.http1.request_head import RequestHead, judge_request
 from lb.http1.response_head import ResponseHead, judge_response
 
 
-def control_lines(control: Iterable[bytes], identity: Iterable[bytes] = ()) -> re.Pattern[bytes]:
-    """Finds (name, value) of each field line with one of these names, which are given in lower case.
+def control_lines(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> re.Pattern[bytes]:
+    """Finds (name, value) of each field line with one of these names, or with a name that so begins.
 
-    The names of `identity` are also found in disguise, with `_` or `.` for `-` (`fields.is_identity`).
+    They are given in lower case, and also found in disguise (`fields.is_disguised`).
     """
-    words = {tuple(map(_either_case, name)) for name in control}
-    words |= {tuple(map(_in_disguise, name)) for name in identity}
+    words = {tuple(map(_in_disguise, name)) for name in names}
+    words |= {(*map(_in_disguise, prefix), b"(?:" + TOKEN + b")?") for prefix in prefixes}
     return re.compile(rb"\n(" + _any_of(words) + rb"):[ \t]*([^\r\n]*)")
 
 
@@ -35,7 +35,7 @@ def _either_case(byte: int) -> bytes:
 
 
 def _in_disguise(byte: int) -> bytes:
-    return b"[-_.]" if byte == ord("-") else _either_case(byte)
+    return MARK if byte == ord("-") else _either_case(byte)
 
 
 def _any_of(words: Collection[tuple[bytes, ...]]) -> bytes:
@@ -49,10 +49,12 @@ def _any_of(words: Collection[tuple[bytes, ...]]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
+MARK = rb"[!#$%&'*+.^_`|~-]"
+"""Whatever a name may have beside letters and digits: some backends read all of them as `-`."""
 FIELDS = rb"((?:" + FIELD_LINE + rb")*+)\r\n"
 PLAIN_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n" + FIELDS)
 PLAIN_RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)\r\n" + FIELDS)
-CONTROL_OF_REQUEST = control_lines(REQUEST_CONTROL, IDENTITY)
+CONTROL_OF_REQUEST = control_lines(REQUEST_CONTROL | IDENTITY, (X_FORWARDED,))
 CONTROL_OF_RESPONSE = control_lines(RESPONSE_CONTROL)
 CUT = re.compile(rb"\n(?:connection|content-length|transfer-encoding):[^\n]*+(?=\n)", re.IGNORECASE)
 """The lines of the control fields that a plain head may have and that end here.

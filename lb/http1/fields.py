@@ -22,6 +22,8 @@ Not so the `?`: CPython 3.11.2 matches a line without its end where a possessive
 """
 FIELD_LINES = re.compile(rb"(?:" + FIELD_LINE + rb")*+")
 
+NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]")
+
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 HOP_BY_HOP = frozenset(
     (
@@ -38,24 +40,34 @@ HOP_BY_HOP = frozenset(
 )
 IDENTITY = frozenset(
     (
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"client-ip",
+        b"fastly-client-ip",
         b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-forwarded-server",
-        b"x-forwarded-ssl",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-original-forwarded-for",
+        b"x-original-host",
+        b"x-original-url",
         b"x-real-ip",
         b"x-request-id",
+        b"x-rewrite-url",
     )
 )
-"""Fields that say who the client is. Only a trusted peer may say it; from others they are dropped."""
+"""Fields that say who the client is or what it asked for, beside all that begin with X_FORWARDED.
+
+Only a trusted peer may say it; from others they are dropped."""
 SCHEME = b":scheme"
 """Stands for the scheme of an absolute target among what a client claims; no field has this name."""
+X_FORWARDED = b"x-forwarded-"
 
-REQUEST_CONTROL = FRAMING | HOP_BY_HOP | {b"host", b"expect", b"max-forwards", b"via"}
-"""Fields on which the verdict on a request depends, beside those of IDENTITY; the judge sees no other."""
+REQUEST_CONTROL = FRAMING | HOP_BY_HOP | {b"host", b"expect", b"max-forwards", b"proxy", b"via"}
+"""Fields on which the verdict on a request depends, beside those of IDENTITY; the judge sees no other.
+
+`Proxy` is no field of HTTP. It ends here, because CGI would make HTTP_PROXY of it (CVE-2016-5385)."""
 RESPONSE_CONTROL = FRAMING | HOP_BY_HOP | {b"date"}
 """Fields on which the verdict on a response depends; the judge sees no other."""
 
@@ -95,13 +107,18 @@ MOST_ANNOUNCED = 100
 
 
 def is_identity(name: bytes) -> bool:
-    """Does the name, in lower case, say who the client is, to us or to a backend that reads `_` as `-`?
+    """Does the name, in lower case, say who the client is?"""
+    return name in IDENTITY or name.startswith(X_FORWARDED)
 
-    CGI and WSGI make the same variable of both, so a client's `X_Forwarded_For` would override our field.
+
+def is_disguised(name: bytes) -> bool:
+    """Would a backend that reads other marks as `-` take this name, in lower case, for one that ends here?
+
+    CGI and WSGI make one variable of `X-Forwarded-For`, `X_Forwarded_For` and, some of them,
+    `X~Forwarded~For`, so a client's field would override ours; `Content_Length` would frame the body.
     """
-    if name in IDENTITY:
-        return True
-    return (b"_" in name or b"." in name) and name.replace(b"_", b"-").replace(b".", b"-") in IDENTITY
+    plain = NOT_ALPHANUMERIC.sub(b"-", name)
+    return plain != name and (plain in REQUEST_CONTROL or is_identity(plain))
 
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -127,7 +144,7 @@ def announced_trailers(values: Iterable[bytes]) -> bytes:
 
 
 def _stays_here(name: bytes) -> bool:
-    return name in NOT_IN_TRAILERS or is_identity(name)
+    return name in NOT_IN_TRAILERS or is_identity(name) or is_disguised(name)
 
 
 @lru_cache(64)
@@ -146,11 +163,7 @@ def field_in(lines: bytes, name: bytes) -> bytes | None:
     return None if found is None else found[1].rstrip(b" \t")
 
 
-def cookie_in(lines: bytes, name: bytes) -> bytes | None:
-    """The value of the first cookie of this name (RFC 6265 section 4.2), or None."""
-    for value in _field(b"cookie").findall(lines):
-        for pair in value.split(b";"):
-            key, equals, cookie = pair.strip(b" \t").partition(b"=")
-            if equals and key == name:
-                return bytes(cookie)
-    return None
+def cookies_in(lines: bytes, name: bytes) -> list[bytes]:
+    """The values of all cookies of this name (RFC 6265 section 4.2)."""
+    pairs = (pair.strip(b" \t") for value in _field(b"cookie").findall(lines) for pair in value.split(b";"))
+    return [pair[len(name) + 1 :] for pair in pairs if pair.startswith(name + b"=")]

@@ -5,6 +5,7 @@ They say who the client is. What a client says of itself is kept only from a tru
 
 import re
 
+from lb.core.client_address import UNIX
 from lb.http1.fields import SCHEME
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
@@ -16,26 +17,23 @@ class ForwardedFields:
     A `trusted` peer (another proxy of the operator's) may name the clients before it: its fields are kept and
     extended. Those of all other peers are replaced. Via is RFC 9110 section 7.6.3; it is left out where `via`
     is empty. `Forwarded` is RFC 7239 and only sent by choice; the others are custom that every framework
-    reads.
+    reads. A peer on a Unix socket has no address, and none is invented: nothing is said in X-Forwarded-For,
+    and `unknown` in Forwarded.
     """
 
-    __slots__ = ("_constant", "_peer", "_sends_forwarded", "_trusted", "_via")
+    __slots__ = ("_constant", "_peer", "_sends_forwarded", "_via", "is_trusted")
 
     def __init__(self, peer: bytes, trusted: bool, via: bytes, sends_forwarded: bool) -> None:
-        self._peer = peer
-        self._trusted = trusted
+        self._peer = b"" if peer == UNIX.encode() else peer
+        self.is_trusted = trusted
         self._sends_forwarded = sends_forwarded
         self._via = (b"Via: 1.1 %b\r\n" % via, b"Via: 1.0 %b\r\n" % via) if via else (b"", b"")
-        self._constant = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % peer
-
-    @property
-    def is_trusted(self) -> bool:
-        """The peer is one of the operator's proxies."""
-        return self._trusted
+        known = b"X-Forwarded-For: %b\r\n" % self._peer if self._peer else b""
+        self._constant = known + b"X-Forwarded-Proto: http\r\n"
 
     def request_id(self, claims: dict[bytes, bytes] | None) -> bytes | None:
         """The id that a trusted peer gave the request, if it is fit to be logged."""
-        if not claims or not self._trusted:
+        if not claims or not self.is_trusted:
             return None
         claimed = claims.get(b"x-request-id", b"")
         return claimed if REQUEST_ID.fullmatch(claimed) else None
@@ -48,7 +46,7 @@ class ForwardedFields:
         Via names the version in which the request came, not the one in which it is sent on.
         """
         via = self._via[is_1_0]
-        if claims and self._trusted:
+        if claims and self.is_trusted:
             return self._extended(host, request_id, claims) + via
         lines = b"%b%bX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n" % (self._constant, via, host, request_id)
         return lines + b"Forwarded: %b\r\n" % self._forwarded(host) if self._sends_forwarded else lines
@@ -56,8 +54,9 @@ class ForwardedFields:
     def _extended(self, host: bytes, request_id: bytes, claims: dict[bytes, bytes]) -> bytes:
         fields = dict(claims)
         scheme = fields.pop(SCHEME, b"http")
-        before = claims.get(b"x-forwarded-for")
-        fields[b"x-forwarded-for"] = before + b", " + self._peer if before else self._peer
+        hops = [each for each in (claims.get(b"x-forwarded-for"), self._peer) if each]
+        if hops:
+            fields[b"x-forwarded-for"] = b", ".join(hops)
         fields.setdefault(b"x-forwarded-proto", scheme)
         fields.setdefault(b"x-forwarded-host", host)
         fields[b"x-request-id"] = request_id
@@ -68,5 +67,5 @@ class ForwardedFields:
         return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in fields.items())
 
     def _forwarded(self, host: bytes, scheme: bytes = b"http") -> bytes:
-        peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer
+        peer = b'"[%b]"' % self._peer if b":" in self._peer else self._peer or b"unknown"
         return b'for=%b;host="%b";proto=%b' % (peer, host, scheme)

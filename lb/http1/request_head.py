@@ -9,19 +9,22 @@ never copied.
 """
 
 import re
+from collections.abc import Iterable
 
 import h11
 
+from lb.core.exchange_record import LONGEST_NOTED, Noted
 from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
 from lb.http1.fields import (
-    IDENTITY,
     REQUEST_CONTROL,
     SCHEME,
     TOKEN,
     announced_trailers,
     connection_options,
+    field_in,
+    is_disguised,
     is_identity,
 )
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, Kept, flaw_at, joined, sort_fields
@@ -78,6 +81,18 @@ class RequestHead:
     @property
     def has_body(self) -> bool:
         return bool(self.length)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the field with this name, in lower case, as the client sent it; the first, or None."""
+        if self.claims is not None and name in self.claims:
+            return self.claims[name]
+        return field_in(self.lines, name)
+
+    def noted(self, names: Iterable[bytes]) -> Noted:
+        """What the access log needs of it: these fields, cut to what it may show."""
+        values = ((name, self.field(name)) for name in names)
+        kept = {name: value[:LONGEST_NOTED] for name, value in values if value is not None}
+        return Noted("HTTP/1.0" if self.is_1_0 else "HTTP/1.1", kept)
 
     def framing(self) -> bytes:
         """The line that frames the body for the backend, or none."""
@@ -175,14 +190,16 @@ def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_htt
 def _without_claims(head: RequestHead, kept: Kept) -> Kept:
     """Move what the client says of its identity into `head.claims`.
 
-    A name in disguise (`X_Forwarded_For`) is dropped.
+    A name in disguise (`X_Forwarded_For`) is dropped, whoever sends it: a trusted proxy passes on what it
+    does not know.
     """
     claims: dict[bytes, bytes] = {}
     others: Kept = []
     for name, line in kept:
         if not is_identity(name):
-            others.append((name, line))
-        elif name in IDENTITY:
+            if not is_disguised(name):
+                others.append((name, line))
+        elif not is_disguised(name):
             value = line.split(b":", 1)[1].strip()
             claims[name] = claims[name] + b", " + value if name in claims else value
     head.claims = claims or None

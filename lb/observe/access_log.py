@@ -3,108 +3,179 @@
 The hot path only appends a reference to a bounded queue. One task renders the queued records in batches, and
 a thread writes them, because writing to a pipe that is not read blocks. While the thread is blocked the
 queue fills; further records are dropped and counted, and the count is logged when writing works again.
-`safe` makes sure that nothing a client sends can break a line.
 """
 
 import os
 import select
 import sys
 from collections import deque
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
-import msgspec
 import structlog
 import trio
 
+from lb.observe.log_file import KEY, LogFile
+from lb.observe.log_lines import (
+    COMBINED_FIELDS,
+    LINES,
+    LONGEST_TEXT,
+    Format,
+    json_line,
+    milliseconds,
+    record,
+    rfc3339,
+    safe,
+    text_line,
+)
+from lb.settings.balancer_settings import AccessLogSettings
+
 if TYPE_CHECKING:
-    from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+    from lb.core.exchange_record import ExchangeRecord
+
+__all__ = [
+    "LONGEST_TEXT",
+    "AccessLog",
+    "Format",
+    "format_of",
+    "json_line",
+    "milliseconds",
+    "record",
+    "rfc3339",
+]
+__all__ += ["safe", "text_line"]
 
 QUEUE_RECORDS = 8192
 BATCH_RECORDS = 128  # rendered without an await; more would hold up the traffic
 LINGER_SECONDS = 0.1
 FLUSH_SECONDS = 1.0
-LONGEST_TEXT = 512
+REOPEN_SECONDS = 10.0
+"""The pause before a file that could not be opened again is tried once more."""
 
-Format = Literal["text", "json"]
 log = structlog.get_logger()
 
 
-class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt on one backend, with the phases of `Record`.
-
-    `passed_over` has every backend that was no candidate, with the reason.
-    """
-
-    backend: str
-    reused: bool
-    reason: str | None
-    connect_ms: float | None
-    first_byte_ms: float | None
-    passed_over: dict[str, str]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange as it is logged.
-
-    `time` is when it ended. `queue_ms` is the wait for a backend. The other phases are those of the deciding
-    attempt, None where it did not get so far: `connect_ms` until connected, `first_byte_ms` from there to the
-    first byte of the response. `total_ms` is the whole exchange.
-    """
-
-    time: str
-    id: str
-    client: str
-    listener: str
-    method: str
-    target: str
-    status: int
-    request_bytes: int
-    response_bytes: int
-    pool: str | None
-    backend: str | None
-    attempts: int
-    queue_ms: float
-    connect_ms: float | None
-    first_byte_ms: float | None
-    total_ms: float
-    reason: str | None
-    detail: str
-    each_attempt: list[LoggedAttempt]
-
-
 def format_of(setting: str, is_terminal: bool) -> Format | None:
-    """The format that the setting `access_log` means here; None for no access log."""
+    """The format that the setting `access_log.format` means here; None for no access log."""
     match setting:
         case "off":
             return None
-        case "text" | "json":
+        case "text" | "json" | "combined":
             return setting
         case _:
             return "text" if is_terminal else "json"
 
 
+class Observed(Protocol):
+    """Who tells of exchanges (`lb.proxy.context`): to all `observers`, with `noted_fields` in each record."""
+
+    observers: tuple[Callable[["ExchangeRecord"], None], ...]
+    noted_fields: tuple[bytes, ...] | None
+
+
 class AccessLog:
-    """Writes a line for each exchange to a file descriptor, stdout by default. It never closes it.
+    """Writes a line for each exchange to a file descriptor, stdout by default, which it never closes; or to
+    a file.
 
     `wall` turns a time of the exchanges' clock into seconds since 1970. `dropped` counts the records since
-    the start that were not written.
+    the start that were not written. `noted` are the names, in lower case, of the fields that records need to
+    have; None where the format has none.
     """
 
-    def __init__(self, line_format: Format, *, wall: Callable[[float], float], fd: int | None = None) -> None:
+    def __init__(
+        self,
+        line_format: Format | None,
+        *,
+        wall: Callable[[float], float],
+        fd: int | None = None,
+        fields: Sequence[str] = (),
+        file: LogFile | None = None,
+    ) -> None:
         self.dropped = 0
-        self._render = {"text": text_line, "json": json_line}[line_format]
         self._wall = wall
         self._fd = sys.stdout.fileno() if fd is None else fd
+        self._file = file
+        self._prepared: LogFile | None = None
+        self._given_up: list[LogFile] = []
+        self._reopen_at: float | None = None
+        self._cannot_reopen = False
+        self._context: Observed | None = None
+        self._use(line_format, fields)
         self._waiting: deque[ExchangeRecord] = deque()
         self._woken = trio.Event()
         self._ending = trio.Event()
         self._one_at_a_time = trio.CapacityLimiter(1)
+        self._is_writing = False
         self._is_failing = False
         self._has_bug = False
         self._lost = 0
+
+    @classmethod
+    def of(cls, settings: AccessLogSettings, *, wall: Callable[[float], float]) -> "AccessLog":
+        """The access log of these settings. It blocks; ConfigError where its file cannot be opened."""
+        made = cls(None, wall=wall)
+        made.prepare(settings)
+        made.adopt(settings)
+        return made
+
+    @property
+    def is_on(self) -> bool:
+        return self._render is not None
+
+    def prepare(self, settings: AccessLogSettings) -> None:
+        """Open the file of these settings, if it is another one. It blocks, and changes nothing yet.
+
+        To be called from a thread, before `adopt`. ConfigError where the file cannot be opened.
+        """
+        self._forget_prepared()
+        if settings.file is not None and (self._file is None or settings.file != self._file.path):
+            self._prepared = LogFile(settings.file)
+
+    def adopt(self, settings: AccessLogSettings) -> None:
+        """Use these settings, which `prepare` was called with, for what is written from now on."""
+        if self._file is not None and settings.file != self._file.path:
+            self._given_up.append(self._file)  # a thread may be writing to it
+            self._file = None
+        if self._prepared is not None:
+            self._file, self._prepared = self._prepared, None
+        is_terminal = self._file is None and os.isatty(self._fd)
+        self._use(format_of(settings.format, is_terminal), settings.fields)
+
+    def _use(self, line_format: Format | None, fields: Sequence[str]) -> None:
+        self._render = None if line_format is None else partial(LINES[line_format], fields=fields)
+        names = (*fields, *COMBINED_FIELDS) if line_format == "combined" else tuple(fields)
+        wanted = tuple(dict.fromkeys(name.lower().encode() for name in names))
+        self.noted = wanted if self.is_on and wanted else None
+        if self._context is not None:
+            self._observe(self._context)
+
+    def attach(self, context: Observed) -> None:
+        """Be told of exchanges by this context while the log is on, with the fields that its format has."""
+        self._context = context
+        self._observe(context)
+
+    def _observe(self, context: Observed) -> None:
+        others = tuple(each for each in context.observers if each != self.finished)
+        context.observers = (*others, self.finished) if self.is_on else others
+        context.noted_fields = self.noted
+
+    def _forget_prepared(self) -> None:
+        if self._prepared is not None:
+            self._prepared.close()
+            self._prepared = None
+
+    def reopen(self) -> bool:
+        """Open the file again, which was perhaps moved away; False where there is none.
+
+        It is done before the next lines are written.
+        """
+        if self._file is None:
+            return False
+        self._reopen_at = trio.current_time()
+        self._woken.set()
+        return True
 
     def finished(self, exchange: "ExchangeRecord") -> None:
         """Queue an exchange that has ended. Its record must not change any more."""
@@ -119,14 +190,24 @@ class AccessLog:
         """Write until cancelled; then write what is queued, for FLUSH_SECONDS at most."""
         # The shield keeps a cancellation from cutting a line in two. Its deadline is set below.
         shielded = trio.CancelScope(shield=True)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write_all, shielded)
-            try:
-                await trio.sleep_forever()
-            finally:
-                shielded.deadline = trio.current_time() + FLUSH_SECONDS
-                self._ending.set()
-                self._woken.set()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_all, shielded)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    shielded.deadline = trio.current_time() + FLUSH_SECONDS
+                    self._ending.set()
+                    self._woken.set()
+        finally:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        """All of them, unless a thread that was abandoned may still be writing."""
+        self._forget_prepared()
+        for file in (*self._given_up, self._file):
+            if file is not None and not self._is_writing:
+                file.close()
 
     async def _write_all(self, shielded: trio.CancelScope) -> None:
         with shielded:
@@ -139,19 +220,41 @@ class AccessLog:
             with trio.move_on_after(LINGER_SECONDS):
                 await self._ending.wait()
             self._woken = trio.Event()
+            await self._see_to_files()
             while self._waiting:
                 await self._write_batch()
             if self._ending.is_set():
                 return
 
+    async def _see_to_files(self) -> None:
+        """Between two batches: close files that are not written to any more, and open a moved one again."""
+        while self._given_up:
+            self._given_up.pop().close()
+        if self._file is None or self._reopen_at is None or trio.current_time() < self._reopen_at:
+            return
+        path, self._reopen_at = self._file.path, None
+        try:
+            await trio.to_thread.run_sync(self._file.reopen, limiter=self._one_at_a_time)
+        except OSError as exc:
+            if not self._cannot_reopen:
+                log.error(f"{KEY} not opened again; lines go where they went", path=path, why=exc.strerror)
+            self._cannot_reopen, self._reopen_at = True, trio.current_time() + REOPEN_SECONDS
+        else:
+            log.info(f"{KEY} opened again", path=path)
+            self._cannot_reopen = False
+
     async def _write_batch(self) -> None:
         batch = list(islice(self._waiting, BATCH_RECORDS))
         lines = b"".join([self._line(exchange) for exchange in batch])
         try:
+            fd = self._fd if self._file is None else self._file.fd
+            self._is_writing = True
             await trio.to_thread.run_sync(
-                write, self._fd, lines, abandon_on_cancel=True, limiter=self._one_at_a_time
+                write, fd, lines, abandon_on_cancel=True, limiter=self._one_at_a_time
             )
+            self._is_writing = False
         except OSError as exc:
+            self._is_writing = False
             self._failed(len(batch), exc)
         else:
             self._worked()
@@ -161,7 +264,7 @@ class AccessLog:
     def _line(self, exchange: "ExchangeRecord") -> bytes:
         """The line of one exchange; where a bug keeps it from being written, only that line is lost."""
         try:
-            return self._render(exchange, self._wall)
+            return b"" if self._render is None else self._render(exchange, self._wall)
         except Exception:
             self.dropped += 1
             if not self._has_bug:
@@ -190,97 +293,3 @@ def write(fd: int, data: bytes) -> None:
             view = view[os.write(fd, view) :]
         except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([], [fd], [])
-
-
-def record(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> Record:
-    """The record of an exchange; every text in it is `safe`."""
-    last = exchange.deciding
-    ended = exchange.started if exchange.ended is None else exchange.ended
-    return Record(
-        time=rfc3339(wall(ended)),
-        id=safe(exchange.id),
-        client=exchange.client,
-        listener=exchange.listener,
-        method=safe(exchange.method),
-        target=safe(exchange.target),
-        status=exchange.status,
-        request_bytes=exchange.request_bytes,
-        response_bytes=exchange.response_bytes,
-        pool=exchange.pool or None,
-        backend=last.backend.id if last else None,
-        attempts=len(exchange.attempts),
-        queue_ms=milliseconds(exchange.queued),
-        connect_ms=_connect_ms(last) if last else None,
-        first_byte_ms=_first_byte_ms(last) if last else None,
-        total_ms=milliseconds(ended - exchange.started),
-        reason=exchange.reason,
-        detail=safe(exchange.detail.encode("utf-8", "surrogateescape")),
-        each_attempt=[_attempt(attempt) for attempt in exchange.attempts],
-    )
-
-
-def _attempt(attempt: "AttemptRecord") -> LoggedAttempt:
-    return LoggedAttempt(
-        backend=attempt.backend.id,
-        reused=attempt.reused,
-        reason=attempt.reason,
-        connect_ms=_connect_ms(attempt),
-        first_byte_ms=_first_byte_ms(attempt),
-        passed_over=dict(attempt.passed_over),
-    )
-
-
-def _connect_ms(attempt: "AttemptRecord") -> float | None:
-    return None if attempt.connected is None else milliseconds(attempt.connected - attempt.started)
-
-
-def _first_byte_ms(attempt: "AttemptRecord") -> float | None:
-    if attempt.first_byte is None:
-        return None
-    return milliseconds(
-        attempt.first_byte - (attempt.started if attempt.connected is None else attempt.connected)
-    )
-
-
-def milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
-
-
-def json_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> bytes:
-    return msgspec.json.encode(record(exchange, wall)) + b"\n"
-
-
-def text_line(exchange: "ExchangeRecord", wall: Callable[[float], float]) -> bytes:
-    """One line: columns with the values that every exchange has, then the rest in words."""
-    r = record(exchange, wall)
-    phases = f"queue {r.queue_ms:.1f} connect {_short(r.connect_ms)} first byte {_short(r.first_byte_ms)}"
-    columns = (
-        f"{r.time} {r.client:<21} {r.status:>3} {r.method:<7} {r.total_ms:>9.1f} ms {r.response_bytes:>10} B"
-        f"  {r.backend or '-':<16} {r.target}  ({phases}, in {r.request_bytes} B) id={r.id}"
-    )
-    words = [columns]
-    if r.attempts > 1:
-        words.append(f"attempts={r.attempts}")
-    if r.reason is not None:
-        words.append(f"{r.reason}: {r.detail}" if r.detail else r.reason)
-    return " ".join(words).encode() + b"\n"
-
-
-def _short(ms: float | None) -> str:
-    return "-" if ms is None else f"{ms:.1f}"
-
-
-def rfc3339(seconds: float) -> str:
-    """Seconds since 1970 as a time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def safe(raw: bytes) -> str:
-    r"""Bytes from outside as at most 512 characters of visible ASCII; other bytes, and \, become \xNN.
-
-    So a client cannot end a line, forge another one or move a terminal's cursor.
-    """
-    text = raw[: LONGEST_TEXT + 1].decode("latin-1")
-    if not (text.isascii() and text.isprintable()) or "\\" in text:
-        text = "".join(c if " " <= c <= "~" and c != "\\" else f"\\x{ord(c):02x}" for c in text)
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."

@@ -15,8 +15,9 @@ import structlog
 import trio
 from trio.lowlevel import wait_readable
 
+from lb.core.client_address import UNIX, peer_of
 from lb.net.connect import OUT_OF_DESCRIPTORS
-from lb.net.listener import BACKLOG, Listener, name_of
+from lb.net.listener import BACKLOG, Listener
 from lb.net.wire import Wire
 from lb.proxy.backend_side.connections import Connections
 from lb.proxy.client_side.connection import ClientConnection
@@ -124,9 +125,9 @@ class Server:
                 await trio.sleep(REST_SECONDS)
 
     def _start(self, sock: socket.socket, peer: object, listener: Listener, nursery: trio.Nursery) -> None:
-        address, name = (str(peer[0]), name_of(peer)) if isinstance(peer, tuple) else ("unix", "unix")
+        address, name = peer_of(peer)
         most = self._context.limits.connections_per_address
-        if most is not None and self._places.of(address) >= most:
+        if most is not None and self._places.of(address) >= most and self._is_one_client(address):
             self._context.metrics.listener(listener.name).rejected["address_limit"] += 1
             sock.close()
             return
@@ -140,6 +141,10 @@ class Server:
         client.counts.accepted += 1
         client.counts.open += 1
         nursery.start_soon(self._serve_one, client)
+
+    def _is_one_client(self, address: str) -> bool:
+        """Whether all connections from there are one client's: not on a Unix socket, and not a proxy's."""
+        return address != UNIX and not self._context.identity(address).is_trusted
 
     async def _serve_one(self, client: ClientConnection) -> None:
         """Error boundary: a bug in one connection is logged and ends that connection only."""

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from email.utils import formatdate
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import count
 from random import random
 from secrets import token_hex
@@ -12,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from lb.core.client_address import Trust
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes
@@ -92,8 +92,10 @@ class Context:
         self.connections = connections
         self.readiness = readiness
         self.metrics = metrics
-        self.observers = (metrics.finished, *observers)
+        self.observers: tuple[Callable[[ExchangeRecord], None], ...] = (metrics.finished, *observers)
         self.clients = clients
+        self.noted_fields: tuple[bytes, ...] | None = None
+        """The fields that the record of each exchange has for the access log, in lower case."""
         self.closing = False
         self.draining = False
         """An operator drains this balancer: responses say `Connection: close`; requests are still served."""
@@ -121,7 +123,7 @@ class Context:
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.held.most = config.limits.held
         self.most_clients = connection_limit(config.limits)
-        self._trusted = [ip_network(network, strict=False) for network in config.trusted_proxies]
+        self.trust = Trust(config.trusted_proxies)
         self._sends_forwarded = config.forwarded
         self._tells_all = config.error_details
         self._by = known_as(config.via or DEFAULT_NAME)
@@ -140,14 +142,7 @@ class Context:
 
     def _identity(self, peer: str) -> ForwardedFields:
         via = self.via if self._sends_via else b""
-        return ForwardedFields(peer.encode(), self._is_trusted(peer), via, self._sends_forwarded)
-
-    def _is_trusted(self, peer: str) -> bool:
-        networks: list[IPv4Network | IPv6Network] = self._trusted
-        if not networks or peer.startswith("unix"):
-            return False
-        address = ip_address(peer.partition("%")[0])
-        return any(address in network for network in networks)
+        return ForwardedFields(peer.encode(), peer in self.trust, via, self._sends_forwarded)
 
     def finished(self, exchange: ExchangeRecord) -> None:
         """Tell all observers how an exchange went. To be called once for each exchange."""

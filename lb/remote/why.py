@@ -40,13 +40,18 @@ def described(request: Mapping[str, Any]) -> Iterator[str]:
     took = milliseconds(request["timings_ms"]["total"])
     yield printable(f"{request['method'] or '-'} {request['target'] or '-'}: {end} in {took}")
     by = f"pool {request['pool']} ({request['policy']})" if request["pool"] else "no pool"
-    yield printable(f"{request['started']}  from {request['client']}  {by}  id {request['id']}")
+    yield printable(f"{request['started']}  from {_client(request)}  {by}  id {request['id']}")
     yield ""
     yield printable(request["explain"])
     if request["attempts"]:
         yield ""
         yield from _waterfall(request)
         yield from _passed_over(request["attempts"])
+
+
+def _client(request: Mapping[str, Any]) -> str:
+    client, peer = str(request["client"]), request.get("peer")
+    return client if peer in (None, client) else f"{client} by way of {peer}"
 
 
 def _waterfall(request: Mapping[str, Any]) -> Iterator[str]:

@@ -15,12 +15,13 @@ from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import (
     Count,
-    Network,
+    Proxy,
     RouteHost,
     RoutePath,
     Seconds,
     SecondsOrZero,
     Size,
+    Token,
     TokenOrEmpty,
     parse_size,
 )
@@ -29,6 +30,7 @@ DEFAULT_POOL = "default"
 DEFAULT_NAME = "lb"
 DEMO_PORTS = (8081, 8082, 8083)
 TOKEN_VARIABLE = "LB_ADMIN_TOKEN"
+MOST_LOGGED = 32
 MOST_CONNECTIONS = 1_000_000
 """`limits.connections` where it is not set and the system has no limit for descriptors."""
 
@@ -123,12 +125,32 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     metrics_open: bool = False
 
 
+class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The access log: a line for each exchange.
+
+    `format` auto is text on a terminal and JSON otherwise; combined is that of Apache and nginx. `fields` are
+    the request's fields to log, as the client sent them. `file` is opened again at SIGUSR1; None is stdout.
+    """
+
+    format: Literal["auto", "off", "text", "json", "combined"] = "auto"
+    fields: tuple[Token, ...] = ()
+    file: str | None = None
+
+    def checked(self) -> "AccessLogSettings":
+        """These settings; ValueError that names the key where they are too much, or contradict each other."""
+        if len(self.fields) > MOST_LOGGED:
+            raise ValueError(f"fields: more than {MOST_LOGGED} fields")
+        if self.file == "":
+            raise ValueError("file: expected the path of a file")
+        return self
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, complete: no key is missing, so no reader needs a default of its own.
 
-    `state` is the file that keeps runtime changes (None: they are lost at a restart). `access_log` auto is
-    text on a terminal and JSON otherwise. X-Forwarded-* and X-Request-Id are believed from peers in
-    `trusted_proxies`; `half_close` is what it means that a client ends only its side (`ask`: it is asked
+    `state` is the file that keeps runtime changes (None: they are lost at a restart). X-Forwarded-* and
+    X-Request-Id are believed from peers in `trusted_proxies`: networks, and `unix` for whoever comes over a
+    Unix socket. `half_close` is what it means that a client ends only its side (`ask`: it is asked
     where that is possible, and reads on elsewhere); `forwarded` adds RFC 7239's Forwarded to requests; `via`
     is this balancer's name in Via and Proxy-Status, and if it is empty, requests get no Via and loops are not
     noticed. Without `error_details` an error response does not say in words what failed, since the words may
@@ -140,9 +162,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
     admin: AdminConfig = AdminConfig()
     state: str | None = None
-    access_log: Literal["auto", "off", "text", "json"] = "auto"
+    access_log: AccessLogSettings = AccessLogSettings()
     demo: bool = False
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Proxy, ...] = ()
     half_close: Literal["ask", "left", "reads"] = "ask"
     forwarded: bool = False
     via: TokenOrEmpty = DEFAULT_NAME

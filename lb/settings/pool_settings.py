@@ -18,6 +18,9 @@ POLICIES = ("round_robin", "least_requests", "two_choices", "ewma", "hash", "ran
 OWN_POLICY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 TARGET = re.compile(r"/[!-~]*")
 AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+COOKIE_PATH = re.compile(r"/[!-:<-~]*")
+COOKIE_DOMAIN = re.compile(r"(?!.{254})[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+SAME_SITE = ("lax", "strict", "none")
 MOST_RANGES = 50
 LONGEST_SHOWN = 60
 FIELD_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?|")
@@ -94,6 +97,30 @@ def _fields(value: object) -> dict[str, str]:
         if name.lower() in ("host", "connection", "content-length", "transfer-encoding"):
             raise ValueError(f"{name!r} is not yours to set; `host` has a key of its own")
     return fields
+
+
+def _cookie_path(value: object) -> str:
+    text = msgspec.convert(value, str)
+    if not COOKIE_PATH.fullmatch(text):
+        raise ValueError(
+            f"{text[:LONGEST_SHOWN]!r} is not a path such as /shop, without blanks and semicolons"
+        )
+    return text
+
+
+def _cookie_domain(value: object) -> str:
+    """RFC 6265 section 5.2.3: a dot before the name means nothing."""
+    text = msgspec.convert(value, str).removeprefix(".").lower()
+    if not COOKIE_DOMAIN.fullmatch(text) or text.rpartition(".")[2].isdecimal():
+        raise ValueError(f"{text[:LONGEST_SHOWN]!r} is not a domain such as example.com")
+    return text
+
+
+def _same_site(value: object) -> str:
+    text = msgspec.convert(value, str)
+    if text.lower() not in SAME_SITE:
+        raise ValueError(f"{text[:LONGEST_SHOWN]!r} is not one of {', '.join(SAME_SITE)}")
+    return text.lower()
 
 
 def _port(value: object) -> int:
@@ -224,17 +251,32 @@ class Hash(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Sticky(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A signed cookie brings a client back to the backend that served it before.
+    """A sealed cookie brings a client back to the backend that served it before.
 
-    `secret_file` holds the key that signs. Without it the key is random, so cookies are void after a
-    restart. `max_age` is the cookie's, in seconds; None is a session cookie. During the first half of a
-    drain's timeout a backend still gets requests with its cookie.
+    `secret_file` holds the key that seals. Without it the key is random, so cookies are void after a
+    restart. `max_age` is the cookie's, in seconds, and renewed when half of it is over; None is a session
+    cookie. The other keys are attributes of the cookie (RFC 6265). During the first half of a drain's timeout
+    a backend still gets requests with its cookie.
     """
 
     cookie: Token = "lb"
     secret_file: str | None = None
     max_age: Seconds | None = None
+    path: Annotated[str, _cookie_path] = "/"
+    domain: Annotated[str, _cookie_domain] | None = None
+    same_site: Annotated[str, _same_site] = "lax"
+    http_only: bool = True
     secure: bool = False
+
+    def checked(self) -> "Sticky":
+        """This cookie; ValueError that names the key where a browser would not keep it."""
+        if self.same_site == "none" and not self.secure:
+            raise ValueError("same_site: browsers drop a cookie with none that is not `secure` too")
+        if self.cookie.startswith(("__Secure-", "__Host-")) and not self.secure:
+            raise ValueError("cookie: browsers drop a cookie with this prefix that is not `secure` too")
+        if self.cookie.startswith("__Host-") and (self.path != "/" or self.domain is not None):
+            raise ValueError('cookie: browsers drop a __Host- cookie with a `domain` or a `path` but "/"')
+        return self
 
 
 class PoolSettings(Part, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,7 @@ ValueError that says what was expected. A type such as `Seconds` is an `Annotate
 """
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
 import msgspec
@@ -96,13 +96,25 @@ def token_or_empty(value: object) -> str:
     return "" if value == "" else token(value)
 
 
-def network(value: object) -> str:
-    """A network in its canonical form; an address stands for the network of that one address."""
+def proxy(value: object) -> str:
+    """A network of proxies in its canonical form, where an address stands for itself; or "unix".
+
+    Clients over IPv4 are known by their IPv4 address, so IPv4 networks within IPv6 become those of IPv4.
+    """
     text = msgspec.convert(value, str)
+    if text == "unix":
+        return text
     try:
-        return str(ip_network(text))
+        return str(_unmapped(ip_network(text)))
     except ValueError as exc:
-        raise ValueError(f"{exc}; expected a network such as 10.0.0.0/8 or an address") from None
+        raise ValueError(f'{exc}; expected a network such as 10.0.0.0/8, an address, or "unix"') from None
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def route_host(value: object) -> str:
@@ -130,6 +142,6 @@ Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
 TokenOrEmpty = Annotated[str, token_or_empty]
-Network = Annotated[str, network]
+Proxy = Annotated[str, proxy]
 RouteHost = Annotated[str, route_host]
 RoutePath = Annotated[str, route_path]

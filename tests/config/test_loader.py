@@ -8,6 +8,7 @@ from lb.config.loader import build, load, overlay, parse
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import (
+    AccessLogSettings,
     AdminConfig,
     Config,
     Limits,
@@ -84,7 +85,7 @@ def test_every_key_of_a_file_is_in_the_config() -> None:
     assert parse(WHOLE_FILE) == Config(
         listen=("127.0.0.1:8080", "[::1]:8080", "fd://3", "unix:/run/lb.sock"),
         state="/var/lib/lb/state.json",
-        access_log="json",
+        access_log=AccessLogSettings(format="json"),
         trusted_proxies=("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"),
         forwarded=True,
         via="edge-1",
@@ -126,7 +127,7 @@ def test_every_key_of_a_file_is_in_the_config() -> None:
         ("via = 'a b'", "via: 'a b' is not a token"),
         (
             "access_log = 'jsno'",
-            "access_log: invalid enum value 'jsno', expected one of auto, off, text, json",
+            "access_log.format: invalid enum value 'jsno', expected one of auto, off, text, json",
         ),
         ("trusted_proxies = ['10.0.0.1/8']", "trusted_proxies[0]: 10.0.0.1/8 has host bits set"),
         ("[timeouts]\nconnect = '3 days'", "timeouts.connect: expected a duration such as"),

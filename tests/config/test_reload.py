@@ -15,7 +15,7 @@ from lb.core.drain import Then
 from lb.core.registry import PoolEvent
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
-from lb.settings.balancer_settings import Config
+from lb.settings.balancer_settings import AccessLogSettings, Config
 from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import Clock, Request, registry
 
@@ -329,12 +329,11 @@ def test_keys_that_need_a_restart_keep_their_value() -> None:
         "admin.listen",
         "admin.metrics_open",
         "state",
-        "access_log",
     ]
-    assert [each.key for each in difference.settings] == ["admin.allowed_hosts"]
+    assert [each.key for each in difference.settings] == ["admin.allowed_hosts", "access_log.format"]
     assert house.config == Config(
         listen=(":1",),
-        access_log="json",
+        access_log=AccessLogSettings(format="text"),
         admin=build({"admin": {"listen": ":2", "allowed_hosts": ["b"]}}).admin,
     )
 

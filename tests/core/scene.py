@@ -18,14 +18,17 @@ class Request:
         self.address = address
         self.target = b"/"
         self.fields = {key.replace("_", "-").encode(): value for key, value in fields.items()}
-        self.cookies: dict[bytes, bytes] = {}
+        self.jar: dict[bytes, list[bytes]] = {}
         self.cuts = 0
 
     def field(self, name: bytes) -> bytes | None:
         return self.fields.get(name)
 
     def cookie(self, name: bytes) -> bytes | None:
-        return self.cookies.get(name)
+        return next(iter(self.cookies(name)), None)
+
+    def cookies(self, name: bytes) -> list[bytes]:
+        return self.jar.get(name, [])
 
     def cut(self) -> None:
         self.cuts += 1
@@ -121,7 +124,7 @@ def client_of(scene: Scene, backend: Backend) -> Request:
     assert scene.pool.sticky is not None
     line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
     name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
-    request.cookies[name] = value.partition(b";")[0]
+    request.jar[name] = [value.partition(b";")[0]]
     return request
 
 

@@ -303,7 +303,7 @@ class Day:
         assert sticky is not None
         line = caller.pool.cookie_line(sticky, backend, caller)
         name, _, value = line.partition(b": ")[2].partition(b";")[0].partition(b"=")
-        caller.cookies[name] = value
+        caller.jar[name] = [value]
 
     def choose(self, caller: Caller) -> None:
         caller.step += 1

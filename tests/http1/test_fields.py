@@ -9,8 +9,10 @@ from lb.http1.fields import (
     IDENTITY,
     NEVER_CONNECTION_OPTIONS,
     NOT_IN_TRAILERS,
+    REQUEST_CONTROL,
     connection_options,
     end_to_end_trailers,
+    is_disguised,
     is_identity,
 )
 
@@ -40,17 +42,32 @@ def test_what_frames_a_message_is_never_a_connection_option() -> None:
     assert not NEVER_CONNECTION_OPTIONS & HOP_BY_HOP
 
 
-@pytest.mark.parametrize("name", sorted(IDENTITY))
+SAID_BY_PROXIES = [*sorted(IDENTITY), b"x-forwarded-for", b"x-forwarded-user", b"x-forwarded-client-cert"]
+
+
+@pytest.mark.parametrize("name", SAID_BY_PROXIES)
 def test_b67_every_spelling_of_an_identity_is_seen(name: bytes) -> None:
-    for other in (name, name.replace(b"-", b"_"), name.replace(b"-", b"."), name.replace(b"-", b"_", 1)):
-        assert is_identity(other)
+    assert is_identity(name)
+    assert not is_disguised(name)
     assert not is_identity(b"x" + name)
-    assert not is_identity(name + b"x")
+    for mark in (b"_", b".", b"~", b"!", b"*", b"|", b"'"):
+        for other in (name.replace(b"-", mark), name.replace(b"-", mark, 1)):
+            assert other == name or is_disguised(other)
+            assert not is_disguised(b"x" + other)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in REQUEST_CONTROL if b"-" in name))
+def test_b67_every_spelling_of_what_frames_or_ends_here_is_seen(name: bytes) -> None:
+    assert not is_disguised(name)
+    for mark in (b"_", b".", b"~"):
+        assert is_disguised(name.replace(b"-", mark))
+        assert end_to_end_trailers(name.replace(b"-", mark) + b": 1\r\n") == b""
 
 
 @given(st.from_regex(rb"[a-z]{1,3}([-_.][a-z]{1,3}){0,2}", fullmatch=True))
 def test_b67_other_names_do_not_identify(name: bytes) -> None:
     assert not is_identity(name)
+    assert not is_disguised(name)
 
 
 # -- trailers ----------------------------------------------------------------------------------------------

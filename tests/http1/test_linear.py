@@ -99,6 +99,7 @@ PATTERNS = [
     (fields.FIELD_LINES.fullmatch, [
         of(b"a:\r\n", behind=b"x"), of(b"a: b\r\n", behind=b"\r"), of(b" ", b"a:", b"\x00"), of(b"a"),
     ]),
+    (partial(fields.NOT_ALPHANUMERIC.sub, b"-"), [of(b"-"), of(b"a"), of(b"a_")]),
     (body.CHUNK_HEAD.match, [of(b" ", b"5"), of(b"a", b"5;"), of(b"5"), of(b" ;", b"5", b"\r"), of(b";",
     b"5", b"\r")]),
     (body.CHUNK_HEAD.match, [
@@ -119,7 +120,8 @@ PATTERNS = [
         b"HTTP/1.1 200 "),
     ]),
     (fast_head.CONTROL_OF_REQUEST.findall, [
-        of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b" ", b"\nvia:"),
+        of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b"a", b"\nx_forwarded~"),
+        of(b" ", b"\nvia:"),
     ]),
     (fast_head.CONTROL_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
     (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",

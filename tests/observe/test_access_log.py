@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord, Noted
 from lb.errors import Reason
 from lb.observe.access_log import (
     FLUSH_SECONDS,
@@ -28,6 +29,7 @@ from lb.observe.access_log import (
     safe,
     text_line,
 )
+from lb.observe.log_lines import LINES, combined_line
 from lb.settings.backend_spec import BackendSpec
 
 EPOCH = 1_800_000_000.0
@@ -69,6 +71,7 @@ def test_a_json_line_has_everything() -> None:
         "time": "2027-01-15T08:00:01.250Z",
         "id": "id7",
         "client": "192.0.2.1:5000",
+        "peer": "192.0.2.1:5000",
         "listener": "127.0.0.1:8080",
         "method": "GET",
         "target": "/cart?x=1",
@@ -146,10 +149,19 @@ def test_nothing_from_outside_breaks_a_line(
         detail,
         Reason.DNS_ERROR,
     )
-    for line in (json_line(exchange, wall), text_line(exchange, wall)):
+    exchange.noted = Noted("HTTP/1.1", {b"a": target, b"b": method, b"referer": target})
+    for line in (write(exchange, wall, ("A", "b", "c")) for write in LINES.values()):
         assert line.endswith(b"\n")
         assert line[:-1].isascii()
         assert line[:-1].decode().isprintable()
+
+
+@given(st.binary(max_size=600), st.binary(max_size=40), st.binary(max_size=600))
+def test_no_value_ends_its_quotes(target: bytes, method: bytes, agent: bytes) -> None:
+    exchange = exchange_of(1, target)
+    exchange.method, exchange.noted = method or b"-", Noted("HTTP/1.1", {b"user-agent": agent, b"x": target})
+    line = combined_line(exchange, wall, ("X",)).decode()
+    assert re.fullmatch(r'[^"]*\] "[^"]*" \d{3} \d+ "-" "[^"]*" "[^"]*"\n', line)
 
 
 @given(st.binary(max_size=128), st.binary(max_size=128))

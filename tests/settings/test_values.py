@@ -1,10 +1,10 @@
-"""Durations and sizes."""
+"""Durations, sizes, and networks of proxies."""
 
 from math import inf
 
 import pytest
 
-from lb.settings.values import parse_duration, parse_size
+from lb.settings.values import parse_duration, parse_size, proxy
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,25 @@ def test_sizes(value: object, size: int) -> None:
 def test_invalid_sizes(value: object) -> None:
     with pytest.raises(ValueError, match=r"size|less"):
         parse_size(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "proxies"),
+    [
+        ("unix", "unix"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("::/0", "::/0"),
+        ("2001:DB8::/32", "2001:db8::/32"),
+    ],
+)
+def test_trusted_proxies_are_networks_as_clients_are_compared_with_them(text: str, proxies: str) -> None:
+    assert proxy(text) == proxies
+
+
+@pytest.mark.parametrize("text", ["unix:/run/lb.sock", "10.0.0.1/8", "localhost", ""])
+def test_a_proxy_that_is_no_network_is_refused_and_the_choices_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r'expected a network such as 10.0.0.0/8, an address, or "unix"'):
+        proxy(text)

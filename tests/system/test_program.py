@@ -217,3 +217,35 @@ def test_nobody_to_read_what_it_says_is_no_reason_not_to_run(closed: str) -> Non
         assert process.wait(20) == 0
     finally:
         process.kill()
+
+
+async def test_f4_4_the_log_file_is_opened_again_at_sigusr1(tmp_path: Path) -> None:
+    path, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    command = "--set", "access_log.format=combined", "--set", f"access_log.file={path}"
+    async with program(*backend_flags(free_ports(1)), *command) as lb, httpx.AsyncClient() as client:
+        assert (await client.get(lb.url)).status_code == 502
+        await until(partial(_has_lines, path, 1))
+        path.rename(old)
+        lb.process.send_signal(signal.SIGUSR1)
+        await until(partial(lb.has_said, b"access_log.file opened again"))
+        assert (await client.get(lb.url)).status_code == 502
+        await until(partial(_has_lines, path, 1))
+        lb.process.send_signal(signal.SIGTERM)
+        assert await lb.ends() == 0
+    assert len(old.read_text().splitlines()) == 1
+
+
+async def _has_lines(path: Path, count: int) -> bool:
+    return _lines(path) == count
+
+
+def _lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_f4_4_a_log_file_that_cannot_be_opened_is_named_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "access.log"
+    command = [*LB, "run", "--backend", "http://127.0.0.1:9", "--set", f"access_log.file={path}"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert f"access_log.file: {path} cannot be opened for writing: No such file".encode() in done.stderr

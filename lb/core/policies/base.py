@@ -31,6 +31,10 @@ class Asking(Protocol):
         """The value of the first cookie with this name."""
         ...
 
+    def cookies(self, name: bytes) -> Sequence[bytes]:
+        """The values of all cookies with this name, in the order in which they came."""
+        ...
+
 
 class Policy(Protocol):
     """Chooses a backend for each request. A policy of the operator's own needs `choose` and nothing else."""

@@ -43,14 +43,16 @@ def make(
     chance: Number,
     key: bytes,
     tell: Callable[[Exception], None],
+    wall: Number | None = None,
 ) -> Policy:
     """The policy of a pool; ValueError, in a sentence, where there is no such policy.
 
-    `chance` gives a number from 0 up to 1, `key` signs cookies, and `tell` is called with every exception of
+    `chance` gives a number from 0 up to 1, `key` seals cookies, which tell the time of
+    `wall` (seconds since 1970; None: `now`), and `tell` is called with every exception of
     a policy of the operator's own.
     """
     if ":" in settings.policy:
         policy: Policy = make_own(settings.policy, tell)
     else:
         policy = POLICIES[settings.policy](settings, now, chance)
-    return policy if settings.sticky is None else Sticky(settings.sticky, key, policy)
+    return policy if settings.sticky is None else Sticky(settings.sticky, key, policy, wall or now)

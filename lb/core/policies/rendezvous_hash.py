@@ -15,9 +15,11 @@ Weights count here in full, also in slow start: a share that grows would move ke
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import count
 from math import log
 
 from lb.core.backend import Backend
+from lb.core.client_address import UNIX
 from lb.core.policies.base import Asking
 from lb.settings.pool_settings import Hash
 
@@ -41,18 +43,27 @@ def mixed(bits: int) -> int:
 
 
 def key_of(key: str) -> Callable[[Asking], bytes]:
-    """The function that gives the key of a request; the client's address where a request has none."""
+    """The function that gives the key of a request; the client's address where a request has none.
+
+    Clients on a Unix socket have no address, and must not all get the same backend: each request has a key of
+    its own there.
+    """
+    number = count()
     kind, _, name = key.partition(":")
     lower = name.lower().encode()
+
+    def address(request: Asking) -> bytes:
+        return b"%d" % next(number) if request.address == UNIX else request.address.encode()
+
     match kind:
         case "path":
             return lambda request: request.target.partition(b"?")[0]
         case "field":
-            return lambda request: request.field(lower) or request.address.encode()
+            return lambda request: request.field(lower) or address(request)
         case "cookie":
-            return lambda request: request.cookie(name.encode()) or request.address.encode()
+            return lambda request: request.cookie(name.encode()) or address(request)
         case _:
-            return lambda request: request.address.encode()
+            return address
 
 
 class HashPolicy:

@@ -58,6 +58,9 @@ class Guest:
     def cookie(self, name: bytes) -> bytes | None:
         return None
 
+    def cookies(self, name: bytes) -> Sequence[bytes]:
+        return ()
+
     def cut(self) -> None:
         """Nothing is cut in a simulation."""
 

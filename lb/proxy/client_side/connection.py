@@ -29,15 +29,13 @@ from lb.net.wire import RECEIVE_SIZE, Wire
 from lb.observe.counters import ListenerCounts
 from lb.proxy.client_side.fast_path import FastPath
 from lb.proxy.client_side.http1_client import LEFT, Http1Client
+from lb.proxy.client_side.linger import linger
 from lb.proxy.context import Context
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.exchange import CUT, Exchange
 from lb.proxy.exchange.run import run
 from lb.proxy.guard import Guard
 
-LINGER_SECONDS = 30.0
-LINGER_SILENCE_SECONDS = 5.0
-"""How long a connection is read on before it is closed, and how long without a byte; as in nginx."""
 LAST_CHANCE_SECONDS = 1.0
 """How long an idle connection may still send a request once the balancer shuts down."""
 log = structlog.get_logger()
@@ -275,11 +273,18 @@ class ClientConnection:
     def become_idle(self) -> None:
         """Await the next request; missing this deadline ends the connection without an error."""
         timeouts = self.context.timeouts
-        self.is_idle = True
-        self._longest_idle = timeouts.keepalive if self._is_used else timeouts.request_head
-        self._guard.down.expect(self._longest_idle, None)
+        self._wait_idle(timeouts.keepalive if self._is_used else timeouts.request_head)
+
+    def _wait_idle(self, longest: float) -> None:
+        """Wait for the client; the connection ends early where its place is needed, or at a shutdown."""
+        self.is_idle, self._longest_idle = True, longest
+        self._guard.down.expect(longest, None)
         if self.context.closing:
             self.close_soon()
+
+    async def _linger(self) -> None:
+        if not self.client.is_done:  # else closing draws no reset
+            await linger(self.wire, self.context.now, self._wait_idle)
 
     def begin(self, head: RequestHead, behind: bytes) -> Exchange:
         """For the fast path: begin the exchange of a request that arrived whole.
@@ -293,10 +298,17 @@ class ClientConnection:
         record = self.record
         assert record is not None
         record.method, record.target = head.method, head.target
-        self.client.begin(head, behind)
+        self._begin_request(record, head, behind)
         exchange = self.exchange = Exchange(self.context, self.client, record, self._guard)
         exchange.begin()
         return exchange
+
+    def _begin_request(self, record: ExchangeRecord, head: RequestHead, behind: bytes) -> None:
+        self.client.begin(head, behind)
+        if head.claims is not None and self.client.address != self.address:
+            record.client = self.client.address
+        if (names := self.context.noted_fields) is not None:
+            record.noted = head.noted(names)
 
     def _begin_record(self) -> None:
         self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())
@@ -309,7 +321,7 @@ class ClientConnection:
         record = self.record
         assert record is not None
         record.method, record.target, record.status = head.method, head.target, 204
-        self.client.begin(head, behind)
+        self._begin_request(record, head, behind)
         self.client.answer_options_now()
         await self._flush()
         return await self._goes_on()
@@ -357,31 +369,6 @@ class ClientConnection:
         if not is_sent:
             self.client.break_off(ClientStalled("the client did not take the answer"))
         return keep and is_sent
-
-    async def _linger(self) -> None:
-        """Read on for a while before closing (RFC 9112 section 9.6).
-
-        Closing while bytes are unread sends a reset, and a reset may destroy the response before it is read.
-        Many clients read only when they have sent their whole body, so there is no bound of bytes. The
-        connection counts as idle meanwhile: it ends early where its place is needed, or at a shutdown.
-        """
-        if self.client.is_done:
-            return  # closing now draws no reset
-        try:
-            self.wire.end_sending()
-            until = self.context.now() + LINGER_SECONDS
-            self._linger_on(until)
-            while await self.wire.receive():
-                self._linger_on(until)
-        except OSError:
-            pass
-
-    def _linger_on(self, until: float) -> None:
-        self.is_idle = True
-        self._longest_idle = min(LINGER_SILENCE_SECONDS, until - self.context.now())
-        self._guard.down.expect(self._longest_idle, None)
-        if self.context.closing:
-            self.close_soon()
 
     # -- accounts ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from lb.core.client_address import client_of
 from lb.errors import BadRequest, ClientGone, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
 from lb.http1.error_answer import CONTINUE, options_answer
@@ -33,6 +34,7 @@ class Http1Client(Http1Stream):
         "_guard",
         "_held",
         "_is_asked",
+        "_peer",
         "_served",
         "_stays",
         "_wants_more",
@@ -49,7 +51,7 @@ class Http1Client(Http1Stream):
         super().__init__(wire)
         self._context = context
         self._guard = guard
-        self.address = address
+        self.address = self._peer = address
         self.identity = context.identity(address)
         self._served = 0
         self._held: deque[bytearray] = deque()
@@ -67,6 +69,8 @@ class Http1Client(Http1Stream):
         """The head of a request has been received, with the bytes behind it: a new exchange begins."""
         self._served += 1
         self.head = head
+        claims = head.claims if self.identity.is_trusted else None
+        self.address = self._peer if claims is None else client_of(self._peer, claims, self._context.trust)
         self.buffer = behind
         self._wants_more = head.keep_alive
         self._stays = self._ends_by_close = self._is_asked = self._is_chunking = self.has_head = False

@@ -1,5 +1,6 @@
 """One attempt of an exchange: its place on a backend, its record, and the connection that it was lent."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import trio
@@ -59,3 +60,6 @@ class Attempt:
 
     def cookie(self, name: bytes) -> bytes | None:
         return self._owner.cookie(name)
+
+    def cookies(self, name: bytes) -> Sequence[bytes]:
+        return self._owner.cookies(name)

@@ -30,9 +30,9 @@ from lb.errors import (
     ResponseTimeout,
     Unavailable,
 )
-from lb.http1.fields import cookie_in, field_in
 from lb.http1.response_head import ResponseHead
 from lb.proxy.context import Context
+from lb.proxy.exchange.asking import AskedFor
 from lb.proxy.exchange.attempt import Attempt
 from lb.proxy.exchange.client_waits import ClientWaits
 from lb.proxy.exchange.holding import Holding
@@ -43,7 +43,7 @@ from lb.proxy.sides import BackendSide, ClientSide
 CUT = "the backend was taken out while the request ran on it"
 
 
-class Exchange:
+class Exchange(AskedFor):
     """One request and its response, made when the request's head has been received.
 
     The owner of `client` and `guard` (a client connection) makes the exchange, calls `begin` once, and has a
@@ -100,22 +100,6 @@ class Exchange:
             return self.context.pools[name]
         except KeyError:
             raise Unavailable(f"no route matches, and there is no pool {name!r}") from None
-
-    # -- what a policy sees of the request; what an operator may do ---------------------------------------
-
-    @property
-    def address(self) -> str:
-        return self.client.address
-
-    @property
-    def target(self) -> bytes:
-        return self.head.target
-
-    def field(self, name: bytes) -> bytes | None:
-        return field_in(self.head.lines, name)
-
-    def cookie(self, name: bytes) -> bytes | None:
-        return cookie_in(self.head.lines, name)
 
     def cut(self, why: str = CUT) -> None:
         """Cancel the exchange: 503 if no response has begun. May be called from any task, at any time."""

@@ -52,7 +52,7 @@ def test_a_pool_that_is_sticky_asks_the_cookie_first() -> None:
     assert isinstance(sticky, Sticky)
     a, b = backends(1, 1)
     client = Request()
-    client.cookies[b"lb"] = sticky.cookie_for(a).partition(b";")[0].removeprefix(b"lb=")
+    client.jar[b"lb"] = [sticky.cookie_for(a).partition(b";")[0].removeprefix(b"lb=")]
     assert sticky.choose([a, b], Request()) is b
     assert sticky.choose([a, b], client) is a
 

@@ -111,7 +111,7 @@ def test_another_key_may_go_elsewhere(key: str, what: str) -> None:
         elif what == "field":
             request.fields[b"x-user"] = b"%d" % number
         else:
-            request.cookies[b"Who"] = b"%d" % number
+            request.jar[b"Who"] = [b"%d" % number]
         seen.add(policy.choose(candidates, request).id)
     assert seen == {"a", "b", "c"}
 

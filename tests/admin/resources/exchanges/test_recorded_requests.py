@@ -67,6 +67,7 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
         "id": "0193",
         "listener": "127.0.0.1:8080",
         "client": "192.0.2.1:5000",
+        "peer": "192.0.2.1:5000",
         "method": "GET",
         "pool": "default",
         "policy": "round_robin",
