@@ -12,6 +12,7 @@ from lb.errors import BadResponse
 from lb.http1.body import CHUNKED, UNTIL_CLOSE
 from lb.http1.fields import RESPONSE_CONTROL, connection_options
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, joined, sort_fields
+from lb.http1.keep_alive import KeepAlive, keep_alive_in
 
 SWITCHING_PROTOCOLS = 101
 NO_CONTENT = 204
@@ -27,10 +28,21 @@ class ResponseHead:
     """A response that may be forwarded.
 
     `length` is that of the body, `CHUNKED` or `UNTIL_CLOSE`; 0 is no body at all. `announced` is the
-    Content-Length to show, which a response to HEAD and a 304 have without a body.
+    Content-Length to show, which a response to HEAD and a 304 have without a body. `offer` is what the server
+    says of how long it keeps the connection.
     """
 
-    __slots__ = ("announced", "has_date", "keep_alive", "length", "lines", "reason", "status", "upgrade")
+    __slots__ = (
+        "announced",
+        "has_date",
+        "keep_alive",
+        "length",
+        "lines",
+        "offer",
+        "reason",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, status: int, reason: bytes) -> None:
         self.status = status
@@ -39,6 +51,7 @@ class ResponseHead:
         self.length = 0
         self.announced: int | None = None
         self.keep_alive = True
+        self.offer: KeepAlive | None = None
         self.has_date = False
         self.upgrade = b""
 
@@ -109,6 +122,7 @@ def _verdict(event: h11.Response | h11.InformationalResponse, method: bytes) -> 
     head.lines = joined(kept, options)
     is_1_0 = event.http_version == b"1.0"
     head.keep_alive = not is_1_0 and b"close" not in options
+    head.offer = keep_alive_in(judged.get(b"keep-alive", ()))
     head.upgrade = b", ".join(judged.get(b"upgrade", ()))
     _judge_body(head, judged, method, is_1_0)
     return head
