@@ -62,12 +62,21 @@ def _prepare(sock: socket.socket) -> None:
 def name_of(name: object) -> str:
     """A socket's address as the log and the API write it: "1.2.3.4:80", "[::1]:80" or "unix:/path"."""
     match name:
+        case (str(host), int(port), _, int(zone)) if zone and "%" not in host:
+            return f"[{host}%{_interface(zone)}]:{port}"
         case (str(host), int(port), *_):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case bytes():
             return f"unix:{name.decode(errors='replace')}"
         case _:
             return f"unix:{name}"
+
+
+def _interface(zone: int) -> str:
+    try:
+        return socket.if_indextoname(zone)
+    except OSError:  # it is gone
+        return str(zone)
 
 
 async def open_listeners(address: Address) -> list[Listener]:

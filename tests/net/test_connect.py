@@ -6,8 +6,8 @@ import socket
 import pytest
 import trio
 
+from lb.net.addresses import Address
 from lb.net.connect import connect
-from lb.net.resolver import Address
 from tests.kit import Backend, BlackHole, Refusing, virtual_time
 from tests.kit.backend import Stand
 from tests.kit.balancer import open_sockets
