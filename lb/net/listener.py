@@ -9,8 +9,10 @@ from contextlib import suppress
 
 import trio
 
+from lb.net.addresses import Address, literal
 from lb.net.wire import no_delay
-from lb.settings.listen_address import Address, FdAddress, TcpAddress, UnixAddress
+from lb.settings import listen_address
+from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
 
 BACKLOG = 4096
 """Connections that the kernel accepts on our behalf before we do: listen(2)."""
@@ -79,7 +81,7 @@ def _interface(zone: int) -> str:
         return str(zone)
 
 
-async def open_listeners(address: Address) -> list[Listener]:
+async def open_listeners(address: listen_address.Address) -> list[Listener]:
     """Listen at an address of the configuration: one socket for each address that a host name resolves to.
 
     The caller owns the listeners. Raises OSError, whose message names the address; then no socket is left
@@ -96,6 +98,8 @@ async def open_listeners(address: Address) -> list[Listener]:
 
 async def _places(host: str, port: int) -> list[tuple[int, object]]:
     """(family, address) of each address that the host resolves to; an empty host means every interface."""
+    if "%" in host:
+        return [_with_zone(host, port)]
     try:
         found = await trio.socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -103,6 +107,15 @@ async def _places(host: str, port: int) -> list[tuple[int, object]]:
     except socket.gaierror as exc:
         raise OSError(exc.errno, f"cannot listen on {host}:{port}: {str(exc.strerror).lower()}") from exc
     return [(family, where) for family, _, _, _, where in dict.fromkeys(found)]
+
+
+def _with_zone(host: str, port: int) -> Address:
+    try:
+        address = literal(host, port)
+    except OSError as exc:
+        raise OSError(exc.errno, f"cannot listen on [{host}]:{port}: {exc.strerror}") from exc
+    assert address is not None
+    return address
 
 
 def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
