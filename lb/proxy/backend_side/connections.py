@@ -11,7 +11,6 @@ can be sent again.
 
 import socket
 from math import inf
-from typing import NamedTuple
 
 import trio
 
@@ -37,12 +36,8 @@ LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ej
 """Events after which the idle connections of a backend are closed."""
 
 
-class Idle(NamedTuple):
-    """An idle connection: until when any request may have it, and until when one that can be sent again."""
-
-    connection: Http1Backend
-    any_until: float
-    until: float
+Idle = tuple[Http1Backend, float, float]
+"""An idle connection: until when any request may have it, and until when one that can be sent again."""
 
 
 class Place:
@@ -163,14 +158,16 @@ class Connections:
         assert isinstance(connection, Http1Backend)
         terms, now = connection.terms, self._now()
         terms.requests_left -= 1
-        seconds = min(self.timeouts.backend_idle, terms.idle)
+        seconds = self.timeouts.backend_idle
+        if terms.idle < seconds:
+            seconds = terms.idle
         fit = backend.admin_state is AdminState.READY and not backend.removed
         if keep and fit and seconds > 0 and terms.requests_left > 0 and now < terms.expires:
             place = self._places.get(backend) or self._begin(backend)
             if terms.place is not place and self._still_leads_to(backend, terms):
                 terms.place = place
             if terms.place is place and len(place.stack) < self._most_idle:
-                place.stack.append(Idle(connection, now + FIRST_PART * seconds, now + seconds))
+                place.stack.append((connection, now + FIRST_PART * seconds, now + seconds))
                 backend.idle_connections += 1
                 return
         _close(backend, connection)
@@ -199,11 +196,11 @@ class Connections:
         for backend, place in list(self._places.items()):
             good = []
             for idle in place.stack:
-                wire = idle.connection.wire
-                if now < idle.until and (wire.can_be_watched or wire.is_quiet()):
+                connection, _, until = idle
+                if now < until and (connection.wire.can_be_watched or connection.wire.is_quiet()):
                     good.append(idle)
                 else:
-                    _close(backend, idle.connection)
+                    _close(backend, connection)
             place.stack[:] = good
             backend.idle_connections = len(good)
             if not good:
@@ -225,8 +222,8 @@ class Connections:
         return True
 
     def _close_oldest(self, backend: Backend, place: Place, count: int) -> None:
-        for idle in place.stack[:count]:
-            _close(backend, idle.connection)
+        for connection, *_ in place.stack[:count]:
+            _close(backend, connection)
         del place.stack[:count]
         backend.idle_connections = len(place.stack)
 
@@ -254,11 +251,12 @@ class Connections:
                 continue
             place = self._places[backend] = Place()
             for idle in before.stack:
-                if self._still_leads_to(backend, idle.connection.terms):
-                    idle.connection.terms.place = place
+                connection = idle[0]
+                if self._still_leads_to(backend, connection.terms):
+                    connection.terms.place = place
                     place.stack.append(idle)
                 else:
-                    _close(backend, idle.connection)
+                    _close(backend, connection)
             backend.idle_connections = len(place.stack)
 
 
