@@ -37,7 +37,7 @@ LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ej
 
 
 Idle = tuple[Http1Backend, float, float]
-"""An idle connection: until when any request may have it, and until when one that can be sent again."""
+"""An idle connection, since when it is idle, and for how many seconds it may be."""
 
 
 class Place:
@@ -83,13 +83,13 @@ class Connections:
         """Lend the newest idle connection that is still open, or None."""
         place = self._places.get(backend)
         while place is not None and place.stack:
-            connection, any_until, until = place.stack[-1]
-            now = self._now()
-            if any_until <= now < until and not borrower.can_be_sent_again:
+            connection, since, seconds = place.stack[-1]
+            part = (self._now() - since) / seconds
+            if FIRST_PART <= part < 1.0 and not borrower.can_be_sent_again:
                 return None  # the others are older
             place.stack.pop()
             backend.idle_connections -= 1
-            if now < until and connection.wire.is_quiet():
+            if part < 1.0 and connection.wire.is_quiet():
                 backend.connections_reused += 1
                 connection.limits = self.limits
                 return connection
@@ -160,14 +160,14 @@ class Connections:
         terms.requests_left -= 1
         seconds = self.timeouts.backend_idle
         if terms.idle < seconds:
-            seconds = terms.idle
+            seconds, keep = terms.idle, keep and terms.idle > 0
         fit = backend.admin_state is AdminState.READY and not backend.removed
-        if keep and fit and seconds > 0 and terms.requests_left > 0 and now < terms.expires:
+        if keep and fit and terms.requests_left > 0 and now < terms.expires:
             place = self._places.get(backend) or self._begin(backend)
             if terms.place is not place and self._still_leads_to(backend, terms):
                 terms.place = place
             if terms.place is place and len(place.stack) < self._most_idle:
-                place.stack.append((connection, now + FIRST_PART * seconds, now + seconds))
+                place.stack.append((connection, now, seconds))
                 backend.idle_connections += 1
                 return
         _close(backend, connection)
@@ -196,8 +196,8 @@ class Connections:
         for backend, place in list(self._places.items()):
             good = []
             for idle in place.stack:
-                connection, _, until = idle
-                if now < until and (connection.wire.can_be_watched or connection.wire.is_quiet()):
+                connection, since, seconds = idle
+                if now - since < seconds and (connection.wire.can_be_watched or connection.wire.is_quiet()):
                     good.append(idle)
                 else:
                     _close(backend, connection)
