@@ -6,7 +6,19 @@ import trio.testing
 
 from lb.core.health.probe_verdict import Check
 from lb.settings.backend_spec import BackendSpec
-from tests.kit import GET, OK, Backend, BlackHole, Refusing, Scene, lasting, running, virtual_time
+from tests.kit import (
+    GET,
+    OK,
+    Backend,
+    BlackHole,
+    Refusing,
+    Scene,
+    Steps,
+    lasting,
+    running,
+    until_not_reached,
+    virtual_time,
+)
 from tests.kit.backend import Stand, answer
 from tests.kit.names import Resolver
 from tests.probes.house import house
@@ -161,6 +173,33 @@ async def test_f3_2_probes_go_on_to_the_next_address_too() -> None:
             assert check == Check(True, "ok 200", 0.25, 0.25)
             assert await there.probes.check(there["named"]) == Check(True, "ok 200", 0.0, 0.25)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("what", ["cut", "gone"])
+async def test_f3_2_nothing_is_left_of_a_request_that_ends_at_any_step_of_it(what: str) -> None:
+    async def run(step: int) -> Steps:
+        Resolver(shop=["127.0.0.1", "127.0.0.3", "127.0.0.2"])
+        async with running(BlackHole, each={"weight": 0}) as lb:
+            good = beside(lb.stands[0])
+            assert isinstance(good, Backend)
+            lb.stands.append(good)
+            lb.backends.append(good)
+
+            def act() -> None:
+                for connection in lb.connections[:1]:
+                    getattr(connection, what)()
+
+            steps = Steps(step, act)
+            async with good.answering(OK):
+                by_name(lb, good.port)
+                trio.lowlevel.add_instrument(steps)
+                client = await lb.asks(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                await client.hears_all()
+                trio.lowlevel.remove_instrument(steps)
+                await (await lb.asks(GET)).hears(200)
+        return steps
+
+    assert await until_not_reached(run) >= 6
 
 
 # -- f3.3: both are well -----------------------------------------------------------------------------------
