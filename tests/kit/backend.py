@@ -44,6 +44,8 @@ class Stand:
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._listening = socket.socket()
+        if port:  # which was that of another stand before
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listening.bind((host, port))
         host, port = self._listening.getsockname()
         self.port = port
