@@ -40,9 +40,9 @@ from lb.config.decode import join
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
-from lb.core.backend import Backend
 from lb.core.registry import Event, PoolEvent, Registry
-from lb.errors import ConfigError, LBError
+from lb.errors import ConfigError
+from lb.net.descriptors import Spare
 from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
@@ -53,6 +53,7 @@ from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
 from lb.proxy.acceptor import Server
 from lb.proxy.backend_side.connections import Connections
+from lb.proxy.backend_side.first_look import FirstLook
 from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
 from lb.proxy.places import Places
@@ -102,10 +103,13 @@ class Balancer:
         self._probes = Probes(self.registry, names)
         recorder = Recorder()
         observers = [recorder.finished] if config.admin.enabled else []  # only the admin side reads it
-        self._connections = Connections(self.registry, names, readiness, config.timeouts, config.limits)
+        spare = Spare()
+        self._connections = Connections(
+            self.registry, names, readiness, config.timeouts, config.limits, spare
+        )
         self._clients: set[ClientConnection] = set()
         self._context = Context(
-            config, self.registry, self._connections, readiness, self.metrics, observers, self._clients
+            config, self.registry, self._connections, readiness, self.metrics, observers, self._clients, spare
         )
         if access_log is not None:
             access_log.attach(self._context)
@@ -248,7 +252,7 @@ class Balancer:
         async with trio.open_nursery() as services:
             for service in before:
                 await services.start(service, self.control, over)
-            background.start_soon(self._warn_of_unreachable)
+            background.start_soon(FirstLook(self.registry, self._connections).run)
             async with trio.open_nursery() as proxy:
                 await proxy.start(server.serve)
                 for service in beside:
@@ -277,23 +281,6 @@ class Balancer:
                 await self.save()
             except OSError as exc:
                 log.error("state not saved", path=self.config.state, why=str(exc))
-
-    async def _warn_of_unreachable(self) -> None:
-        """Connect once to each backend at the start, so that a wrong address shows in the log at once."""
-        missing: list[str] = []
-
-        async def connect(backend: Backend) -> None:
-            try:
-                self._connections.give(backend, await self._connections.open(backend), keep=False)
-            except LBError as exc:
-                missing.append(backend.id)
-                log.warning("backend not reachable", backend=backend.id, why=str(exc))
-
-        async with trio.open_nursery() as nursery:
-            for backend in list(self.registry.backends.values()):
-                nursery.start_soon(connect, backend)
-        if missing and len(missing) == len(self.registry.backends):
-            log.warning("no backend is reachable; requests get 502 until one is")
 
     async def _pulse(self) -> None:
         """Measure how late the event loop wakes a task. Growing delays are the first sign of overload."""

@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 class Reason(StrEnum):
     """RFC 9209 section 2.3 error types, and one of our own for a client that left."""
 
+    DNS_TIMEOUT = "dns_timeout"
     DNS_ERROR = "dns_error"
     DESTINATION_UNAVAILABLE = "destination_unavailable"
     CONNECTION_REFUSED = "connection_refused"
@@ -40,13 +41,15 @@ class Retryable(Enum):
 class LBError(Exception):
     """How an exchange failed: the status that the client gets, the reason, and the rule for retries.
 
-    `too_slow` is the text of the error where a timeout raises it.
+    `too_slow` is the text of the error where a timeout raises it. After one that `is_free` no backend has
+    had any work of it, so another attempt is no load to be budgeted.
     """
 
     status = 500
     reason = Reason.PROXY_INTERNAL_ERROR
     retry = Retryable.NEVER
     too_slow = "it took too long"
+    is_free = False
 
 
 class ClientError(LBError):
@@ -120,6 +123,15 @@ class NameNotResolved(ConnectFailed):
     """The backend's name has no address."""
 
     reason = Reason.DNS_ERROR
+    is_free = True
+
+
+class NameUnanswered(ConnectFailed):
+    """Whether the backend's name has an address is not known yet: no resolver has answered."""
+
+    status = 504
+    reason = Reason.DNS_TIMEOUT
+    is_free = True
 
 
 class ConnectionTerminated(BackendError):

@@ -23,7 +23,11 @@ CAPS = frozenset({"max_in_flight", "max_connections"})
 # without their constraints.
 Id = Annotated[str, msgspec.Meta(pattern=f"^({ID.pattern})?$")]
 Url = Annotated[
-    str, msgspec.Meta(pattern=r"^http://[A-Za-z0-9._\[\]:-]+/?$", examples=["http://127.0.0.1:8084"])
+    str,
+    msgspec.Meta(
+        pattern=r"^(http://[A-Za-z0-9._~%\[\]:-]+/?|unix:/[!-~]+)$",
+        examples=["http://127.0.0.1:8084", "unix:/run/app.sock"],
+    ),
 ]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=MAX_WEIGHT)]
 Cap = Annotated[int, msgspec.Meta(ge=1)]

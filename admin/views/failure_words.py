@@ -19,6 +19,7 @@ from lb.errors import (
     LBError,
     LoopDetected,
     NameNotResolved,
+    NameUnanswered,
     NotHttp,
     QueueFull,
     Reason,
@@ -34,6 +35,7 @@ from lb.errors import (
 )
 
 DID: dict[Reason, str] = {
+    Reason.DNS_TIMEOUT: "had a name that was not resolved yet",
     Reason.DNS_ERROR: "had a name without an address",
     Reason.DESTINATION_UNAVAILABLE: "answered with a status that is tried again",
     Reason.CONNECTION_REFUSED: "refused the connection",
@@ -85,6 +87,7 @@ LOOK: dict[type[LBError], str] = {
     ConnectFailed: "Look whether the server runs, and listens where its url says.",
     ConnectTimeout: "Look at the network and its firewalls, and whether the server is too busy to accept.",
     NameNotResolved: "Look at DNS, and at the name in the backend's url.",
+    NameUnanswered: "Look at the resolver of this machine: it gave no answer. The backend is not blamed.",
     ConnectionTerminated: "Look into the server's log of that second: a crash, a restart and a killed worker"
     " end like this.",
     ResponseTimeout: "Look what the server was busy with; timeouts.response_head says how long it may take.",
@@ -98,6 +101,7 @@ LOOK: dict[type[LBError], str] = {
 }
 
 BY_REASON: dict[Reason, type[LBError]] = {
+    Reason.DNS_TIMEOUT: NameUnanswered,
     Reason.DNS_ERROR: NameNotResolved,
     Reason.CONNECTION_REFUSED: ConnectFailed,
     Reason.CONNECTION_TERMINATED: ConnectionTerminated,

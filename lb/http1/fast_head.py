@@ -14,6 +14,7 @@ from functools import lru_cache
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
 from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL, TOKEN, X_FORWARDED
+from lb.http1.keep_alive import KeepAlive, keep_alive_in
 from lb.http1.request_head import RequestHead, judge_request
 from lb.http1.response_head import ResponseHead, judge_response
 
@@ -60,6 +61,7 @@ CUT = re.compile(rb"\n(?:connection|content-length|transfer-encoding):[^\n]*+(?=
 """The lines of the control fields that a plain head may have and that end here.
 
 The pattern begins with the line end before the line: a fixed first byte makes the search quick."""
+CUT_KEEP_ALIVE = re.compile(rb"\nkeep-alive:[^\n]*+(?=\n)", re.IGNORECASE)
 ONE_OPTION = frozenset((b"keep-alive", b"close"))
 WITHOUT_A_BODY = frozenset((b"204", b"304"))
 MEMO_BYTES = 512
@@ -135,6 +137,7 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
     has_body = method != b"HEAD" and status not in WITHOUT_A_BODY
     length: int | None = None
     has_date, has_cuts, stays = False, False, True
+    offer: KeepAlive | None = None
     for name, value in CONTROL_OF_RESPONSE.findall(data, begin, end):
         match name.lower():
             case b"date":
@@ -145,6 +148,8 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
                 length, has_cuts = CHUNKED, True
             case b"connection" if (option := value.lower()) in ONE_OPTION:
                 has_cuts, stays = True, stays and option == b"keep-alive"
+            case b"keep-alive" if offer is None and (offer := keep_alive_in((value,))) is not None:
+                pass
             case _:
                 return None
     if (has_body and length is None) or (status == b"204" and length is not None):
@@ -153,6 +158,9 @@ def plain_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead
     head.has_date, head.length, head.keep_alive = has_date, length if has_body and length else 0, stays
     head.announced = None if length == CHUNKED else length
     head.lines = CUT.sub(b"", data[begin:end])[1:] if has_cuts else lines
+    if offer is not None:
+        head.offer = offer
+        head.lines = CUT_KEEP_ALIVE.sub(b"", b"\n" + head.lines)[1:]
     return head
 
 

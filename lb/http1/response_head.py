@@ -13,6 +13,7 @@ from lb.errors import BadResponse
 from lb.http1.body import CHUNKED, UNTIL_CLOSE
 from lb.http1.fields import RESPONSE_CONTROL, announced_trailers, connection_options
 from lb.http1.head_syntax import H11_HEAD_LIMIT, ILLEGAL, LENGTH, Judged, flaw_at, joined, sort_fields
+from lb.http1.keep_alive import KeepAlive, keep_alive_in
 
 SWITCHING_PROTOCOLS = 101
 NO_CONTENT = 204
@@ -30,7 +31,8 @@ class ResponseHead:
 
     `length` is that of the body, `CHUNKED` or `UNTIL_CLOSE`; 0 is no body at all. `announced` is the
     Content-Length to show, which a response to HEAD and a 304 have without a body. `trailer` has the names of
-    the trailers that are to come behind a chunked body.
+    the trailers that are to come behind a chunked body, `offer` what the server says of how long it keeps the
+    connection.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class ResponseHead:
         "keep_alive",
         "length",
         "lines",
+        "offer",
         "reason",
         "status",
         "trailer",
@@ -52,6 +55,7 @@ class ResponseHead:
         self.length = 0
         self.announced: int | None = None
         self.keep_alive = True
+        self.offer: KeepAlive | None = None
         self.has_date = False
         self.upgrade = b""
         self.trailer = b""
@@ -125,6 +129,7 @@ def _verdict(event: h11.Response | h11.InformationalResponse, method: bytes) -> 
     head.lines = joined(kept, options)
     is_1_0 = event.http_version == b"1.0"
     head.keep_alive = not is_1_0 and b"close" not in options
+    head.offer = keep_alive_in(judged.get(b"keep-alive", ()))
     head.upgrade = b", ".join(judged.get(b"upgrade", ()))
     if head.status == UPGRADE_REQUIRED and head.upgrade:  # RFC 9110 section 15.5.22: it goes with this status
         head.lines += b"Upgrade: %b\r\nConnection: Upgrade\r\n" % head.upgrade

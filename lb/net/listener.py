@@ -9,8 +9,10 @@ from contextlib import suppress
 
 import trio
 
+from lb.net.addresses import Address, literal
 from lb.net.wire import no_delay
-from lb.settings.listen_address import Address, FdAddress, TcpAddress, UnixAddress
+from lb.settings import listen_address
+from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
 
 BACKLOG = 4096
 """Connections that the kernel accepts on our behalf before we do: listen(2)."""
@@ -62,6 +64,8 @@ def _prepare(sock: socket.socket) -> None:
 def name_of(name: object) -> str:
     """A socket's address as the log and the API write it: "1.2.3.4:80", "[::1]:80" or "unix:/path"."""
     match name:
+        case (str(host), int(port), _, int(zone)) if zone and "%" not in host:
+            return f"[{host}%{_interface(zone)}]:{port}"
         case (str(host), int(port), *_):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case bytes():
@@ -70,7 +74,14 @@ def name_of(name: object) -> str:
             return f"unix:{name}"
 
 
-async def open_listeners(address: Address) -> list[Listener]:
+def _interface(zone: int) -> str:
+    try:
+        return socket.if_indextoname(zone)
+    except OSError:  # it is gone
+        return str(zone)
+
+
+async def open_listeners(address: listen_address.Address) -> list[Listener]:
     """Listen at an address of the configuration: one socket for each address that a host name resolves to.
 
     The caller owns the listeners. Raises OSError, whose message names the address; then no socket is left
@@ -87,6 +98,8 @@ async def open_listeners(address: Address) -> list[Listener]:
 
 async def _places(host: str, port: int) -> list[tuple[int, object]]:
     """(family, address) of each address that the host resolves to; an empty host means every interface."""
+    if "%" in host:
+        return [_with_zone(host, port)]
     try:
         found = await trio.socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -94,6 +107,15 @@ async def _places(host: str, port: int) -> list[tuple[int, object]]:
     except socket.gaierror as exc:
         raise OSError(exc.errno, f"cannot listen on {host}:{port}: {str(exc.strerror).lower()}") from exc
     return [(family, where) for family, _, _, _, where in dict.fromkeys(found)]
+
+
+def _with_zone(host: str, port: int) -> Address:
+    try:
+        address = literal(host, port)
+    except OSError as exc:
+        raise OSError(exc.errno, f"cannot listen on [{host}]:{port}: {exc.strerror}") from exc
+    assert address is not None
+    return address
 
 
 def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:

@@ -1,124 +1,252 @@
 """The addresses of backends, resolved off the request path.
 
 A literal address is not looked up. A name is resolved when its backend is added, every 30 seconds, and soon
-after a connection to it failed. Until the first answer, requests for that backend wait, within their connect
-timeout. A name that stops resolving keeps its last addresses.
+after a connection to it failed. Each name has a task of its own, and at most LOOKUPS of them ask at a time,
+so a name that gets no answer delays no other. Until the first answer, requests for its backend wait, within
+their connect timeout. A name that stops resolving keeps its last addresses.
+
+Among the addresses of a name the one that took the last connection comes first.
 """
 
-import ipaddress
 import socket
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import partial
 
 import structlog
 import trio
 
+from lb.core.backend import Backend
 from lb.core.registry import Event, Registry
-from lb.errors import NameNotResolved
+from lb.errors import NameNotResolved, NameUnanswered
+from lb.net.addresses import Address, in_turns, is_name, literal, peer_of, with_port, without_port
+from lb.net.connect import OUT_OF_DESCRIPTORS
 
 REFRESH_SECONDS = 30.0
 SOON_SECONDS = 1.0
-"""Shortest pause between two rounds, except for a name that has never been resolved: that one is at once."""
+"""Shortest pause between two lookups of a name."""
 RESOLVE_SECONDS = 10.0
 """Longest wait for one name."""
+LOOKUPS = 20
+SECOND_LOOKUPS = 10
+"""How many lookups may run at a time of names whose last lookup got no answer: a part of LOOKUPS."""
+THREADS = 100
+"""Threads that lookups may take beside those of others. One that gets no answer keeps its thread for long."""
 
-Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 log = structlog.get_logger()
 
 
-def literal(host: str, port: int) -> Address | None:
-    """The address, where `host` is an IP address; None where it is a name."""
-    try:
-        version = ipaddress.ip_address(host).version
-    except ValueError:
-        return None
-    return (socket.AF_INET, (host, port)) if version == 4 else (socket.AF_INET6, (host, port, 0, 0))
+class Name:
+    """What is known of one host name. Only `Names` changes it.
+
+    `addresses` are without a port, and None before the first answer. `why` says how the last lookup failed,
+    and is_unanswered that it got no answer at all. `users` are the backends with this name. `used` has the
+    address that took the last connection, for each port.
+    """
+
+    __slots__ = ("addresses", "host", "is_unanswered", "news", "scope", "used", "users", "wanted", "why")
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.addresses: list[Address] | None = None
+        self.why: str | None = None
+        self.is_unanswered = False
+        self.users: set[Backend] = set()
+        self.used: dict[int, Address] = {}
+        self.wanted = trio.Event()
+        self.news = trio.Event()
+        self.scope = trio.CancelScope()
+
+    def at(self, port: int) -> list[Address] | None:
+        """The addresses with this port, the preferred one first."""
+        if self.addresses is None:
+            return None
+        used = self.used.get(port)
+        if used is None or used not in self.addresses:
+            return [with_port(address, port) for address in self.addresses]
+        others = (address for address in self.addresses if address != used)
+        return [with_port(address, port) for address in (used, *others)]
+
+    def tell(self) -> None:
+        """Wake the requests that wait for an answer."""
+        news, self.news = self.news, trio.Event()
+        news.set()
 
 
 class Names:
-    """The current addresses of each backend's host and port. `run` is the one task that resolves names."""
+    """The current addresses of each backend. `run` has one task for each name among their hosts."""
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._known: dict[tuple[str, int], list[Address]] = {}
-        self._failing: dict[tuple[str, int], str] = {}
-        self._news = trio.Event()
-        self._wanted = trio.Event()
+        self._names: dict[str, Name] = {}
+        self._hosts: dict[Backend, str] = {}
+        self._literal: dict[tuple[str, int], list[Address]] = {}
+        self._on_change: list[Callable[[list[Backend]], None]] = []
+        self._slots = trio.CapacityLimiter(LOOKUPS)
+        self._second_slots = trio.CapacityLimiter(SECOND_LOOKUPS)
+        self._nursery: trio.Nursery | None = None
+        for backend in registry.backends.values():
+            self._follow(backend)
         registry.subscribe(self._on_event)
 
+    def subscribe(self, on_change: Callable[[list[Backend]], None]) -> None:
+        """Call `on_change` with the backends of a name that has lost an address."""
+        self._on_change.append(on_change)
+
+    # -- asking ----------------------------------------------------------------------------------------
+
     def known(self, host: str, port: int) -> list[Address] | None:
-        """The addresses in order of preference; None where the name has not been resolved yet."""
-        there = self._known.get((host, port))
+        """The addresses in order of preference; None where the name has not been resolved yet.
+
+        Raises OSError for an address with a zone that this machine does not have.
+        """
+        if (name := self._names.get(host)) is not None:
+            return name.at(port)
+        there = self._literal.get((host, port))
         if there is None and (address := literal(host, port)) is not None:
-            there = self._known[host, port] = [address]
+            there = [address]
+            if "%" not in host:  # the number of a zone may change
+                self._literal[host, port] = there
         return there
 
     async def addresses(self, host: str, port: int) -> list[Address]:
         """As `known`, but wait for the first answer. There is no timeout here: the caller sets one.
 
-        Raises NameNotResolved if the last lookup failed and no address is known.
+        Raises NameNotResolved if the last lookup failed and no address is known; NameUnanswered if it got no
+        answer.
         """
         while (there := self.known(host, port)) is None:
-            if (why := self._failing.get((host, port))) is not None:
-                self.refresh()
-                raise NameNotResolved(f"{host} has no address: {why}")
-            self.refresh()
-            await self._news.wait()
+            name = self._names.get(host)
+            if name is None:
+                raise NameUnanswered(f"{host} is no name of a backend any more")
+            name.wanted.set()
+            if name.is_unanswered:
+                raise NameUnanswered(f"{host} is not resolved yet: {name.why}")
+            if name.why is not None:
+                raise NameNotResolved(f"{host} has no address: {name.why}")
+            await name.news.wait()
         return there
 
-    def refresh(self) -> None:
-        """Resolve all names soon: a connection failed, or there is a new name.
+    def has(self, host: str, address: Address | None) -> bool:
+        """Whether a connection to this address may still be used for `host`."""
+        name = self._names.get(host)
+        if name is None:
+            return not is_name(host)
+        return name.addresses is not None and address is not None and without_port(address) in name.addresses
 
-        May be called from any task.
-        """
-        self._wanted.set()
+    def refresh(self, host: str) -> None:
+        """Resolve this name soon: a connection to it failed. Does nothing for an address."""
+        if (name := self._names.get(host)) is not None:
+            name.wanted.set()
+
+    def worked(self, host: str, port: int, sock: socket.socket) -> None:
+        """This socket was connected to `host`: try its address first from now on."""
+        name = self._names.get(host)
+        if name is None or name.addresses is None or len(name.addresses) < 2:
+            return
+        if (address := peer_of(sock)) is not None:
+            name.used[port] = without_port(address)
+
+    # -- following the registry --------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:
-        if event.kind in ("added", "changed"):
-            self.refresh()
+        if event.kind in ("added", "changed", "removed"):
+            self._follow(event.backend)
+
+    def _follow(self, backend: Backend) -> None:
+        """Begin and end names as backends come, go and change."""
+        before, now = self._hosts.get(backend), None if backend.removed else backend.host
+        if before == now:
+            return
+        self._hosts.pop(backend, None)
+        if now is not None and is_name(now):
+            self._hosts[backend] = now
+            self._begin(now).users.add(backend)
+        if before is not None:
+            users = self._names[before].users
+            users.discard(backend)
+            if not users:
+                self._end(before)
+
+    def _begin(self, host: str) -> Name:
+        name = self._names.get(host)
+        if name is None:
+            name = self._names[host] = Name(host)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._keep, name)
+        return name
+
+    def _end(self, host: str) -> None:
+        name = self._names.pop(host)
+        name.scope.cancel()
+        name.tell()
+
+    # -- resolving ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Resolve until cancelled.
 
         A lookup that fails is logged and told to those who wait; it raises nothing.
         """
-        while True:
-            self._wanted = trio.Event()
-            for host, port in self._places():
-                if literal(host, port) is None:
-                    await self._resolve(host, port)
-            self._forget_the_gone()
-            with trio.move_on_after(REFRESH_SECONDS) as undisturbed:
-                await self._wanted.wait()
-            if not undisturbed.cancelled_caught and not self._has_new():
-                await trio.sleep(SOON_SECONDS)
+        threads = trio.to_thread.current_default_thread_limiter()
+        threads.total_tokens += THREADS
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for name in self._names.values():
+                    self._nursery.start_soon(self._keep, name)
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            threads.total_tokens -= THREADS
 
-    def _places(self) -> set[tuple[str, int]]:
-        return {(b.host, b.port) for b in self._registry.backends.values()}
+    async def _keep(self, name: Name) -> None:
+        """Resolve one name until it is not used any more."""
+        with name.scope:
+            while True:
+                await self._look_up(name)
+                name.wanted = trio.Event()
+                with trio.move_on_after(REFRESH_SECONDS) as undisturbed:
+                    await name.wanted.wait()
+                if not undisturbed.cancelled_caught:
+                    await trio.sleep(SOON_SECONDS)
 
-    def _has_new(self) -> bool:
-        return any(self.known(*place) is None and place not in self._failing for place in self._places())
+    async def _look_up(self, name: Name) -> None:
+        if not name.is_unanswered:
+            async with self._slots:
+                await self._ask(name)
+        else:
+            async with self._second_slots, self._slots:
+                await self._ask(name)
 
-    async def _resolve(self, host: str, port: int) -> None:
+    async def _ask(self, name: Name) -> None:
+        ask = partial(trio.socket.getaddrinfo, name.host, 0, type=socket.SOCK_STREAM)
         try:
             with trio.fail_after(RESOLVE_SECONDS):
-                found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError, trio.TooSlowError) as exc:
-            self._failed(host, port, str(exc) or "no answer in time")
+                found = await ask()
+        except trio.TooSlowError:
+            self._failed(name, f"no answer in {RESOLVE_SECONDS:g} s", is_unanswered=True)
+        except (OSError, UnicodeError) as exc:
+            self._failed(name, str(exc), is_unanswered=_says_nothing(exc))
         else:
-            addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
-            if self._known.get((host, port)) != addresses:
-                log.info("name resolved", host=host, addresses=[where[0] for _, where in addresses])
-            self._known[host, port] = addresses
-            self._failing.pop((host, port), None)
-        news, self._news = self._news, trio.Event()
-        news.set()
+            self._found(name, in_turns((socket.AddressFamily(family), at) for family, *_, at in found))
+        name.tell()
 
-    def _failed(self, host: str, port: int, why: str) -> None:
-        if (host, port) not in self._failing:
-            log.warning("name not resolved", host=host, why=why)
-        self._failing[host, port] = why
+    def _failed(self, name: Name, why: str, *, is_unanswered: bool) -> None:
+        if name.why is None:
+            log.warning("name not resolved", host=name.host, why=why)
+        name.why, name.is_unanswered = why, is_unanswered
 
-    def _forget_the_gone(self) -> None:
-        for place in {*self._known, *self._failing} - self._places():
-            self._known.pop(place, None)
-            self._failing.pop(place, None)
+    def _found(self, name: Name, found: Collection[Address]) -> None:
+        addresses = [without_port(address) for address in found]
+        before, now = set(name.addresses or ()), set(addresses)
+        if before != now:
+            log.info("name resolved", host=name.host, addresses=[where[0] for _, where in addresses])
+        name.addresses, name.why, name.is_unanswered = addresses, None, False
+        if before - now:
+            for tell in self._on_change:
+                tell(list(name.users))
+
+
+def _says_nothing(exc: Exception) -> bool:
+    """Whether a lookup failed without an answer: of no server, or for want of descriptors here."""
+    if isinstance(exc, socket.gaierror):
+        return exc.errno == socket.EAI_AGAIN
+    return isinstance(exc, OSError) and exc.errno in OUT_OF_DESCRIPTORS

@@ -1,8 +1,8 @@
 """Moving bytes from one socket to another inside the kernel, through a pipe: splice(2).
 
-A pipe costs two descriptors and kernel memory, so their number is bounded. Where no pipe is free, `Copy` does
-the same work through Python. A pipe that still holds bytes is closed and never lent again, because they
-belong to the body of one exchange.
+A pipe costs two descriptors and kernel memory, so there are few of them, and fewer where this process may
+open few descriptors. Where no pipe is free, `Copy` does the same work through Python. A pipe that still holds
+bytes is closed and never lent again, because they belong to the body of one exchange.
 """
 
 import fcntl
@@ -11,10 +11,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from lb.net.descriptors import soft_limit
 from lb.net.wire import Wire
 
 PIPE_BYTES = 256 * 1024
 MOST_PIPES = 64
+DESCRIPTORS_FOR_A_PIPE = 64
+"""There is at most one pipe for this many descriptors."""
 SPLICE_FROM = 64 * 1024
 """Bodies with fewer bytes left are copied, since a pipe saves nothing on them; `just bench` guards this."""
 COPY_BYTES = 64 * 1024
@@ -117,8 +120,8 @@ async def fill(pipe: Pipe | Copy, source: Wire, most: int) -> int:
 class Pipes:
     """The pipes of one balancer: at most `most` are open, lent and idle ones together."""
 
-    def __init__(self, most: int = MOST_PIPES if hasattr(os, "splice") else 0) -> None:
-        self._most = most
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most_pipes() if most is None else most
         self._idle: list[Pipe] = []
         self._lent = 0
 
@@ -149,6 +152,18 @@ class Pipes:
         except OSError:
             return None
 
+    def give_up(self, leaving: int) -> bool:
+        """Close idle pipes, all but so many; False if there were no more."""
+        has_more = len(self._idle) > leaving
+        while len(self._idle) > leaving:
+            self._idle.pop().close()
+        return has_more
+
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+def most_pipes() -> int:
+    """How many pipes this process may have; none where the platform has no splice(2)."""
+    return min(MOST_PIPES, soft_limit() // DESCRIPTORS_FOR_A_PIPE) if hasattr(os, "splice") else 0

@@ -32,16 +32,15 @@ class Wire:
     """A connected socket, which the wire owns. The wire's owner closes it. Errors are OSErrors of the socket.
 
     One task at a time may receive and one may send. After an error or a cancellation during a send it is not
-    known how much was sent, so the wire can only be closed. `origin` is the URL that it was connected to.
+    known how much was sent, so the wire can only be closed.
     While `watcher` is set it is called instead of the task in `readable`; only where `can_be_watched`.
     `is_ready`: the last edge said that there is something to receive, and it has not all been received.
     """
 
-    __slots__ = ("_has_ended", "_reader", "_readiness", "_unread", "is_ready", "origin", "sock", "watcher")
+    __slots__ = ("_has_ended", "_reader", "_readiness", "_unread", "is_ready", "sock", "watcher")
 
-    def __init__(self, sock: socket.socket, origin: str = "", readiness: Readiness | None = None) -> None:
+    def __init__(self, sock: socket.socket, readiness: Readiness | None = None) -> None:
         self.sock = sock
-        self.origin = origin
         sock.setblocking(False)
         self.is_ready = self._has_ended = False
         self.watcher: Watcher | None = None

@@ -97,5 +97,8 @@ def has_text(body: str, wanted: str) -> bool:
 
 
 def _authority(target: ProbeTarget) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
+    """What Host names: neither a path nor the zone of an address, which mean nothing to the backend."""
+    if target.host.startswith("/"):
+        return "localhost"
+    host = f"[{target.host.partition('%')[0]}]" if ":" in target.host else target.host
     return host if target.probed_port == 80 else f"{host}:{target.probed_port}"

@@ -25,6 +25,7 @@ import trio
 from lb.core.backend import AdminState, Backend
 from lb.core.health.probe_verdict import Check
 from lb.core.registry import Event, PoolEvent, Registry
+from lb.net.descriptors import soft_limit
 from lb.net.resolver import Names
 from lb.net.timers import LATE_SECONDS
 from lb.probes.loop_delay import LoopDelay
@@ -33,6 +34,10 @@ from lb.probes.prober import ProbeResult, probe_once
 
 AT_ONCE = frozenset(("ready", "changed"))
 """Events of one backend after which an operator wants the first probe at once."""
+
+LEAST_AT_ONCE = 20
+DESCRIPTORS_SHARE = 10
+"""Probes that run at a time have at most one in so many descriptors, since clients need them more."""
 
 log = structlog.get_logger()
 
@@ -55,7 +60,8 @@ class Probes:
         self._probers: dict[Backend, Prober] = {}
         self._changed: dict[Backend, bool] = {}  # backends to look at again, and whether to probe at once
         self._has_changes = trio.Event()
-        self._lacks_descriptors = False
+        self._uncounted: set[Backend] = set()
+        self._turns = trio.CapacityLimiter(max(LEAST_AT_ONCE, soft_limit() // DESCRIPTORS_SHARE))
         registry.subscribe(self._on_event, self._on_pool_event)
 
     async def check(self, backend: Backend) -> Check:
@@ -105,6 +111,7 @@ class Probes:
         there = self._probers.get(backend)
         if there is not None and there.target != target:
             self._probers.pop(backend).scope.cancel()
+            self._uncounted.discard(backend)
         if target is not None and backend not in self._probers:
             prober = self._probers[backend] = Prober(target, trio.CancelScope())
             self._delay.is_wanted.set()
@@ -122,7 +129,8 @@ class Probes:
     async def _was_late(self, backend: Backend, target: ProbeTarget) -> bool:
         """Probe once; whether to repeat it at once. A bug in here is logged and ends no task."""
         try:
-            result = await probe_once(target, self._names, self._delay)
+            async with self._turns:
+                result = await probe_once(target, self._names, self._delay)
             self._judge(backend, target, result)
         except Exception:
             log.exception("bug in a probe", backend=backend.id)
@@ -142,8 +150,10 @@ class Probes:
 
     def _judge(self, backend: Backend, target: ProbeTarget, result: ProbeResult) -> None:
         """Tell the registry, unless the result does not count or the target has changed meanwhile."""
-        if result.was_ours and not self._lacks_descriptors:
+        if not result.was_ours or backend.removed:
+            self._uncounted.discard(backend)
+        elif backend not in self._uncounted:
+            self._uncounted.add(backend)
             log.warning("probes do not count", backend=backend.id, why=result.check.why)
-        self._lacks_descriptors = result.was_ours
         if not result.was_ours and not result.was_late and self._target(backend) == target:
             self._registry.checked(backend, result.check)

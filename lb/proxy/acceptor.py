@@ -116,6 +116,8 @@ class Server:
                 is_resting = False
             except OSError as exc:
                 lacks_descriptors = exc.errno in OUT_OF_DESCRIPTORS
+                if lacks_descriptors and self._context.spare.give_up(leaving=1):
+                    continue  # one is left, since a client is of no use without a connection to a backend
                 counts.rejected["file_descriptors" if lacks_descriptors else "accept_failed"] += 1
                 if lacks_descriptors:
                     self._places.close_idle()

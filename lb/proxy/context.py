@@ -18,6 +18,7 @@ from lb.core.routes import Routes
 from lb.errors import LBError
 from lb.http1.error_answer import error_answer, known_as
 from lb.http1.forwarded_fields import ForwardedFields
+from lb.net.descriptors import Spare
 from lb.net.epoll import Readiness
 from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
@@ -87,6 +88,7 @@ class Context:
         metrics: Metrics,
         observers: Iterable[Callable[[ExchangeRecord], None]],
         clients: Collection[Connected],
+        spare: Spare | None = None,
     ) -> None:
         self.pools = registry.pools
         self.connections = connections
@@ -103,6 +105,8 @@ class Context:
         """Trio's clock, looked up once: `trio.current_time` looks it up on every call."""
         self.pipes = Pipes()
         self.held = metrics.held
+        self.spare = Spare() if spare is None else spare
+        self.spare.add(self.pipes.give_up)
         self.deadlines = Deadlines()
         self.ids = Ids()
         self.date = HttpDate()

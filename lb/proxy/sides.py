@@ -183,14 +183,26 @@ class BackendSide(Source, Sink, Protocol):
         ...
 
 
+class Borrower(Protocol):
+    """The exchange that a connection is lent to."""
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """The request may meet the end of an idle connection: it is all there, and may be sent twice."""
+        ...
+
+
 class BackendConnections(Protocol):
     """Lends connections to backends and takes them back (`lb.proxy.backend_side.connections`)."""
 
     timeouts: Timeouts
     limits: Limits
 
-    def take(self, backend: Backend) -> BackendSide | None:
-        """Lend an idle connection that is still open, or None. The borrower has to `give` it back."""
+    def take(self, backend: Backend, borrower: Borrower) -> BackendSide | None:
+        """Lend an idle connection that is still open, or None. The borrower has to `give` it back.
+
+        One that its backend is about to close is not lent to a request that cannot be sent again.
+        """
         ...
 
     async def open(self, backend: Backend, within: float) -> BackendSide:

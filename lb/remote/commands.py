@@ -82,7 +82,7 @@ def add(
     Parameters
     ----------
     url
-        Where it is, such as http://10.0.0.4:8000.
+        Where it is, such as http://10.0.0.4:8000 or unix:/run/app.sock.
     backend_id
         Its name; host-port unless set.
     weight

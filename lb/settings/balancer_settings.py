@@ -15,6 +15,7 @@ from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import (
     Count,
+    Number,
     Proxy,
     RouteHost,
     RoutePath,
@@ -36,7 +37,11 @@ MOST_CONNECTIONS = 1_000_000
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long each wait may last, in seconds."""
+    """How long each wait may last, in seconds.
+
+    `backend_idle` is less than servers usually keep a connection: gunicorn 2 s, uvicorn and Node 5 s. A
+    request that meets the end of its connection is lost where it cannot be sent again.
+    """
 
     connect: Seconds = 5.0  # one attempt to connect to a backend
     request_head: Seconds = 10.0  # the wait for a whole request head
@@ -47,6 +52,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     keepalive: Seconds = 60.0  # a client connection without a request
     request: SecondsOrZero = 0.0  # the wait for a whole request, its body included; 0: no limit
     tunnel_half_open: Seconds = 10.0  # an upgraded connection of which one side has ended, without a byte
+    backend_idle: Seconds = 1.5  # a connection to a backend without a request
+    backend_age: Seconds = 3600.0  # a connection to a backend, from its beginning
     tunnel_idle: Seconds = 3600.0  # an upgraded connection without a byte in either direction
     queue: Seconds = 30.0  # a request's wait for a backend below its cap
     drain: Seconds = 60.0  # the drain of one backend, where the call names no timeout
@@ -66,6 +73,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connections: Count | None = None  # of clients at once; None: see `connection_limit`
     connections_per_address: Count | None = None  # of one client address; None: no limit
     requests_per_connection: Count = 1000  # of a client connection, which is closed after them
+    requests_per_backend_connection: Count = 1000  # the same of a connection to a backend
+    idle_per_backend: Number = 32  # connections that are kept for later requests; 0: none
 
 
 def connection_limit(limits: Limits) -> int:

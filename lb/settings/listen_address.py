@@ -5,11 +5,14 @@ from typing import Annotated
 
 import msgspec
 
-from lb.settings.backend_spec import HOST
+from lb.settings.backend_spec import HOST, ZONE
 
 
 class TcpAddress(msgspec.Struct, frozen=True):
-    """A host and a port. An empty host means every interface, port 0 any free port."""
+    """A host and a port. An empty host means every interface, port 0 any free port.
+
+    An IPv6 address may have a zone behind a `%`.
+    """
 
     host: str
     port: int
@@ -39,9 +42,16 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and port.isascii() and int(port) <= 65535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") and ":" in host else host
-        if not host or (HOST.fullmatch(bare) and (":" in bare) is (bare != host)):
+        if not host or (_is_host(bare) and (":" in bare) is (bare != host)):
             return TcpAddress(bare, int(port))
     raise ValueError(f"{text!r} is not HOST:PORT, :PORT, [IPV6]:PORT, fd://N or unix:PATH")
+
+
+def _is_host(bare: str) -> bool:
+    address, percent, zone = bare.partition("%")
+    if percent and not (":" in address and ZONE.fullmatch(zone)):
+        return False
+    return HOST.fullmatch(address) is not None
 
 
 def is_loopback(address: Address) -> bool:

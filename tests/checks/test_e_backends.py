@@ -310,7 +310,7 @@ async def test_e131_a_backend_that_closes_when_we_would_reuse_costs_no_client_an
             pass
         peer.closes()
 
-    async with running() as lb, trio.open_nursery() as nursery:
+    async with running(timeouts={"backend_idle": "30s"}) as lb, trio.open_nursery() as nursery:
 
         async def accept() -> None:
             while True:

@@ -22,6 +22,7 @@ from lb.http1 import (
     forwarded_fields,
     head_reader,
     head_syntax,
+    keep_alive,
     request_head,
     request_line,
 )
@@ -126,6 +127,13 @@ PATTERNS = [
     (fast_head.CONTROL_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
     (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",
     b"connection:")]),
+    (partial(fast_head.CUT_KEEP_ALIVE.sub, b""), [
+        of(b"\nkeep-alive:"), of(b"\n"), of(b"a", b"\nkeep-alive:"),
+    ]),
+    (keep_alive.PARAMETER.findall, [
+        of(b","), of(b" ", b","), of(b",max"), of(b"max=1,"), of(b" ", b"max=123456789", b"x"),
+        of(b"1", b"max="),
+    ]),
 ]  # fmt: skip
 
 
@@ -138,7 +146,7 @@ def test_d105_every_pattern_is_linear(use: Callable[[bytes], object], inputs: li
 def test_every_pattern_is_in_the_table() -> None:
     used = {getattr(getattr(use, "func", use), "__self__", None) for use, _ in PATTERNS}
     modules = [authority, head_syntax, request_head, request_line, fields, forwarded_fields, body, fast_head]
-    modules.append(head_reader)
+    modules += [head_reader, keep_alive]
     there = [value for module in modules for value in vars(module).values()]
     assert used == {value for value in there if isinstance(value, re.Pattern)}
 

@@ -42,10 +42,13 @@ class Peer(Line):
 class Stand:
     """What a backend's URL leads to: a socket with a port. `running` closes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._listening = socket.socket()
-        self._listening.bind(("127.0.0.1", 0))
+        if port:  # which was that of another stand before
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listening.bind((host, port))
         host, port = self._listening.getsockname()
+        self.port = port
         self.address = f"{host}:{port}"
         self.url = f"http://{self.address}"
 
@@ -65,8 +68,8 @@ class Refusing(Stand):
 class BlackHole(Stand):
     """A listener whose backlog is full: a connection is neither made nor refused."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(host, port)
         self._listening.listen(0)
         self._filling: list[socket.socket] = []
         while not self._filling or _connects(self._filling[-1]):
@@ -96,8 +99,8 @@ def _connects(sock: socket.socket) -> bool:
 class Backend(Stand):
     """A backend that does what the test says, one step after the other."""
 
-    def __init__(self, receive_buffer: int = 0) -> None:
-        super().__init__()
+    def __init__(self, receive_buffer: int = 0, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(host, port)
         if receive_buffer:
             self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._listening.listen(100)

@@ -37,7 +37,7 @@ from lb.proxy.exchange import failure
 from lb.proxy.exchange.exchange import Exchange
 from lb.proxy.exchange.run import run
 from lb.proxy.guard import Guard
-from lb.proxy.sides import BackendSide, Source
+from lb.proxy.sides import BackendSide, Borrower, Source
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import Limits
 from tests.kit.balancer import streaming
@@ -257,7 +257,7 @@ class MemoryConnections:
         self.refusing: set[str] = set()
         self.on_lent: Callable[[MemoryBackend], object] = lambda _connection: None
 
-    def take(self, backend: Backend) -> BackendSide | None:
+    def take(self, backend: Backend, borrower: Borrower) -> BackendSide | None:
         for connection in self.idle:
             if connection.backend is backend:
                 self.idle.remove(connection)

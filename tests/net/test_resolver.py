@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.net.resolver import literal
+from lb.net.addresses import literal
 from lb.settings.backend_spec import BackendSpec
 from tests.kit import GET, OK, Backend, Refusing, Scene, lasting, running, virtual_time
 from tests.kit.backend import Stand
@@ -78,7 +78,7 @@ async def test_the_wait_for_a_name_is_a_part_of_the_connect_timeout(resolver: Re
         add_by_name(lb, lb.backend)
         client = await lb.asks(GET)
         with lasting(5.0):
-            assert "connection_timeout" in (await client.hears(504))["Proxy-Status"]
+            assert "dns_timeout" in (await client.hears(504))["Proxy-Status"]
 
 
 async def test_a_name_without_an_address_is_an_error_of_its_own(resolver: Resolver) -> None:

@@ -43,6 +43,13 @@ class Nowhere(trio.abc.HostnameResolver):
         raise NotImplementedError
 
 
+class Silent(Nowhere):
+    """Gives no answer."""
+
+    async def getaddrinfo(self, *_args: Any) -> Any:
+        await trio.sleep_forever()
+
+
 def narrow() -> Backend:
     """A client whose receive buffer is small."""
     return Backend(receive_buffer=4096)
@@ -73,6 +80,13 @@ async def has_a_name_of_no_address(lb: Scene) -> Answer:
     lb.registry.maintenance(lb["one"])
     lb.registry.add(BackendSpec(id="named", url="http://shop.test:80"))
     return await asks(lb, 502)
+
+
+async def has_a_name_that_nobody_resolves(lb: Scene) -> Answer:
+    trio.socket.set_custom_hostname_resolver(Silent())
+    lb.registry.maintenance(lb["one"])
+    lb.registry.add(BackendSpec(id="named", url="http://shop.test:80"))
+    return await asks(lb, 504)
 
 
 async def is_in_maintenance(lb: Scene) -> Answer:
@@ -138,6 +152,7 @@ class Failure(NamedTuple):
 FULL = {"each": {"max_in_flight": 1}, "pools": {"default": {"queue": 0}}}
 FAILURES = [
     Failure(errors.NameNotResolved, has_a_name_of_no_address),
+    Failure(errors.NameUnanswered, has_a_name_that_nobody_resolves),
     Failure(errors.Unavailable, is_in_maintenance),
     Failure(errors.ConnectFailed, partial(asks, status=502), (Refusing,)),
     Failure(errors.ConnectTimeout, partial(asks, status=504), (BlackHole,)),

@@ -71,7 +71,7 @@ async def test_f2_2_what_is_idle_longest_makes_room() -> None:
 
 
 async def test_f2_2_a_client_that_waits_for_its_answer_keeps_its_place() -> None:
-    async with running(limits={"connections": 1}) as lb:
+    async with running(limits={"connections": 1}, timeouts={"backend_idle": "30s"}) as lb:
         busy = await lb.asks(GET)
         peer = await lb.backend.hears()
         new = await lb.asks(GET)

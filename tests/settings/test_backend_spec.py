@@ -26,6 +26,13 @@ from tests.core.scene import spec
         ("http://[::1]:8000", ("::1", 8000)),
         ("http://[::]", ("::", 80)),
         ("http://[fe80::1:2]", ("fe80::1:2", 80)),
+        ("http://[fe80::1%25eth0]:81", ("fe80::1%eth0", 81)),
+        ("http://[FE80::1%25Eth0.1]", ("fe80::1%Eth0.1", 80)),
+        ("http://[fe80::1%eth0]:81", ("fe80::1%eth0", 81)),
+        ("http://[fe80::1%252]", ("fe80::1%2", 80)),
+        ("unix:/run/app.sock", ("/run/app.sock", 0)),
+        ("UNIX:/run/App.sock", ("/run/App.sock", 0)),
+        ("unix:/" + "a" * 106, ("/" + "a" * 106, 0)),
     ],
 )
 def test_addresses(url: str, expected: tuple[str, int]) -> None:
@@ -39,7 +46,16 @@ def test_addresses(url: str, expected: tuple[str, int]) -> None:
         ("a:80", "expected http"),
         ("//a", "expected http"),
         ("https://a", "TLS to backends is not supported"),
-        ("unix:/run/a.sock", "expected http"),
+        ("unix:", "whole path"),
+        ("unix:app.sock", "whole path of a socket, such as unix:/run/app.sock"),
+        ("unix:./app.sock", "whole path"),
+        ("unix:@app", "whole path"),
+        ("unix:///run/app.sock", "whole path"),
+        ("unix:/run/app.sock?mode=0660", "nothing more"),
+        ("unix:/run/", "nothing more"),
+        ("unix:/run/a b", "characters"),
+        ("unix:/run/a\0b", "characters"),
+        ("unix:/" + "a" * 107, "at most 107"),
         ("http://", "names no host"),
         ("http://:80", "names no host"),
         ("http:a", "nothing more"),
@@ -66,7 +82,11 @@ def test_addresses(url: str, expected: tuple[str, int]) -> None:
         ("http://a\\b", "names no host"),
         ("http://[::1", "IPv6"),
         ("http://[::g]", "IPv|valid"),
-        ("http://[fe80::1%25eth0]", "names no host|valid"),
+        ("http://[fe80::1%25]", "zone|valid"),
+        ("http://[fe80::1%25eth0/0]", "zone|valid|IPv6|nothing"),
+        ("http://[fe80::1%25abcdefghijklmnop]", "'abcdefghijklmnop' is not the zone"),
+        ("http://127.0.0.1%25eth0", "zone"),
+        ("http://a%25eth0", "zone"),
         ("http://" + "a" * 255, "names no host"),
         ("http://.", "names no host"),
     ],
@@ -83,7 +103,10 @@ def test_whatever_is_accepted_can_be_connected_to(url: str) -> None:
     except ValueError:
         pass
     else:
-        assert re.fullmatch(r"[0-9A-Za-z._:-]+", host)
+        if host.startswith("/"):
+            assert (port, url[5:]) == (0, host)
+            return
+        assert re.fullmatch(r"[0-9A-Za-z._:-]+(%[0-9A-Za-z._~-]+)?", host)
         assert 1 <= port <= 65535
         assert parse_url(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}") == (
             host,
@@ -99,8 +122,11 @@ def test_a_default_id_is_an_id(host: str) -> None:
 
 
 def test_addresses_that_differ_have_ids_that_differ() -> None:
-    hosts = ["::", "::1", "1::", "1::1", "1:1::", "1.1", "0.0.0.1"]
-    assert len({default_id(host, 80) for host in hosts}) == len(hosts)
+    hosts = ["::", "::1", "1::", "1::1", "1:1::", "1.1", "0.0.0.1", "::1%lo", "::1%25lo"]
+    hosts += ["/run/a-b", "/run/a/b", "/run/a~b", "/run/a_b", "/" + "a/" * 50 + "b", "/run/a%b"]
+    ids = {default_id(host, 80) for host in hosts}
+    assert len(ids) == len(hosts)
+    assert all(ID.fullmatch(id) for id in ids)
 
 
 def test_the_id_is_filled_in_and_the_rest_is_left_alone() -> None:

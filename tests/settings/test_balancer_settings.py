@@ -19,6 +19,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "keepalive": 60,
         "request": 0,
         "tunnel_half_open": 10,
+        "backend_idle": 1.5,
+        "backend_age": 3600,
         "tunnel_idle": 3600,
         "queue": 30,
         "drain": 60,
@@ -35,6 +37,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "connections": None,
         "connections_per_address": None,
         "requests_per_connection": 1000,
+        "requests_per_backend_connection": 1000,
+        "idle_per_backend": 32,
     }
 
 

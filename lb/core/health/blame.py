@@ -7,7 +7,8 @@ page that we refuse must not be able to cause one. A backend is not blamed when
 - it broke off while bytes for the client waited here: the client may have stopped reading;
 - its response broke a rule of ours: the response is refused, but the backend may be well;
 - its idle connection had gone stale: the connection ended before the request came;
-- it had less than its time, because the deadline of the whole exchange came first.
+- it had less than its time, because the deadline of the whole exchange came first;
+- its name is not resolved yet: that is the resolver's fault.
 """
 
 from lb.errors import (
@@ -20,6 +21,7 @@ from lb.errors import (
     ConnectionTerminated,
     ConnectTimeout,
     LBError,
+    NameUnanswered,
     NotHttp,
     RequestUnfinished,
     ResponseIncomplete,
@@ -60,7 +62,7 @@ class Circumstances:
 
 def is_blamed(error: LBError, seen: Circumstances) -> bool:
     """Does this failure count against the backend?"""
-    if not isinstance(error, BackendError) or isinstance(error, AnswerRefused):
+    if not isinstance(error, BackendError) or isinstance(error, AnswerRefused | NameUnanswered):
         return False
     if isinstance(error, ResponseTimeout | ConnectTimeout) and seen.is_hurried:
         return False

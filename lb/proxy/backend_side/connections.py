@@ -3,6 +3,10 @@
 The newest idle connection is lent first, so the others grow old and are closed when there is little traffic.
 Before it is lent, a connection is checked: if a byte or an end came without a request, it is closed (RFC 9112
 section 9.2). Every connection is either idle, and owned here, or lent to one attempt.
+
+A backend closes what is idle for too long, and a request that meets its end may be lost. So a connection is
+kept for less time than servers keep it, and in the last quarter of that time it is lent only to requests that
+can be sent again.
 """
 
 import socket
@@ -12,48 +16,80 @@ import trio
 
 from lb.core.backend import AdminState, Backend
 from lb.core.registry import Event, Registry
-from lb.errors import ConnectFailed, ConnectTimeout, TooManyDescriptors
+from lb.errors import ConnectFailed, ConnectTimeout, LBError, NameUnanswered, TooManyDescriptors
+from lb.net.addresses import Address, peer_of
 from lb.net.connect import OUT_OF_DESCRIPTORS, connect
+from lb.net.descriptors import Spare, soft_limit
 from lb.net.epoll import Readiness
 from lb.net.resolver import Names
 from lb.net.wire import Wire
 from lb.proxy.backend_side.http1_backend import Http1Backend
-from lb.proxy.sides import BackendSide
+from lb.proxy.backend_side.terms import Terms
+from lb.proxy.sides import BackendSide, Borrower
 from lb.settings.balancer_settings import Limits, Timeouts
 
-PER_BACKEND = 32
-"""Most idle connections to one backend."""
-MAX_AGE_SECONDS = 30.0
-"""Longest time that a connection is idle."""
+FIRST_PART = 0.75
+"""The part of the time that a connection may be idle in which any request may have it."""
+IDLE_SHARE = 4
+"""Idle connections have at most one in this many of the descriptors that this process may open."""
 LET_GO = frozenset(("changed", "draining", "maintenance", "removed", "down", "ejected"))
 """Events after which the idle connections of a backend are closed."""
+
+
+Idle = tuple[Http1Backend, float, float]
+"""An idle connection, since when it is idle, and for how many seconds it may be."""
+
+
+class Place:
+    """The idle connections of one backend. It gets another place when its URL or its addresses change."""
+
+    __slots__ = ("stack",)
+
+    def __init__(self) -> None:
+        self.stack: list[Idle] = []
 
 
 class Connections:
     """All connections to all backends (`lb.proxy.sides.BackendConnections`). Made inside `trio.run`.
 
     `take` and `open` lend a connection; its borrower has to `give` it back. `timeouts` and `limits` may be
-    replaced, and apply to what is opened or lent from then on.
+    replaced, and apply to what is opened, lent or given back from then on.
     """
 
     def __init__(
-        self, registry: Registry, names: Names, readiness: Readiness, timeouts: Timeouts, limits: Limits
+        self,
+        registry: Registry,
+        names: Names,
+        readiness: Readiness,
+        timeouts: Timeouts,
+        limits: Limits,
+        spare: Spare,
     ) -> None:
         self._names = names
         self._readiness = readiness
+        self._spare = spare
         self.timeouts = timeouts
         self.limits = limits
         self._now = trio.lowlevel.current_clock().current_time
-        self._idle: dict[Backend, list[tuple[BackendSide, float]]] = {}
+        self._places: dict[Backend, Place] = {}
+        self._most_idle = limits.idle_per_backend
+        spare.add(self.give_up)
+        names.subscribe(self._on_addresses)
         registry.subscribe(self._on_event)
 
-    def take(self, backend: Backend) -> BackendSide | None:
+    # -- lending ---------------------------------------------------------------------------------------
+
+    def take(self, backend: Backend, borrower: Borrower) -> BackendSide | None:
         """Lend the newest idle connection that is still open, or None."""
-        stack = self._idle.get(backend)
-        while stack:
-            connection, since = stack.pop()
+        place = self._places.get(backend)
+        while place is not None and place.stack:
+            connection, since, seconds = place.stack[-1]
+            part = (self._now() - since) / seconds
+            if FIRST_PART <= part < 1.0 and not borrower.can_be_sent_again:
+                return None  # the others are older
+            place.stack.pop()
             backend.idle_connections -= 1
-            if self._now() - since < MAX_AGE_SECONDS and connection.wire.is_quiet():
+            if part < 1.0 and connection.wire.is_quiet():
                 backend.connections_reused += 1
                 connection.limits = self.limits
                 return connection
@@ -64,42 +100,92 @@ class Connections:
         """Lend a new connection. Takes at most the connect timeout, and `within` seconds.
 
         Raises ConnectFailed, or a subclass, and lends nothing then; nor where it is cancelled.
+        TooManyDescriptors where this process is out of them, though all that are spare were given up.
         """
         url, host, port = backend.spec.url, backend.host, backend.port  # a reload may change them meanwhile
+        self._keep_to_the_cap(backend)
         longest = min(self.timeouts.connect, within)
+        addresses: list[Address] | None = None
         try:
             with trio.fail_after(longest):
                 addresses = await self._names.addresses(host, port)
-                wire = self._wired(await connect(addresses), url)
+                sock = await self._connect(addresses)
         except trio.TooSlowError as exc:
-            self._names.refresh()
+            self._names.refresh(host)
+            if addresses is None:
+                raise NameUnanswered(f"{host} is not resolved yet: no answer in {longest:g} s") from exc
             raise ConnectTimeout(f"{backend.id} took no connection in {longest:g} s") from exc
         except OSError as exc:
-            self._names.refresh()
-            if exc.errno in OUT_OF_DESCRIPTORS:
-                raise TooManyDescriptors("this balancer is out of file descriptors") from exc
-            raise ConnectFailed(f"{backend.id} at {url}: {exc.strerror or exc}") from exc
+            self._names.refresh(host)
+            raise _failure(exc, f"{backend.id} at {url}") from exc
+        wire = self._wired(sock)
+        self._names.worked(host, port, sock)
         backend.connections += 1
         backend.connections_opened += 1
-        return Http1Backend(wire, backend.id, self.limits, self._now)
+        expires = self._now() + self.timeouts.backend_age
+        terms = Terms(url, peer_of(sock), expires, self.limits.requests_per_backend_connection)
+        return Http1Backend(wire, backend.id, self.limits, self._now, terms)
 
-    def _wired(self, sock: socket.socket, url: str) -> Wire:
+    async def _connect(self, addresses: list[Address]) -> socket.socket:
+        """Connect; where descriptors are short, those that are spare are given up first."""
+        while True:
+            try:
+                return await connect(addresses)
+            except OSError as exc:
+                if exc.errno not in OUT_OF_DESCRIPTORS or not self._spare.give_up():
+                    raise
+
+    def _wired(self, sock: socket.socket) -> Wire:
         """The wire of a connected socket, which is closed where it cannot be registered."""
         try:
-            return Wire(sock, url, self._readiness)
+            return Wire(sock, self._readiness)
+        except OSError as exc:
+            sock.close()
+            raise TooManyDescriptors(f"this balancer cannot watch another connection: {exc}") from exc
         except BaseException:
             sock.close()
             raise
 
+    def _keep_to_the_cap(self, backend: Backend) -> None:
+        """Close the oldest idle connections where another one would be more than `max_connections`."""
+        most, place = backend.spec.max_connections, self._places.get(backend)
+        if most is not None and place is not None:
+            excess = backend.in_flight + backend.idle_connections - most
+            self._close_oldest(backend, place, max(0, excess))
+
     def give(self, backend: Backend, connection: BackendSide, keep: bool) -> None:
         """Take back what was lent. It is closed unless `keep` is set and its backend takes requests."""
+        assert isinstance(connection, Http1Backend)
+        terms, now = connection.terms, self._now()
+        terms.requests_left -= 1
+        seconds = self.timeouts.backend_idle
+        if terms.idle < seconds:
+            seconds, keep = terms.idle, keep and terms.idle > 0
         fit = backend.admin_state is AdminState.READY and not backend.removed
-        stack = self._idle.setdefault(backend, []) if keep and fit else None
-        if stack is None or len(stack) >= PER_BACKEND or connection.wire.origin != backend.spec.url:
-            _close(backend, connection)
-            return
-        stack.append((connection, self._now()))
-        backend.idle_connections += 1
+        if keep and fit and terms.requests_left > 0 and now < terms.expires:
+            place = self._places.get(backend) or self._begin(backend)
+            if terms.place is not place and self._still_leads_to(backend, terms):
+                terms.place = place
+            if terms.place is place and len(place.stack) < self._most_idle:
+                place.stack.append((connection, now, seconds))
+                backend.idle_connections += 1
+                return
+        _close(backend, connection)
+
+    def _begin(self, backend: Backend) -> Place:
+        place = self._places[backend] = Place()
+        self._share_out()
+        return place
+
+    def _share_out(self) -> None:
+        """How many idle connections each backend may have, so that descriptors are left for clients."""
+        share = soft_limit() // IDLE_SHARE // max(1, len(self._places))
+        self._most_idle = min(self.limits.idle_per_backend, max(1, share))
+
+    def _still_leads_to(self, backend: Backend, terms: Terms) -> bool:
+        return terms.url == backend.spec.url and self._names.has(backend.host, terms.address)
+
+    # -- closing ---------------------------------------------------------------------------------------
 
     def close_old(self) -> None:
         """Close connections that were idle too long, or that their backends have ended.
@@ -107,20 +193,43 @@ class Connections:
         A wire that is registered for edges knows of its end already, so most checks cost no system call.
         """
         now = self._now()
-        for backend, stack in self._idle.items():
+        for backend, place in list(self._places.items()):
             good = []
-            for connection, since in stack:
-                wire = connection.wire
-                if now - since < MAX_AGE_SECONDS and (wire.can_be_watched or wire.is_quiet()):
-                    good.append((connection, since))
+            for idle in place.stack:
+                connection, since, seconds = idle
+                if now - since < seconds and (connection.wire.can_be_watched or connection.wire.is_quiet()):
+                    good.append(idle)
                 else:
                     _close(backend, connection)
-            stack[:] = good
+            place.stack[:] = good
             backend.idle_connections = len(good)
+            if not good:
+                del self._places[backend]
+        self._share_out()
+
+    def give_up(self, leaving: int) -> bool:
+        """Close the older half of each backend's idle connections, but leave so many in all.
+
+        False if there were no more than that.
+        """
+        spare = sum(len(place.stack) for place in self._places.values()) - leaving
+        if spare <= 0:
+            return False
+        for backend, place in self._places.items():
+            count = min(spare, (len(place.stack) + 1) // 2)
+            self._close_oldest(backend, place, count)
+            spare -= count
+        return True
+
+    def _close_oldest(self, backend: Backend, place: Place, count: int) -> None:
+        for connection, *_ in place.stack[:count]:
+            _close(backend, connection)
+        del place.stack[:count]
+        backend.idle_connections = len(place.stack)
 
     def close(self) -> None:
         """Close all idle connections. Those that are lent stay with their borrowers."""
-        for backend in list(self._idle):
+        for backend in list(self._places):
             self._close_idle_of(backend)
 
     def _on_event(self, event: Event) -> None:
@@ -128,9 +237,34 @@ class Connections:
             self._close_idle_of(event.backend)
 
     def _close_idle_of(self, backend: Backend) -> None:
-        for connection, _ in self._idle.pop(backend, ()):
-            _close(backend, connection)
-        backend.idle_connections = 0
+        place = self._places.pop(backend, None)
+        if place is not None:
+            self._close_oldest(backend, place, len(place.stack))
+
+    def _on_addresses(self, backends: list[Backend]) -> None:
+        """Their name has lost an address: close the idle connections that lead there.
+
+        Those that are lent are looked at when they are given back, because the place is another one.
+        """
+        for backend in backends:
+            if (before := self._places.pop(backend, None)) is None:
+                continue
+            place = self._places[backend] = Place()
+            for idle in before.stack:
+                connection = idle[0]
+                if self._still_leads_to(backend, connection.terms):
+                    connection.terms.place = place
+                    place.stack.append(idle)
+                else:
+                    _close(backend, connection)
+            backend.idle_connections = len(place.stack)
+
+
+def _failure(exc: OSError, where: str) -> LBError:
+    """The error of an attempt to connect that failed with this one."""
+    if exc.errno in OUT_OF_DESCRIPTORS:
+        return TooManyDescriptors("this balancer is out of file descriptors")
+    return ConnectFailed(f"{where}: {exc.strerror or exc}")
 
 
 def _close(backend: Backend, connection: BackendSide) -> None:

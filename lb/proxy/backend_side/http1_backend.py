@@ -9,6 +9,7 @@ from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
+from lb.proxy.backend_side.terms import Terms
 from lb.proxy.http1_stream import Http1Stream
 from lb.proxy.sides import Source
 from lb.settings.balancer_settings import Limits
@@ -18,7 +19,8 @@ class Http1Backend(Http1Stream):
     """One connection, which carries one exchange after the other; `Connections` owns and closes it.
 
     `name` is the backend's id, for error messages. `now` is Trio's clock. `limits` may be replaced between
-    exchanges. `_has_undrained`: the request's body was left in a pipe in part.
+    exchanges. `terms` say how long it may be kept, and hear what the responses say of that.
+    `_has_undrained`: the request's body was left in a pipe in part.
     """
 
     __slots__ = (
@@ -31,11 +33,13 @@ class Http1Backend(Http1Stream):
         "first_byte",
         "limits",
         "takes_no_more",
+        "terms",
         "was_reset",
     )
 
-    def __init__(self, wire: Wire, name: str, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(self, wire: Wire, name: str, limits: Limits, now: Callable[[], float], terms: Terms) -> None:
         super().__init__(wire)
+        self.terms = terms
         self.limits = limits
         self._name = name
         self._now = now
@@ -147,6 +151,8 @@ class Http1Backend(Http1Stream):
         self._response, self.buffer = head, behind
         if head.length and head.status >= 200:
             self._reader = reader_for(head.length, is_strict=False)
+        if head.offer is not None:
+            self.terms.hear(head.offer)
         return head
 
     def _broken_off(self, how: str) -> ResponseIncomplete:

@@ -146,6 +146,11 @@ class Exchange(AskedFor):
         """All content of the request that was received is kept, so it can be sent again."""
         return self.body is None or self.body.is_whole_so_far
 
+    @property
+    def can_be_sent_again(self) -> bool:
+        is_there = self.body is None or self.client.has_received_all
+        return is_there and self.is_idempotent and self.is_replayable
+
     # -- attempts ---------------------------------------------------------------------------------------
 
     def take(self) -> bool:
@@ -218,7 +223,7 @@ class Exchange(AskedFor):
 
         Called by either driver after `take`, while the attempt has no connection.
         """
-        connection = self.context.connections.take(attempt.backend)
+        connection = self.context.connections.take(attempt.backend, self)
         if connection is None:
             return False
         self.send_over(attempt, connection, is_reused=True)
@@ -332,7 +337,9 @@ class Exchange(AskedFor):
         if max(len(self.tried), self.record.sends) > further or not self.time_left():
             return False
         return (
-            may_retry(error, self.is_idempotent, self.is_replayable) and self._is_any_left() and self._spend()
+            may_retry(error, self.is_idempotent, self.is_replayable)
+            and self._is_any_left()
+            and (error.is_free or self._spend())
         )
 
     def _is_any_left(self) -> bool:

@@ -17,7 +17,7 @@ async def test_every_mistake_is_named_with_its_place(api: Api) -> None:
         {"pointer": "#/labels", "detail": "expected object, got int"},
         {
             "pointer": "#/url",
-            "detail": "'ftp://x': expected http://host:port",
+            "detail": "'ftp://x': expected http://host:port or unix:/path",
         },
         {"pointer": "#/wieght", "detail": "unknown field", "hint": "did you mean `weight`?"},
     ]

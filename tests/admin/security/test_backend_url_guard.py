@@ -25,7 +25,11 @@ from tests.admin.kit import MakeApi, Serve
         "http://10.0.0.1:0",
         "http://10.0.0.1:70000",
         "http://a\r\nb",
-        "unix:/run/x",
+        "unix:run/x",
+        "unix:/run/lb",
+        "unix:/run/../run/./lb",
+        "unix:/var/run/docker.sock",
+        "http://[fd00:ec2::254%25eth0]:80",
         "http://user@10.0.0.1",
         "http://10.0.0.1/path",
         "https://10.0.0.1",
@@ -41,7 +45,8 @@ async def test_g147_no_backend_is_ourselves_or_no_address(make_api: MakeApi, url
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:8088", "http://10.1.1.1:8080", "http://10.0.0.1", "http://web1"]
+    "url",
+    ["http://127.0.0.1:8088", "http://10.1.1.1:8080", "http://10.0.0.1", "http://web1", "unix:/run/app.sock"],
 )
 async def test_g147_but_others_may(make_api: MakeApi, url: str) -> None:
     api = make_api(AdminConfig(), listening=["127.0.0.1:8080", "10.1.1.1:8088"])

@@ -31,6 +31,7 @@ from lb.errors import (
     LBError,
     LoopDetected,
     NameNotResolved,
+    NameUnanswered,
     NotHttp,
     QueueFull,
     Reason,
@@ -131,6 +132,12 @@ CASES = [
         RUNNING,
         {},
         f"web1 had a name without an address. {NOBODY_ELSE} {FINE}",
+    ),
+    Case(
+        NameUnanswered("web1.test is not resolved yet: no answer in 10 s"),
+        RUNNING,
+        {},
+        f"web1 had a name that was not resolved yet. {NOBODY_ELSE} {FINE}",
     ),
     Case(
         ConnectionTerminated("web1 closed the connection without an answer"),

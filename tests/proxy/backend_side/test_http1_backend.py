@@ -9,6 +9,7 @@ import pytest
 from lb.errors import ConnectionTerminated
 from lb.net.wire import Wire
 from lb.proxy.backend_side.http1_backend import Http1Backend
+from lb.proxy.backend_side.terms import Terms
 from lb.settings.balancer_settings import Limits
 
 SOURCE: Any = SimpleNamespace(has_received_all=False, trailers=b"")
@@ -18,7 +19,7 @@ def connected() -> tuple[Http1Backend, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    return Http1Backend(Wire(ours), "one", Limits(), lambda: 0.0), theirs
+    return Http1Backend(Wire(ours), "one", Limits(), lambda: 0.0, Terms()), theirs
 
 
 async def has_ended(connection: Http1Backend) -> None:
