@@ -5,6 +5,7 @@ are on the caller's monotonic clock, in seconds; None where a phase was not reac
 """
 
 from lb.core.backend import Backend
+from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.errors import Reason
 
 
@@ -28,7 +29,7 @@ class AttemptRecord:
         "started",
     )
 
-    def __init__(self, backend: Backend, passed_over: "PassedOver", started: float) -> None:
+    def __init__(self, backend: Backend, passed_over: PassedOver, started: float) -> None:
         self.backend = backend
         self.passed_over = passed_over
         self.started = started
@@ -45,6 +46,7 @@ class ExchangeRecord:
     """One request and its response, as they are remembered.
 
     `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
+    `passed_over` are all backends of the pool where none could take the request; empty where one could.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class ExchangeRecord:
         "leader",
         "listener",
         "method",
+        "passed_over",
         "pool",
         "queued",
         "reason",
@@ -77,6 +80,7 @@ class ExchangeRecord:
         self.pool = ""
         self.attempts: list[AttemptRecord] = []
         self.leader: AttemptRecord | None = None
+        self.passed_over = NONE_PASSED_OVER
         self.queued = 0.0
         self.status = 0
         self.reason: Reason | None = None
@@ -88,7 +92,3 @@ class ExchangeRecord:
     def deciding(self) -> AttemptRecord | None:
         """The attempt that decides how the exchange ends: the leader, or the last; None without any."""
         return self.leader or (self.attempts[-1] if self.attempts else None)
-
-
-PassedOver = tuple[tuple[str, str], ...]
-"""(backend id, why it was not a candidate) for each backend that the choice left out."""

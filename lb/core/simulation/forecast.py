@@ -142,7 +142,7 @@ class _Simulation:
 
     def _gives_up(self, guest: Guest) -> None:
         if guest.ticket is not None and guest.ticket.turn is Turn.WAITING:
-            self._pool.leave(guest.ticket)
+            self._pool.leave_queue(guest.ticket)
             self.forecast.refused += 1
             self.forecast.longest_wait = max(self.forecast.longest_wait, self._patience)
 

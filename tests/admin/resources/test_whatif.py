@@ -9,6 +9,7 @@ import trio
 
 from lb.control import Control
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.core.simulation.forecast import Forecast
 from tests.admin.kit import Add, Api
 
@@ -22,7 +23,7 @@ async def busy(control: Control, add: Add) -> None:
         for pool in ("default", "other"):
             made = ExchangeRecord(b"x", "127.0.0.1:8080", "[2001:db8::1]:5000", now + number)
             made.pool, made.status, made.target = pool, 200, b"/"
-            made.attempts = [AttemptRecord(backend, (), now + number)] if number % 10 else []
+            made.attempts = [AttemptRecord(backend, NONE_PASSED_OVER, now + number)] if number % 10 else []
             made.ended = now + number + 2.0
             control.recorder.finished(made)
 
