@@ -26,6 +26,7 @@ async def sliced(work: Generator[object, None, R], now: Callable[[], float] = pe
     try:
         while True:
             began = now()
+            next(work)
             while now() - began < SLICE_SECONDS:
                 next(work)
             await trio.sleep(now() - began)

@@ -36,7 +36,7 @@ class RecordedRequests:
         is_table = call.get(parameters.FORMAT) is parameters.Format.TABLE
         views = await listed(recorded(self.control, exchange, kind, FEW) for exchange, kind in selected)
         if is_table:
-            return responses.text(responses.table(COLUMNS, [row(each) for each in views]))
+            return await responses.long_table(COLUMNS, map(row, views))
         return responses.json(RequestList(items=views))
 
     def show(self, request_id: str) -> Response:

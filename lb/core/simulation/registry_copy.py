@@ -43,7 +43,7 @@ def _backend(backend: Backend) -> Backend:
     twin = copy(backend)
     twin.tally = None
     twin.running = {StandIn() for _ in backend.running}
-    twin.outcomes, twin.health = deepcopy(backend.outcomes), deepcopy(backend.health)
+    twin.outcomes, twin.health = copy(backend.outcomes), copy(backend.health)
     twin.drain = None if backend.drain is None else _drain(backend.drain)
     return twin
 

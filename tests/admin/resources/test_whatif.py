@@ -1,7 +1,7 @@
 """POST /whatif."""
 
-import threading
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -115,14 +115,16 @@ async def test_one_question_is_thought_about_at_a_time(
     add("web1")
     thinking = Counter[str]()
 
-    def slowly(*_args: object) -> Forecast:
+    def slowly(*_args: object) -> Generator[None, None, Forecast]:
         thinking["now"] += 1
         thinking["most"] = max(thinking["most"], thinking["now"])
-        threading.Event().wait(0.02)
+        for _ in range(10):
+            yield
         thinking["now"] -= 1
         return Forecast()
 
-    monkeypatch.setattr("admin.resources.whatif.simulate", slowly)
+    monkeypatch.setattr("admin.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("admin.resources.whatif.simulation", slowly)
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(api, "POST", "/whatif")
