@@ -27,9 +27,13 @@ def slowness() -> float:
 
 
 class Held(trio.abc.Instrument):
-    """The longest step of any task, in seconds of a machine of usual speed, and which task that was."""
+    """The longest step of a task, in seconds of a machine of usual speed, and which task that was.
 
-    def __init__(self) -> None:
+    Only tasks count whose function is in one of these modules or packages; "" is any.
+    """
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
+        self._modules = modules
         self._slowness = slowness()
         self._began = thread_time()
         self.longest = 0.0
@@ -40,14 +44,14 @@ class Held(trio.abc.Instrument):
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         took = (thread_time() - self._began) / self._slowness
-        if took > self.longest:
+        if took > self.longest and task.name.startswith(self._modules):
             self.longest, self.task = took, task.name
 
 
 @contextmanager
-def holding() -> Iterator[Held]:
-    """Watch the loop for the time of the block, the caller's own steps included."""
-    held = Held()
+def holding(*modules: str) -> Iterator[Held]:
+    """Watch the loop for the time of the block: the steps of tasks of these modules, or of all."""
+    held = Held(modules or ("",))
     trio.lowlevel.add_instrument(held)
     try:
         yield held
