@@ -33,6 +33,7 @@ from admin.resources import (
     stats,
     whatif,
 )
+from admin.resources.healthz import PROBES
 from admin.security.authentication import token_of, unauthorized
 from admin.security.host_check import check_host, check_origin
 from admin.security.keyring import Keyring
@@ -43,7 +44,6 @@ from lb.observe.counters import METHODS
 MAX_BODY = 64 * 1024
 BODY_SECONDS = 10
 PROBLEM = "application/problem+json"
-PROBES = frozenset({"/healthz", "/readyz"})
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,13 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 from admin.application import create_app
 from admin.event_publisher import EventPublisher
+from admin.transport.accepting import Accepting, Reserve
 from admin.transport.admission import Admission, most_connections
+from admin.transport.admitted import admitted
 from admin.transport.binding import address, bind, close
 from admin.transport.bounded_stream import BoundedStream
 from admin.transport.hypercorn_connection import Connection, settings, shielded
@@ -55,23 +57,29 @@ async def supervised(
     starts again after a pause, which doubles with each crash; the caller does not see it.
     """
     bound = await bind(control.config.admin.listen)
+    reserve = Reserve()
     try:
         task_status.started(address(bound[0]))
-        await _serve_again_and_again(control, token, bound, stop)
+        await _serve_again_and_again(control, token, bound, reserve, stop)
     finally:
+        reserve.close()
         for listener in bound:
             close(listener)
 
 
 async def _serve_again_and_again(
-    control: Control, token: str | None, bound: Sequence[trio.SocketListener], stop: trio.Event
+    control: Control,
+    token: str | None,
+    bound: Sequence[trio.SocketListener],
+    reserve: Reserve,
+    stop: trio.Event,
 ) -> None:
     publisher = EventPublisher(control)
     pause = FIRST_PAUSE
     while not stop.is_set():
         started = trio.current_time()
         try:
-            await serve_admin(control, token, bound, publisher, stop=stop)
+            await serve_admin(control, token, bound, publisher, reserve, stop=stop)
         except Exception:
             was_steady = trio.current_time() - started > STEADY_SECONDS
             pause = FIRST_PAUSE if was_steady else pause
@@ -87,6 +95,7 @@ async def serve_admin(
     token: str | None,
     bound: Sequence[trio.SocketListener],
     publisher: EventPublisher,
+    reserve: Reserve,
     *,
     stop: trio.Event,
 ) -> None:
@@ -97,16 +106,14 @@ async def serve_admin(
     # readers of events may hold half of the connections; the rest is for other requests
     control.feed.open(min(MOST_READERS, most_connections() // 2))
     context = WorkerContext(None)
-    app = ASGIWrapper(shielded(create_app(control, token)))
+    app = shielded(create_app(control, token))
     async with trio.open_nursery() as connections:
-        serve = partial(_connection, app, settings(), context, connections, Admission())
+        admission = Admission()
+        serve = partial(_connection, app, settings(), context, admission)
         async with trio.open_nursery() as accepting:
+            loop = Accepting(reserve, admission, connections, serve)
             for listener in bound:
-                # serve_listeners closes its listener, so it gets a duplicate
-                duplicate = trio.SocketListener(listener.socket.dup())
-                accepting.start_soon(
-                    partial(trio.serve_listeners, serve, [duplicate], handler_nursery=connections)
-                )
+                accepting.start_soon(loop.run, listener)
             accepting.start_soon(publisher.run)
             await stop.wait()
             accepting.cancel_scope.cancel()
@@ -116,20 +123,22 @@ async def serve_admin(
 
 
 async def _connection(
-    app: ASGIWrapper,
+    app: ASGIFramework,
     config: HypercornConfig,
     context: WorkerContext,
-    connections: trio.Nursery,
     admission: Admission,
     stream: trio.SocketStream,
 ) -> None:
-    """Serve one connection, and log its crash; `serve_listeners` closes the stream in any case."""
-    if not admission.is_granted(len(connections.child_tasks)):
-        return
+    """Serve one connection, and log its crash; `Accepting` closes the stream in any case."""
     try:
-        with trio.CancelScope() as scope, admission.silent(scope) as heard:
-            bounded = BoundedStream(stream, heard)
+        with admission.place() as place:
+            if place is None:
+                return
+            wrapped = ASGIWrapper(admitted(app, place))
+            bounded = BoundedStream(stream, place.heard)
             # hypercorn's annotation is SSLStream, but any stream with these methods will do
-            await Connection(app, config, context, ConnectionState({}), bounded).run()  # type: ignore[arg-type]
+            connection = Connection(wrapped, config, context, ConnectionState({}), bounded)  # type: ignore[arg-type]
+            connection.place = place
+            await connection.run()
     except Exception:
         log.exception("a connection to the admin service crashed")

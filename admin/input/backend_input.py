@@ -5,13 +5,14 @@ which the configuration file obeys too. An answer of the API can be sent back: t
 writes are ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
 from admin.protocol.mistakes import Hints, Mistake, hint_for, unknown_fields
 from admin.protocol.problems import invalid
+from admin.slices import sliced
 from lb.core.backend import AdminState
 from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec
 
@@ -116,8 +117,12 @@ def read_backend(fields: Mapping[str, object], *, is_form: bool = False) -> Want
     return wanted
 
 
-def read_backends(body: object, place: str = "#") -> list[WantedBackend]:
-    """The backends of a whole set: of a list, or of the object that `GET /backends` answers."""
+async def read_backends(body: object, place: str = "#") -> list[WantedBackend]:
+    """The backends of a whole set: of a list, or of the object that `GET /backends` answers; in slices."""
+    return await sliced(_reading(body, place))
+
+
+def _reading(body: object, place: str) -> Generator[None, None, list[WantedBackend]]:
     items, at = _items(body, place)
     result: list[WantedBackend] = []
     mistakes: list[Mistake] = []
@@ -132,6 +137,7 @@ def read_backends(body: object, place: str = "#") -> list[WantedBackend]:
                 detail = f"{wanted.spec.id!r} is there twice"
                 mistakes.append(Mistake(pointer=f"{at}/{index}/id", detail=detail))
             seen.add(wanted.spec.id)
+        yield
     if mistakes:
         raise invalid(*mistakes)
     return result

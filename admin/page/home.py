@@ -6,13 +6,12 @@ A browser cannot send a token with a navigation. So the page is open, but withou
 numbers: the script asks for the token, and then calls the API with it as any client does.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
 import jinja2
 import msgspec
-import trio
 from quart import Request, Response, g
 
 from admin.page import shapes, wording
@@ -26,16 +25,17 @@ from admin.protocol.cheat_sheet import cheat_sheet
 from admin.protocol.operation import Operation
 from admin.protocol.version import VERSION
 from admin.security.authentication import unauthorized
+from admin.slices import listed
 from admin.views.balancer_info import Info, balancer_info
 from admin.views.request_json import recorded
-from admin.views.stats_json import BackendStats, PoolStats, describe
+from admin.views.stats_json import BackendStats, PoolStats, described
 from lb.control import Control
 from lb.core.measures.rates import Codes, Rates
+from lb.core.passed_over import FEW
 
 FAILURES = 30
 EVENTS = 50
 LOGGED = frozenset({"backend", "health", "drain", "config", "balancer"})
-BATCH = 200  # pieces of the template, about a millisecond
 POLICY = (
     "default-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
     " object-src 'none'"
@@ -176,24 +176,16 @@ class Page:
 
     async def show(self, info: Info | None) -> Response:
         """The whole page; without `info` it has no numbers."""
-        shown = NO_NUMBERS if info is None else {**self._numbers(), "info": info}
-        text = "".join([chunk async for chunk in _in_turns(self._template.generate(**shown))])
+        shown = NO_NUMBERS if info is None else {**await self._numbers(), "info": info}
+        text = "".join(await listed(self._template.generate(**shown)))
         headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "Vary": "Accept"}
         return Response(text, headers=headers, content_type=HTML)
 
-    def _numbers(self) -> Mapping[str, object]:
+    async def _numbers(self) -> Mapping[str, object]:
         control = self._control
-        now = describe(control)
+        now = await described(control, with_history=True)
         kinds = islice(control.recorder.kinds(), FAILURES)
-        failures = [recorded(control, kind.newest, kind) for kind in kinds]
+        failures = [recorded(control, kind.newest, kind, FEW) for kind in kinds]
         frames = control.feed.newest(LOGGED, EVENTS)
         events = [log_line(msgspec.json.decode(frame.body)) for frame in frames]
         return {"stats": now, "failures": failures, "condition": condition(now), "events": events}
-
-
-async def _in_turns(chunks: Iterable[str]) -> AsyncIterator[str]:
-    """The same chunks; other tasks run in between, for 500 rows take as long as many requests."""
-    for number, chunk in enumerate(chunks):
-        if number % BATCH == BATCH - 1:
-            await trio.lowlevel.checkpoint()
-        yield chunk

@@ -1,9 +1,11 @@
 """Answers: JSON that a person with curl can read, or text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import msgspec
 from quart import Response, request
+
+from admin.slices import sliced
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -33,12 +35,34 @@ def nothing(status: int, headers: Mapping[str, str] | None = None) -> Response:
     return response
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An aligned table: columns of numbers to the right, the others to the left."""
-    lines = [list(head), *([_printable(str(cell)) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    numeric = [all(isinstance(row[column], int) for row in rows) for column in range(len(head))]
-    return "".join(_line(line, widths, numeric) for line in lines)
+    work = _tabled(head, rows)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return str(done.value)
+
+
+async def long_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
+    """The answer with the table of any number of rows, made in slices."""
+    return text(await sliced(_tabled(head, rows)))
+
+
+def _tabled(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Generator[None, None, str]:
+    lines, widths, numeric = [list(head)], [*map(len, head)], [True] * len(head)
+    for row in rows:
+        line = [_printable(str(cell)) for cell in row]
+        lines.append(line)
+        widths = [max(width, len(cell)) for width, cell in zip(widths, line, strict=True)]
+        numeric = [is_so and isinstance(cell, int) for is_so, cell in zip(numeric, row, strict=True)]
+        yield
+    written = []
+    for line in lines:
+        written.append(_line(line, widths, numeric))
+        yield
+    return "".join(written)
 
 
 def shortened(target: str) -> str:

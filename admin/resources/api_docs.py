@@ -1,6 +1,7 @@
 """/openapi.json, and the pages that explain the `type` of a problem."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from quart import Response
 
@@ -15,8 +16,10 @@ from admin.protocol.version import VERSION
 def operations(everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
     """`everything` returns all operations, these included; it is called when they are to be described."""
 
+    described = cache(lambda: document(everything(), VERSION))
+
     async def openapi(call: Call) -> Response:
-        return responses.json(document(everything(), VERSION))
+        return responses.json(described())
 
     async def problem(call: Call, slug: str) -> Response:
         text = problems.page(slug)

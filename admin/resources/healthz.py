@@ -14,6 +14,9 @@ from admin.protocol.operation import Operation
 from lb.control import Control
 from lb.core.pool import Pool
 
+PROBES = frozenset(("/healthz", "/readyz"))
+"""The paths that orchestrators ask. They come under any Host, and places are kept for them."""
+
 
 class Health(msgspec.Struct):
     """The event loop runs; otherwise there would be no answer."""

@@ -5,7 +5,7 @@ from quart import Response
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
-from admin.views.stats_json import Stats, describe
+from admin.views.stats_json import Stats, described
 from lb.control import Control
 
 
@@ -13,7 +13,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
     async def stats(call: Call) -> Response:
-        return responses.json(describe(control))
+        return responses.json(await described(control, with_history=True))
 
     return (
         Operation(

@@ -1,7 +1,6 @@
 """/whatif: how the requests of the last minute would be spread over other backends; it changes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from random import Random
 from statistics import median
 from typing import Any
@@ -16,13 +15,14 @@ from admin.protocol.call import Call
 from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
 from admin.protocol.operation import Operation
 from admin.protocol.problems import invalid
+from admin.slices import listed, sliced
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState
 from lb.core.client_address import without_port
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
-from lb.core.simulation.forecast import Arrival, Forecast, simulate
+from lb.core.simulation.forecast import Arrival, Forecast, simulation
 from lb.observe.recorder import RECORDS
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import DEFAULT_POOL
@@ -59,7 +59,8 @@ class Expected(msgspec.Struct, kw_only=True):
 class Expectation(msgspec.Struct, kw_only=True):
     """The result: `requests` were replayed, those of the last `window_seconds`.
 
-    That is a minute, or less where more requests came than the recorder remembers. `queued` counts those that
+    That is a minute, or less where more requests came than the recorder remembers; of these the last are
+    replayed, the fewer the more backends there are. `queued` counts those that
     had to wait for a backend, `refused` those that got none in time.
     """
 
@@ -80,14 +81,15 @@ def operations(control: Control) -> tuple[Operation, ...]:
     async def play(call: Call) -> Response:
         fields = (await call.body()).fields()
         pool = _pool(control, fields)
-        specs = _specs(pool, fields)
+        specs = await _specs(pool, fields)
         settings = pool.settings
         patience = settings.queue_timeout or control.config.timeouts.queue
         chance = Random(0).random  # the same question, the same answer
-        arrivals, window = [*_arrivals(control, pool.name)], _window(control)
-        run = partial(simulate, arrivals, specs, settings, patience, chance)
-        forecast = await trio.to_thread.run_sync(run, limiter=one_at_a_time)
-        return responses.json(_view(pool.name, settings.policy, specs, forecast, window))
+        async with one_at_a_time:
+            arrivals, window = await listed(_arrivals(control, pool.name)), _window(control)
+            forecast = await sliced(simulation(arrivals, specs, settings, patience, chance))
+            items = await listed(_expected(spec, forecast) for spec in specs)
+        return responses.json(_view(pool.name, settings.policy, forecast, items, window))
 
     return (
         Operation(
@@ -121,15 +123,15 @@ def _pool(control: Control, fields: Mapping[str, object]) -> Pool:
     return control.registry.pool(name)
 
 
-def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
+async def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
     """The backends to simulate."""
     if fields.get("items") is not None:
-        return _ready(backend_input.read_backends({"items": fields["items"]}))
+        return _ready(await backend_input.read_backends({"items": fields["items"]}))
+    add = _ready(await backend_input.read_backends(fields.get("add", []), "#/add"))
     there = {each.id: each.spec for each in pool.backends if each.admin_state is AdminState.READY}
     remove, weights = fields.get("remove", []), fields.get("weights", {})
     pointers = {name: f"#/remove/{index}" for index, name in enumerate(remove)}
     pointers |= {name: f"#/weights/{escaped(name)}" for name in weights}
-    add = _ready(backend_input.read_backends(fields.get("add", []), "#/add"))
     mistakes = [
         Mistake(pointer=at, detail="no such backend is ready")
         for name, at in pointers.items()
@@ -138,7 +140,8 @@ def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]:
     mistakes += [Mistake(pointer="#/add", detail=f"{spec.id!r} is there") for spec in add if spec.id in there]
     if mistakes:
         raise invalid(*mistakes)
-    left = [_weighted(spec, weights) for name, spec in there.items() if name not in remove]
+    gone = set(remove)
+    left = [_weighted(spec, weights) for name, spec in there.items() if name not in gone]
     return [*left, *add]
 
 
@@ -147,15 +150,20 @@ def _ready(wanted: Sequence[backend_input.WantedBackend]) -> list[BackendSpec]:
 
 
 def _weighted(spec: BackendSpec, weights: Mapping[str, int]) -> BackendSpec:
+    if spec.id not in weights:
+        return spec
     try:
-        return msgspec.structs.replace(spec, weight=weights.get(spec.id, spec.weight)).checked()
+        return msgspec.structs.replace(spec, weight=weights[spec.id]).checked()
     except ValueError as exc:
         detail = str(exc).partition(": ")[2]
         raise invalid(Mistake(pointer=f"#/weights/{escaped(spec.id)}", detail=detail)) from exc
 
 
 def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
-    """The requests of this pool in the last minute; one without a backend gets the median duration."""
+    """The requests of this pool in the last minute; one without a backend gets the median duration.
+
+    They are chosen at once, before anything is waited for: the recorder goes on.
+    """
     since = control.registry.now() - WINDOW_SECONDS
     recent = [each for each in control.recorder.newest() if each.pool == pool and each.started >= since]
     known = [seconds for each in recent if (seconds := _seconds(each)) is not None]
@@ -182,10 +190,18 @@ def _seconds(exchange: ExchangeRecord) -> float | None:
     return max(0.0, exchange.ended - attempt.started)
 
 
-def _view(
-    pool: str, policy: str, specs: Sequence[BackendSpec], forecast: Forecast, window: float
-) -> Expectation:
-    served = forecast.requests.total()
+def _expected(spec: BackendSpec, forecast: Forecast) -> Expected:
+    requests = forecast.requests[spec.id]
+    return Expected(
+        id=spec.id,
+        weight=spec.weight,
+        requests=requests,
+        share=round(requests / forecast.served, 6) if forecast.served else 0.0,
+        peak_in_flight=forecast.peak[spec.id],
+    )
+
+
+def _view(pool: str, policy: str, forecast: Forecast, items: list[Expected], window: float) -> Expectation:
     return Expectation(
         pool=pool,
         policy=policy,
@@ -194,14 +210,5 @@ def _view(
         queued=forecast.queued,
         refused=forecast.refused,
         longest_wait_seconds=round(forecast.longest_wait, 6),
-        items=[
-            Expected(
-                id=spec.id,
-                weight=spec.weight,
-                requests=forecast.requests[spec.id],
-                share=round(forecast.requests[spec.id] / served, 6) if served else 0.0,
-                peak_in_flight=forecast.peak[spec.id],
-            )
-            for spec in specs
-        ],
+        items=items,
     )

@@ -20,6 +20,7 @@ from hypercorn.typing import (
 )
 from quart.wrappers import base as quart_base
 
+from admin.transport.admission import Place
 from admin.transport.bounded_stream import LINGER_SECONDS, SEND_SECONDS
 
 IDLE_SECONDS = 15
@@ -47,10 +48,12 @@ class Connection(TCPServer):
     """Hypercorn's connection, bound to HTTP/1.1, which ends as soon as its client has left.
 
     Hypercorn's idle task would keep the place and the descriptor of that client for IDLE_SECONDS. So it is
-    stopped, and not started again by an answer that is completed after that.
+    stopped, and not started again by an answer that is completed after that. `place` is told when the
+    connection waits for its next request.
     """
 
     _has_ended = False
+    place: Place | None = None
 
     async def _read_data(self) -> None:
         self.protocol.protocol._check_protocol = stay_with_http1  # type: ignore[union-attr, method-assign]
@@ -59,8 +62,12 @@ class Connection(TCPServer):
         await self.idle_task.stop()
 
     async def protocol_send(self, event: Event) -> None:
-        if not (self._has_ended and isinstance(event, Updated)):
-            await super().protocol_send(event)
+        if isinstance(event, Updated):
+            if event.idle and self.place is not None:
+                self.place.ends()
+            if self._has_ended:
+                return
+        await super().protocol_send(event)
 
 
 async def stay_with_http1(event: h11.Request) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from admin.slices import listed
 from admin.views.running_json import WaitedFor, waited_for
 from admin.views.times import timestamp
 from lb.control import Control
@@ -156,10 +157,11 @@ def backend_alone(control: Control, backend: Backend, drain: Drain | None = None
     return view
 
 
-def backend_list(control: Control, shown: Sequence[Backend]) -> BackendList:
-    """These backends with their totals."""
-    items = [backend_view(control, each) for each in shown]
-    return BackendList(items=items, totals=totals(shown), revision=control.registry.revision)
+async def backend_list(control: Control, shown: Sequence[Backend]) -> BackendList:
+    """These backends, rendered in slices, with their totals and the revision of the moment before."""
+    sums, revision = totals(shown), control.registry.revision
+    items = await listed(backend_view(control, each) for each in shown)
+    return BackendList(items=items, totals=sums, revision=revision)
 
 
 def short_why(backend: Backend) -> str:

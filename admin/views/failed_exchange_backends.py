@@ -1,6 +1,5 @@
 """How the backends of a failed exchange are now, in sentences: down, ejected, drained, or available again."""
 
-import re
 from collections.abc import Sequence
 
 from admin.views.sentences import Wall, clock, names, quoted
@@ -12,8 +11,7 @@ from lb.core.pool import Pool
 
 MOST_STANDINGS = 4
 NO_BACKEND = "no backend is available: "
-"""The detail of such an exchange begins so; behind it each backend stands with the reason."""
-NAMED = re.compile(r"(?:^|, )([A-Za-z0-9_][A-Za-z0-9._~-]*) \((.*?)\)(?=, [A-Za-z0-9_][A-Za-z0-9._~-]* \(|$)")
+"""The detail of such an exchange begins so; behind it stand a few backends, each with the reason."""
 
 
 def standings(backends: Sequence[Backend], exchange: ExchangeRecord, now: float, wall: Wall) -> str:
@@ -33,7 +31,7 @@ def standings(backends: Sequence[Backend], exchange: ExchangeRecord, now: float,
 
 def standings_then(pool: Pool, exchange: ExchangeRecord, now: float, wall: Wall) -> list[str]:
     """Of an exchange that found no backend: how each backend is, and how it was then if that has changed."""
-    whys = dict(NAMED.findall(exchange.detail.removeprefix(NO_BACKEND)))
+    whys = dict(exchange.passed_over)
     ended = exchange.ended or exchange.started
     alike: dict[str, list[str]] = {}
     for each in pool.backends:

@@ -4,12 +4,15 @@ The fields that a line of the access log has too are rendered by `lb.observe.acc
 the same.
 """
 
+from itertools import islice
+
 import msgspec
 
 from admin.views.explanation import explain
 from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import PassedOver as Names
 from lb.errors import Reason
 from lb.observe import access_log
 from lb.observe.recorder import Kind
@@ -25,7 +28,8 @@ class PassedOver(msgspec.Struct, kw_only=True):
 class AttemptView(msgspec.Struct, kw_only=True):
     """One try on one backend; times are milliseconds since the start of the exchange.
 
-    `is_beaten`: another attempt, made beside it, was quicker.
+    `is_beaten`: another attempt, made beside it, was quicker. `passed_over_count` backends were no
+    candidates; a list of requests names only the first of them.
     """
 
     backend: str
@@ -37,6 +41,7 @@ class AttemptView(msgspec.Struct, kw_only=True):
     first_byte_ms: float | None
     ended_ms: float | None
     passed_over: list[PassedOver]
+    passed_over_count: int
 
 
 class Timings(msgspec.Struct, kw_only=True):
@@ -62,9 +67,10 @@ class Buffered(msgspec.Struct, kw_only=True):
 class RequestView(msgspec.Struct, kw_only=True):
     """One exchange that has ended.
 
-    `peer` is a proxy where it has named another address as the client's. `error` is the RFC 9209 token,
-    null where nothing failed. `policy` is the one that the pool has now. Where kinds were asked for, `alike`
-    counts the failures of this kind, and `alike_since` is when the first ended.
+    `peer` is a proxy where it has named another address as the client's. `error` is the RFC 9209 token, null
+    where nothing failed. `policy` is the one that the pool has now. Where kinds were asked for, `alike`
+    counts the failures of this kind, and `alike_since` is when the first ended. `passed_over` are the
+    backends of the pool where none could take the request.
     """
 
     id: str
@@ -86,6 +92,7 @@ class RequestView(msgspec.Struct, kw_only=True):
     buffered: Buffered
     client_left: bool
     attempts: list[AttemptView]
+    passed_over: list[PassedOver]
     explain: str
     alike: int | msgspec.UnsetType = msgspec.UNSET
     alike_since: str | msgspec.UnsetType = msgspec.UNSET
@@ -97,8 +104,13 @@ class RequestList(msgspec.Struct, kw_only=True):
     items: list[RequestView]
 
 
-def recorded(control: Control, exchange: ExchangeRecord, kind: Kind | None = None) -> RequestView:
-    """The record of one exchange, explained as of now; `kind` counts the failures of its kind."""
+def recorded(
+    control: Control, exchange: ExchangeRecord, kind: Kind | None = None, named: int | None = None
+) -> RequestView:
+    """The record of one exchange, explained as of now; `kind` counts the failures of its kind.
+
+    It names so many of the backends that were passed over, or all.
+    """
     logged = access_log.record(exchange, control.wall)
     pool = control.registry.pools.get(exchange.pool)
     return RequestView(
@@ -128,7 +140,8 @@ def recorded(control: Control, exchange: ExchangeRecord, kind: Kind | None = Non
             response_bytes=exchange.held,
         ),
         client_left=exchange.reason is Reason.CLIENT_DISCONNECTED,
-        attempts=[_attempt(each, exchange.started) for each in exchange.attempts],
+        attempts=[_attempt(each, exchange.started, named) for each in exchange.attempts],
+        passed_over=_named(exchange.passed_over, named),
         explain=explain(exchange, control.registry, control.wall),
         alike=msgspec.UNSET if kind is None else kind.count,
         alike_since=msgspec.UNSET if kind is None else _time(control, kind.first_ended),
@@ -139,7 +152,7 @@ def _time(control: Control, moment: float | None) -> str | msgspec.UnsetType:
     return msgspec.UNSET if moment is None else timestamp(control.wall(moment))
 
 
-def _attempt(attempt: AttemptRecord, began: float) -> AttemptView:
+def _attempt(attempt: AttemptRecord, began: float, named: int | None) -> AttemptView:
     return AttemptView(
         backend=attempt.backend.id,
         reused=attempt.reused,
@@ -149,8 +162,13 @@ def _attempt(attempt: AttemptRecord, began: float) -> AttemptView:
         connected_ms=_since(began, attempt.connected),
         first_byte_ms=_since(began, attempt.first_byte),
         ended_ms=_since(began, attempt.ended),
-        passed_over=[PassedOver(backend=backend, why=why) for backend, why in attempt.passed_over],
+        passed_over=_named(attempt.passed_over, named),
+        passed_over_count=len(attempt.passed_over),
     )
+
+
+def _named(passed_over: Names, most: int | None) -> list[PassedOver]:
+    return [PassedOver(backend=backend, why=why) for backend, why in islice(passed_over, most)]
 
 
 def _since(began: float, moment: float | None) -> float | None:

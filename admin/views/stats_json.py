@@ -11,8 +11,8 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-import trio
 
+from admin.slices import listed
 from admin.views import backend_json
 from admin.views.times import timestamp
 from lb.control import Control
@@ -22,7 +22,6 @@ from lb.core.measures.rates import STEP, WINDOW, Codes, Point, Rates, Trend
 from lb.core.pool import Pool
 from lb.observe.sampler import available
 
-BATCH = 50  # rows; less than half a millisecond
 MARKS = {True: ".", False: "x"}
 
 
@@ -117,20 +116,10 @@ class Stats(msgspec.Struct, kw_only=True):
     backends: list[BackendStats]
 
 
-async def described(control: Control) -> Stats:
-    """The numbers without the history. Other tasks run after every BATCH of backends."""
-    stats = _without_backends(control, with_history=False)
-    for number, row in enumerate(_rows(control)):
-        stats.backends.append(row)
-        if number % BATCH == BATCH - 1:
-            await trio.lowlevel.checkpoint()
-    return stats
-
-
-def describe(control: Control) -> Stats:
-    """The numbers of one instant, with the history."""
-    stats = _without_backends(control, with_history=True)
-    stats.backends.extend(_rows(control))
+async def described(control: Control, *, with_history: bool = False) -> Stats:
+    """The numbers of this moment, those of many backends made in slices."""
+    stats = _without_backends(control, with_history)
+    stats.backends = await listed(_rows(control))
     return stats
 
 

@@ -9,9 +9,12 @@ our lock, and what it leaves behind is consistent at every await of the callers.
       registry_events  what is told of each change
     pool             which backend takes a request; on top of
       request_queue    the order of the requests that wait
+      roster           what is kept ready of the backends between two changes
       pool_health      ejections, trials and panic
       policies/        the choice among candidates
+    passed_over      the backends that a choice left out, and why
     backend          one live backend; what an operator may say of it is in `lb.settings.backend_spec`
+      tally            how many of a pool are ready, fit, ejected
       health/          what probes and attempts show about it
     routes           which pool a request goes to; `request_path`: how a backend reads its path
     retry            may a request be tried again? `retry_budget`: can the pool afford it?

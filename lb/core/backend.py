@@ -16,6 +16,7 @@ from lb.core.drain import Drain
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Health, Verdict
 from lb.core.measures.histogram import Histogram, Recent
+from lb.core.tally import EJECTED, READY, TRIAL, UP, Tally
 from lb.errors import Reason
 from lb.settings.backend_spec import BackendSpec, parse_url
 from lb.settings.pool_settings import PoolSettings
@@ -25,6 +26,8 @@ FULL_SHARE = 100
 FIRST_SHARE = 0.1
 """The part of its full share with which a backend in slow start begins."""
 RAMP_STEPS = 50
+
+STANDINGS = {Standing.ADMITTED: 0, Standing.EJECTED: EJECTED, Standing.TRIAL: TRIAL}
 
 STATES = (
     "ready",
@@ -60,8 +63,9 @@ class Backend:
     """One backend while it is in the registry. Only the registry and its pool change it.
 
     `running` is what runs on it, `share` its part of the requests at this moment, `turn` what round robin
-    owes it. The counters are plain ints, because they are counted for each request; /metrics and the API read
-    them.
+    owes it. `kind` is how it stands for the `tally` of its pool, which is told of each change. `shut` is its
+    id and why it is not open, None while it is: one object for all records. The counters are plain ints,
+    because they are counted for each request; /metrics and the API read them.
     """
 
     __slots__ = (
@@ -78,6 +82,7 @@ class Backend:
         "host",
         "idle_connections",
         "is_open",
+        "kind",
         "outcomes",
         "pool",
         "port",
@@ -88,10 +93,12 @@ class Backend:
         "revision",
         "running",
         "share",
+        "shut",
         "since",
         "slow_start",
         "source",
         "spec",
+        "tally",
         "trial_places",
         "turn",
     )
@@ -106,6 +113,8 @@ class Backend:
     ) -> None:
         self._admin_state = AdminState.READY
         self._is_trusted_blindly = False
+        self.tally: Tally[Backend] | None = None
+        self.kind = 0
         self.health = None if settings.probe is None else Health(settings.probe, now)
         self.outcomes = Outcomes(settings.ejection)
         self.slow_start = settings.slow_start
@@ -152,11 +161,19 @@ class Backend:
         self.derive()
 
     def derive(self) -> None:
-        """Work out `is_open` (may it have requests at all?) and `cap` (how many at once, or None)."""
+        """Work out `is_open` (may it have requests at all?), `shut`, and `cap` (how many at once)."""
         self.is_open = self.is_ready and (self.is_fit or self._is_trusted_blindly)
+        self.shut = None if self.is_open else (self.spec.id, self.why_not() or "")
         is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
         caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
         self.cap = min((cap for cap in caps if cap is not None), default=None)
+        self._tell_kind()
+
+    def _tell_kind(self) -> None:
+        before, standing = self.kind, self.outcomes.standing
+        self.kind = READY * self.is_ready + UP * self.is_up + STANDINGS[standing]
+        if self.kind != before and self.tally is not None:
+            self.tally.changed(self, before)
 
     @property
     def is_ready(self) -> bool:
@@ -166,9 +183,12 @@ class Backend:
     @property
     def is_fit(self) -> bool:
         """Neither probes nor outcomes speak against it."""
-        if self.health is not None and self.health.verdict is not Verdict.UP:
-            return False
-        return self.outcomes.standing is not Standing.EJECTED
+        return self.is_up and self.outcomes.standing is not Standing.EJECTED
+
+    @property
+    def is_up(self) -> bool:
+        """No probe speaks against it."""
+        return self.health is None or self.health.verdict is Verdict.UP
 
     def trust_blindly(self, wish: bool) -> None:
         """Whether the pool panics: then health does not count, and `is_open` is `is_ready`."""
@@ -218,6 +238,8 @@ class Backend:
         """It has become available: with slow start its share grows from FIRST_SHARE to all of it."""
         if self.slow_start:
             self.ramp_until = now + self.slow_start
+            if self.tally is not None:
+                self.tally.ramping[self] = None
             self.ramp(now)
 
     def ramp(self, now: float) -> float | None:
@@ -226,6 +248,8 @@ class Backend:
         full = self.spec.weight * FULL_SHARE
         if left <= 0 or not self.slow_start:
             self.ramp_until, self.share = 0.0, full
+            if self.tally is not None:
+                self.tally.ramping.pop(self, None)
             return None
         part = max(FIRST_SHARE, 1 - left / self.slow_start)
         self.share = max(1, round(full * part)) if full else 0

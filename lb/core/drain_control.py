@@ -4,6 +4,7 @@ Nothing here waits. A drain is a fact with a deadline; its end comes with the re
 (`went_idle`), or when the task that keeps the time calls `expire`.
 """
 
+from collections.abc import Iterator
 from math import inf
 
 from lb.core.backend import AdminState, Backend
@@ -19,10 +20,11 @@ USUAL_TIMEOUT = Timeouts().drain
 class DrainControl:
     """The drains of all backends; `durations` are of those that ended, by pool and outcome."""
 
-    __slots__ = ("_members", "durations")
+    __slots__ = ("_members", "_running", "durations")
 
     def __init__(self, members: Membership) -> None:
         self._members = members
+        self._running: dict[Backend, None] = {}
         self.durations: dict[tuple[str, Outcome], Histogram] = {}
 
     def begin(self, backend: Backend, timeout: float | None, then: Then | None) -> Drain:
@@ -35,6 +37,7 @@ class DrainControl:
         drain = Drain(now, backend.in_flight, now + left, then or Then.KEEP)
         drain.keeps_clients = self._members.pools[backend.pool].settings.sticky is not None and left > 0
         backend.drain = drain
+        self._running[backend] = None
         detail = f"{drain.started_with} in flight"
         if backend.admin_state is AdminState.DRAINING:  # another drain of a backend that has drained before
             self._members.subscribers.tell("draining", backend, detail)
@@ -49,8 +52,13 @@ class DrainControl:
         self._members.subscribers.tell("draining", backend, f"{backend.in_flight} in flight")
         return drain
 
-    def expire(self, backend: Backend, now: float) -> float | None:
-        """Do what is due for this backend's drain; when something will be due again, or None."""
+    def expire(self, now: float) -> Iterator[float]:
+        """Do what is due for the drains that run; when something will be due again for each of them."""
+        for backend in [*self._running]:
+            if (due := self._expire(backend, now)) is not None:
+                yield due
+
+    def _expire(self, backend: Backend, now: float) -> float | None:
         drain = backend.drain
         if drain is None or drain.outcome is not None:
             return None
@@ -91,6 +99,7 @@ class DrainControl:
             return
         now = self._members.now()
         drain.settle(outcome, now)
+        self._running.pop(backend, None)
         durations = self.durations.setdefault((backend.pool, outcome), Histogram(DRAIN_SECONDS))
         durations.observe(drain.duration(now))
         if outcome is not Outcome.CANCELLED:

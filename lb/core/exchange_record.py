@@ -8,6 +8,7 @@ not reached.
 from collections.abc import Mapping
 
 from lb.core.backend import Backend
+from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.errors import Reason
 
 LONGEST_NOTED = 513
@@ -34,7 +35,7 @@ class AttemptRecord:
         "started",
     )
 
-    def __init__(self, backend: Backend, passed_over: "PassedOver", started: float) -> None:
+    def __init__(self, backend: Backend, passed_over: PassedOver, started: float) -> None:
         self.backend = backend
         self.passed_over = passed_over
         self.started = started
@@ -63,6 +64,7 @@ class ExchangeRecord:
     `peer` is who held the other end of the connection, with the port. So is `client`, unless the peer is a
     trusted proxy that has named another address (`lb.core.client_address`).
     `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
+    `passed_over` are all backends of the pool where none could take the request; empty where one could.
     """
 
     __slots__ = (
@@ -77,6 +79,7 @@ class ExchangeRecord:
         "listener",
         "method",
         "noted",
+        "passed_over",
         "peer",
         "pool",
         "queued",
@@ -100,6 +103,7 @@ class ExchangeRecord:
         self.pool = ""
         self.attempts: list[AttemptRecord] = []
         self.leader: AttemptRecord | None = None
+        self.passed_over = NONE_PASSED_OVER
         self.queued = 0.0
         self.gathered: float | None = None
         """Seconds in which the body was received before a backend was chosen; None if it was not."""
@@ -120,7 +124,3 @@ class ExchangeRecord:
     def deciding(self) -> AttemptRecord | None:
         """The attempt that decides how the exchange ends: the leader, or the last; None without any."""
         return self.leader or (self.attempts[-1] if self.attempts else None)
-
-
-PassedOver = tuple[tuple[str, str], ...]
-"""(backend id, why it was not a candidate) for each backend that the choice left out."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lb.core.backend import AdminState, Backend
-from lb.core.policies.round_robin import hand_over
 from lb.core.pool import Pool
 from lb.core.registry_events import Subscribers
 from lb.settings.backend_spec import BackendSpec
@@ -30,8 +29,7 @@ class Membership:
         """A new backend of a spec that was checked; from the configuration it gets its full share at once."""
         backend = Backend(spec, into.name, source, self.now(), into.settings)
         self.backends[backend.id] = backend
-        into.backends.append(backend)
-        backend.trust_blindly(into.is_panicking)
+        into.enter(backend)
         if source != "config":
             backend.begin_ramp(self.now())
         self.subscribers.tell("added", backend, spec.url)
@@ -45,8 +43,7 @@ class Membership:
         backend.removed = True
         del self.backends[backend.id]
         pool = self.pools[backend.pool]
-        pool.backends.remove(backend)
-        hand_over(backend, pool.backends)
+        pool.leave(backend)
         self.subscribers.tell("removed", backend)
         self.reconsider(pool)
 

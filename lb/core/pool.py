@@ -6,22 +6,23 @@ request waits while a backend that it may have is available. The queue is served
 by every request in it.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import PassedOver
 from lb.core.health.ejection import Standing
+from lb.core.passed_over import NAMED, TRIED, PassedOver
 from lb.core.policies.base import Policy
+from lb.core.policies.round_robin import hand_over
 from lb.core.policies.sticky import Sticky
 from lb.core.pool_health import PoolHealth
 from lb.core.request_queue import Holder, RequestQueue, Ticket, Turn, urgency
 from lb.core.retry_budget import RetryBudget
+from lb.core.roster import Roster
 from lb.errors import QueueFull, Unavailable
 from lb.settings.pool_settings import PoolSettings, codes
 
 __all__ = ["Holder", "Pool", "Ticket", "Turn"]
 
-NONE_PASSED_OVER: PassedOver = ()
 FAILURE_SECONDS = 1.0
 """A failure counts as slow as this at least for a policy that looks at latency: a refusal is quick."""
 
@@ -38,6 +39,8 @@ class Pool:
         "_choose_one",
         "_is_choosy",
         "_learn",
+        "_leavers",
+        "_roster",
         "backends",
         "budget",
         "cap",
@@ -63,11 +66,14 @@ class Pool:
         self.hedged = 0
         self.budget = RetryBudget(settings.retry.budget, settings.retry.floor)
         self.on_idle: Callable[[Backend], None] = lambda _backend: None
+        self._roster: Roster | None = None
+        self._leavers: list[Backend] = []
         self.configure(settings, policy)
 
     def configure(self, settings: PoolSettings, policy: Policy) -> None:
         """Take on other settings; requests that run or wait stay where they are."""
         self.settings = self.health.settings = settings
+        self._roster = None
         self.policy = policy
         self.cap = settings.max_in_flight
         self.budget.respec(settings.retry.budget, settings.retry.floor)
@@ -76,12 +82,8 @@ class Pool:
         self._choose_one = policy.choose
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
         self.sticky = policy if isinstance(policy, Sticky) else None
-        self._derive()
-
-    def _derive(self) -> None:
-        """`_is_choosy`: is there more to look at than which backends are open and below their caps?"""
-        has_backups = any(backend.spec.backup for backend in self.backends)
-        self._is_choosy = has_backups or self.cap is not None or self.sticky is not None
+        self._is_choosy = self.cap is not None or self.sticky is not None
+        self.request_queue.tie(None if self.sticky is None else self.sticky.newest)
 
     @property
     def is_full(self) -> bool:
@@ -98,19 +100,33 @@ class Pool:
         """Too few backends are fit, so all that are ready are used."""
         return self.health.is_panicking
 
+    def enter(self, backend: Backend) -> None:
+        """Add a backend; `reconsider` follows."""
+        self.backends.append(backend)
+        self.health.enter(backend)
+
+    def leave(self, backend: Backend) -> None:
+        """Take out a backend; `reconsider` follows."""
+        self.backends.remove(backend)
+        self.health.leave(backend)
+        self._leavers.append(backend)
+
     # -- taking and giving back ------------------------------------------------------------------------
 
     def take(self, holder: Holder, tried: Collection[Backend] = ()) -> tuple[Backend | None, PassedOver]:
         """Choose a backend and count `holder` on it, or (None, why each was passed over).
 
-        A backend that was taken must be given back with `release`, whatever happens. It looks at each backend
-        of the pool.
+        A backend that was taken must be given back with `release`, whatever happens. Where an open backend
+        has a cap, this looks at each of the open ones.
         """
-        candidates = [b for b in self.backends if b.is_open and not (b.cap and len(b.running) >= b.cap)]
-        if tried or self._is_choosy:
-            candidates = self._narrowed(candidates, holder, tried)
-        all_of_them = len(candidates) == len(self.backends)
-        passed_over = NONE_PASSED_OVER if all_of_them else self._reasons(tried, candidates)
+        roster = self._roster or self._look_again()
+        candidates, passed_over = roster.open, roster.out
+        if roster.has_caps:
+            candidates = [b for b in candidates if not (b.cap and len(b.running) >= b.cap)]
+        if tried or roster.has_backups or self._is_choosy:
+            candidates = self._narrowed(roster, candidates, holder, tried)
+        if tried or len(candidates) != len(roster.open) or (self.sticky is not None and roster.draining):
+            passed_over = self._left_out(roster, tried, candidates)
         if not candidates:
             return None, passed_over
         backend = self._choose_one(candidates, holder)
@@ -118,24 +134,35 @@ class Pool:
         self.in_flight += 1
         return backend, passed_over
 
+    def _look_again(self) -> Roster:
+        """The backends have changed since the last request: what held of them is worked out anew, once."""
+        if self._leavers:
+            hand_over(self._leavers, self.backends)
+            self._leavers = []
+        self._roster = Roster(self.backends)
+        return self._roster
+
     def _narrowed(
-        self, candidates: list[Backend], holder: Holder, tried: Collection[Backend]
+        self, roster: Roster, candidates: list[Backend], holder: Holder, tried: Collection[Backend]
     ) -> list[Backend]:
         """The candidates that the pool's own cap, earlier attempts, backups and cookies leave."""
         if self.is_full:
             return []
-        left = [backend for backend in candidates if backend not in tried]
-        primary = [backend for backend in left if not backend.spec.backup] or left
-        return self._kept(holder, tried) or primary
+        if self.sticky is not None and roster.draining and (kept := self._kept(roster, holder, tried)):
+            return kept
+        left = [backend for backend in candidates if backend not in tried] if tried else candidates
+        if not roster.has_backups:
+            return left
+        return [backend for backend in left if not backend.spec.backup] or left
 
-    def _kept(self, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
+    def _kept(self, roster: Roster, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
         """The draining backend that this client was on last, while it may still keep it."""
         for named in self.sticky.names(holder) if self.sticky is not None else ():
-            for backend in self.backends:
+            for backend in roster.draining:
                 if backend.id == named and backend not in tried and backend.keeps_its_clients:
                     return [backend]
-                if backend.id == named and backend.is_open:
-                    return []
+            if any(backend.id == named for backend in roster.open):
+                return []
         return []
 
     def cookie_line(self, sticky: Sticky, backend: Backend, holder: Holder) -> bytes:
@@ -146,25 +173,28 @@ class Pool:
 
     def release(self, backend: Backend, holder: Holder) -> None:
         """Give back what `take` or a granted ticket took; the place goes to the queue."""
+        was_full = self.is_full
         if holder in backend.running:
             backend.running.remove(holder)
             self.in_flight -= 1
         if self.request_queue.waiting:
-            self._serve_queue()
+            # What is available besides has been tried by all that wait, unless the pool itself was full.
+            self._serve_queue(self.backends if was_full else (backend,))
         if not backend.running and backend.drain is not None:
             self.on_idle(backend)
 
     def queue(self, holder: Holder, tried: Collection[Backend], wake: Callable[[], None]) -> Ticket:
         """Wait in the queue. Raises `Unavailable` or `QueueFull` where waiting would be in vain."""
         if all(backend in tried for backend in self._worth_waiting_for()):
-            raise Unavailable(self.explain(self._reasons(tried, ())))
+            roster = self._roster or self._look_again()
+            raise Unavailable(self.explain(self._left_out(roster, tried, ())))
         if self.request_queue.waiting >= self.settings.queue:
             raise QueueFull(f"{self.waiting} requests wait already for pool {self.name!r}")
         name = self.settings.priority_field
         value = None if name is None else holder.field(name.lower().encode())
         return self.request_queue.add(holder, tried, wake, urgency(value))
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave_queue(self, ticket: Ticket) -> None:
         """Give up a wait; a backend that was granted meanwhile is released."""
         if ticket.turn is Turn.WAITING:
             self.request_queue.remove(ticket, Turn.LEFT)
@@ -177,37 +207,32 @@ class Pool:
 
         Requests that have no backend left to wait for are told so now instead of at their timeout.
         """
-        self._derive()
         self.health.reconsider()
-        self._serve_queue()
-        worth_waiting_for = self._worth_waiting_for()
-        for ticket in self.request_queue:
-            if all(backend in ticket.tried for backend in worth_waiting_for):
-                ticket.passed_over = self._reasons(ticket.tried, ())
-                self.request_queue.call(ticket, Turn.REFUSED)
+        self._roster = None
+        if not self.request_queue.waiting:
+            return
+        self._serve_queue(self.backends)
+        for ticket in self.request_queue.hopeless([*self._worth_waiting_for()]):
+            ticket.passed_over = self._left_out(self._roster or self._look_again(), ticket.tried, ())
+            self.request_queue.call(ticket, Turn.REFUSED)
 
-    def _serve_queue(self) -> None:
-        free = self._free()
-        for ticket in self.request_queue:
-            if not free:
+    def _serve_queue(self, among: Sequence[Backend]) -> None:
+        """Give what is free among these backends to those that wait."""
+        while not self.is_full:
+            free = [backend for backend in among if backend.is_open and not backend.is_full]
+            keeping = [backend for backend in among if backend.keeps_its_clients]
+            ticket = self.request_queue.first(free, keeping)
+            if ticket is None:
                 return
-            if all(backend in ticket.tried for backend in free):
-                continue
             backend, passed_over = self.take(ticket.holder, ticket.tried)
-            if backend is not None:
-                ticket.backend, ticket.passed_over = backend, passed_over
-                self.request_queue.call(ticket, Turn.GRANTED)
-                free = self._free()
+            if backend is None:
+                return
+            ticket.backend, ticket.passed_over = backend, passed_over
+            self.request_queue.call(ticket, Turn.GRANTED)
 
-    def _worth_waiting_for(self) -> list[Backend]:
+    def _worth_waiting_for(self) -> Iterator[Backend]:
         is_full = self.is_full
-        return [b for b in self.backends if b.is_worth_waiting_for or (is_full and b.is_open)]
-
-    def _free(self) -> list[Backend]:
-        """The backends that would take a request now, if only one of their own clients."""
-        if self.is_full:
-            return []
-        return [b for b in self.backends if (b.is_open and not b.is_full) or b.keeps_its_clients]
+        return (b for b in self.backends if b.is_worth_waiting_for or (is_full and b.is_open))
 
     # -- what attempts show ----------------------------------------------------------------------------
 
@@ -252,7 +277,7 @@ class Pool:
         """Begin the trials that are due, and let shares grow; when there will be something to do again."""
         if self.health.begin_due_trials(now):
             self.reconsider()
-        ramps = (backend.ramp(now) for backend in self.backends if backend.ramp_until)
+        ramps = [backend.ramp(now) for backend in [*self.health.tally.ramping]]
         times = [*self.health.next_times(), *(ends for ends in ramps if ends is not None)]
         return min(times, default=None)
 
@@ -262,17 +287,24 @@ class Pool:
         """Why there is no backend, in one sentence for people."""
         if not self.backends:
             return f"pool {self.name!r} has no backends"
-        reasons = ", ".join(f"{backend_id} ({why})" for backend_id, why in passed_over)
-        return f"no backend is available: {reasons}"
+        return f"no backend is available: {passed_over.in_words()}"
 
-    def _reasons(self, tried: Collection[Backend], candidates: Sequence[Backend]) -> PassedOver:
+    def _left_out(
+        self, roster: Roster, tried: Collection[Backend], candidates: Sequence[Backend]
+    ) -> PassedOver:
+        """All but these candidates: what is out for every request, and of the rest the first by name."""
         chosen = set(candidates)
-        out = (backend for backend in self.backends if backend not in chosen)
-        return tuple((b.id, self._reason(b, b in tried)) for b in out)
+        others = [backend for backend in roster.open if backend not in chosen]
+        named = [(backend.id, self._reason(backend, backend in tried)) for backend in others[:NAMED]]
+        kept = candidates[0].id if candidates and not candidates[0].is_open else ""
+        if not (others or tried or kept):
+            return roster.out
+        ids = [backend.id for backend in tried]
+        return PassedOver(roster.out.out, named, len(others) - len(named), ids, kept)
 
     def _reason(self, backend: Backend, is_tried: bool) -> str:
         if is_tried:
-            return "tried already"
+            return TRIED
         if (why := backend.why_not()) is not None:
             return why
         return f"pool full {self.in_flight}/{self.cap}" if self.is_full else "not needed"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lb.core.backend import Backend
 from lb.core.health.ejection import Cause, Standing, may_eject
-from lb.core.health.probe_verdict import Verdict
+from lb.core.tally import Tally
 from lb.settings.pool_settings import PoolSettings
 
 MOST_ON_TRIAL = 10
@@ -29,14 +29,29 @@ class PoolHealth:
     when a panic begins or ends.
     """
 
-    __slots__ = ("_backends", "is_panicking", "on_flip", "on_panic", "settings")
+    __slots__ = ("_backends", "is_panicking", "on_flip", "on_panic", "settings", "tally")
 
     def __init__(self, backends: Sequence[Backend], settings: PoolSettings) -> None:
         self._backends = backends
         self.settings = settings
+        self.tally: Tally[Backend] = Tally()
         self.is_panicking = False
         self.on_flip: Callable[[str, Backend, str], None] = lambda _kind, _backend, _detail: None
         self.on_panic: Callable[[bool], None] = lambda _begins: None
+
+    def enter(self, backend: Backend) -> None:
+        """The backend is in the pool now."""
+        backend.tally = self.tally
+        self.tally.enter(backend)
+        if backend.ramp_until:
+            self.tally.ramping[backend] = None
+        if self.is_panicking:
+            backend.trust_blindly(True)
+
+    def leave(self, backend: Backend) -> None:
+        """It is in the pool no more."""
+        self.tally.leave(backend)
+        backend.tally = None
 
     # -- outcomes of attempts --------------------------------------------------------------------------
 
@@ -61,9 +76,8 @@ class PoolHealth:
     def _may_be_ejected(self, backend: Backend, cause: Cause) -> bool:
         if cause is Cause.TRIAL:  # it was out already
             return True
-        ready = [each for each in self._backends if each.is_ready]
-        out = sum(b.outcomes.standing is not Standing.ADMITTED for b in ready if b is not backend)
-        return backend in ready and may_eject(len(ready), out, self.settings.ejection.share)
+        is_counted = backend.tally is self.tally and backend.is_ready
+        return is_counted and may_eject(self.tally.ready, self.tally.unadmitted, self.settings.ejection.share)
 
     def _flip(self, kind: str, backend: Backend, detail: str, now: float) -> bool:
         if backend.removed:  # an attempt may end after its backend was removed
@@ -86,19 +100,18 @@ class PoolHealth:
 
         Not those that probes say are down: no request could go to them, however few are left.
         """
-        ready = [each for each in self._backends if each.is_ready]
-        out = [each for each in ready if each.outcomes.standing is Standing.EJECTED]
-        out.sort(key=lambda each: each.outcomes.until, reverse=True)
-        left, triable = len(out), [each for each in out if _is_up(each)]
-        while triable and left / len(ready) > self.settings.ejection.share:
+        tally, share = self.tally, self.settings.ejection.share
+        if not tally.triable or tally.ejected <= share * tally.ready:
+            return
+        triable = [each for each in tally.unsettled if each.is_ready and self._is_to_be_tried(each)]
+        triable.sort(key=lambda each: each.outcomes.until, reverse=True)
+        while triable and tally.ejected > share * tally.ready:
             backend = triable.pop()
-            left -= 1
             self._begin_trial(backend, backend.outcomes.since)
 
     def _look_for_panic(self) -> None:
-        ready = [each for each in self._backends if each.is_ready]
-        fit = sum(each.is_fit for each in ready)
-        begins = bool(ready) and fit < self.settings.panic * len(ready)
+        ready = self.tally.ready
+        begins = bool(ready) and self.tally.fit < self.settings.panic * ready
         if begins is not self.is_panicking:
             self.is_panicking = begins
             for each in self._backends:
@@ -109,17 +122,18 @@ class PoolHealth:
 
     def begin_due_trials(self, now: float) -> bool:
         """Try the backends whose ejection is over, and let one more request into trials without a result."""
-        due = [each for each in self._backends if self._is_to_be_tried(each) and each.outcomes.until <= now]
+        unsettled = self.tally.unsettled
+        due = [each for each in unsettled if self._is_to_be_tried(each) and each.outcomes.until <= now]
         for backend in due:
             self._begin_trial(backend, now)
-        slow = [each for each in self._backends if self._is_slow_trial(each, now)]
+        slow = [each for each in unsettled if self._is_slow_trial(each, now)]
         for backend in slow:
             self._let_one_more_in(backend, now)
         return bool(due or slow)
 
     def next_times(self) -> Iterator[float]:
         """The instants at which `begin_due_trials` will have something to do."""
-        for backend in self._backends:
+        for backend in self.tally.unsettled:
             if self._is_to_be_tried(backend):
                 yield backend.outcomes.until
             if (more_at := self._one_more_at(backend)) is not None:
@@ -138,7 +152,7 @@ class PoolHealth:
 
     def _is_to_be_tried(self, backend: Backend) -> bool:
         """When its ejection is over; while probes say that it is down, `try_early` waits for them instead."""
-        return backend.outcomes.standing is Standing.EJECTED and _is_up(backend)
+        return backend.outcomes.standing is Standing.EJECTED and backend.is_up
 
     def _is_slow_trial(self, backend: Backend, now: float) -> bool:
         more_at = self._one_more_at(backend)
@@ -154,8 +168,3 @@ class PoolHealth:
         while self._is_slow_trial(backend, now):
             backend.trial_places += 1
         backend.derive()
-
-
-def _is_up(backend: Backend) -> bool:
-    """No probe speaks against the backend, so a trial of it can begin."""
-    return backend.health is None or backend.health.verdict is Verdict.UP

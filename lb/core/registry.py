@@ -286,7 +286,7 @@ class Registry:
         Returns when something will be due again, or None.
         """
         times = [pool.pass_time(now) for pool in self.pools.values()]
-        times += [self._drains.expire(backend, now) for backend in list(self.backends.values())]
+        times += self._drains.expire(now)
         return min((time for time in times if time is not None), default=None)
 
     # -- what is told ----------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ Wall = Callable[[float], float]
 class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt on one backend, with the phases of `Record`.
 
-    `passed_over` has every backend that was no candidate, with the reason.
+    `passed_over_count` backends were no candidates; `passed_over` has a few of them, with the reason.
     """
 
     backend: str
@@ -43,6 +43,7 @@ class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     connect_ms: float | None
     first_byte_ms: float | None
     passed_over: dict[str, str]
+    passed_over_count: int
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +120,8 @@ def _attempt(attempt: "AttemptRecord") -> LoggedAttempt:
         reason=attempt.reason,
         connect_ms=_connect_ms(attempt),
         first_byte_ms=_first_byte_ms(attempt),
-        passed_over=dict(attempt.passed_over),
+        passed_over=dict(attempt.passed_over.few()),
+        passed_over_count=len(attempt.passed_over),
     )
 
 

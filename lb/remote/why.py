@@ -10,6 +10,8 @@ from lb.remote.running_text import described_running
 from lb.remote.terminal_text import columns, milliseconds, printable, printable_json, say
 
 WIDTH = 40
+MOST_NAMES = 5
+"""Of the backends that were passed over; `--json` names them all."""
 LEGEND = "q in the queue   c connecting   w waiting for the answer   = answer"
 Phase = tuple[str, float | None, float | None]
 
@@ -98,6 +100,9 @@ def _bar(phases: list[Phase], total: float) -> str:
 
 def _passed_over(attempts: list[Mapping[str, Any]]) -> Iterator[str]:
     for attempt in attempts:
-        others = ", ".join(f"{each['backend']} ({each['why']})" for each in attempt["passed_over"])
+        shown = attempt["passed_over"][:MOST_NAMES]
+        others = ", ".join(f"{each['backend']} ({each['why']})" for each in shown)
+        if more := attempt["passed_over_count"] - len(shown):
+            others += f" and {more} more"
         if others:
             yield printable(f"  {attempt['backend']} was chosen without {others}")

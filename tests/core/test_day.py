@@ -417,7 +417,7 @@ class Day:
             if caller.ticket.turn is Turn.WAITING:
                 self.lines[caller.pool.name].remove(caller)
             self.held.pop(caller, None)
-            caller.pool.leave(caller.ticket)
+            caller.pool.leave_queue(caller.ticket)
         elif caller in self.held:
             self.release(caller)
         self.over(caller, why)

@@ -166,7 +166,8 @@ def test_since_when_it_is_in_its_state_is_told_by_what_put_it_there() -> None:
 
 def test_requests_wait_for_the_first_verdict_about_a_new_backend() -> None:
     scene = Scene(spec("a"), probe=Probe(initial="probe"))
-    assert scene.pool.take(Request()) == (None, (("a", "checking: no probe has ended yet"),))
+    backend, passed_over = scene.pool.take(Request())
+    assert (backend, [*passed_over]) == (None, [("a", "checking: no probe has ended yet")])
     granted = scene.pool.queue(Request(), (), lambda: None)
     check(scene, "a", ok=True)
     assert granted.backend is scene["a"]

@@ -144,7 +144,7 @@ class Promises(RuleBasedStateMachine):
     def leave(self, data: st.DataObject) -> None:
         waiter = data.draw(st.sampled_from(self.waiting))
         self.waiting.remove(waiter)
-        self.pool.leave(waiter.ticket)
+        self.pool.leave_queue(waiter.ticket)
         assert waiter.grants == 0
 
     @precondition(lambda self: self._granted_waiters())
@@ -152,7 +152,7 @@ class Promises(RuleBasedStateMachine):
     def leave_with_a_grant(self, data: st.DataObject) -> None:
         waiter = data.draw(st.sampled_from(self._granted_waiters()))
         del self.held[waiter]
-        self.pool.leave(waiter.ticket)
+        self.pool.leave_queue(waiter.ticket)
 
     def _granted_waiters(self) -> list[Waiter]:
         return [request for request in self.held if isinstance(request, Waiter) and request.grants]

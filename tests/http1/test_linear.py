@@ -7,7 +7,7 @@ the worst verdict four fifths; a quadratic one would take a hundred times as lon
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from sys import getsizeof
 from time import thread_time
 
@@ -29,29 +29,13 @@ from lb.http1 import (
 from lb.http1.body import ChunkedReader
 from lb.http1.fast_head import read_request, read_response
 from tests.http1.messages import request, response
+from tests.kit.held import slowness
 
 pytestmark = pytest.mark.alone
 
 SIZE = 16 * 1024
 BOUND = 0.005
 PATIENCE = 5.0
-USUAL_SECONDS = 0.004
-"""What `reference` takes on a machine of usual speed. The bounds are for such a machine."""
-
-
-def reference() -> None:
-    sum(range(200_000))
-
-
-@cache
-def slowness() -> float:
-    """How many times slower than usual this machine is; 1 at least."""
-    times = []
-    for _ in range(50):
-        began = thread_time()
-        reference()
-        times.append(thread_time() - began)
-    return max(1.0, min(times) / USUAL_SECONDS)
 
 
 def fastest(work: Callable[[], object], bound: float = BOUND) -> float:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord, Noted
+from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.errors import Reason
 from lb.observe.access_log import (
     FLUSH_SECONDS,
@@ -56,8 +57,8 @@ def retried() -> ExchangeRecord:
     exchange.pool, exchange.status, exchange.queued = "default", 200, 0.02
     exchange.request_bytes, exchange.response_bytes = 3, 4000
     refused, answered = (
-        AttemptRecord(backend("web1"), (("web3", "draining"),), 1.02),
-        AttemptRecord(backend("web2"), (), 1.03),
+        AttemptRecord(backend("web1"), PassedOver((("web3", "draining"),)), 1.02),
+        AttemptRecord(backend("web2"), NONE_PASSED_OVER, 1.03),
     )
     refused.ended, refused.reason = 1.03, Reason.CONNECTION_REFUSED
     answered.connected, answered.first_byte, answered.ended = 1.031, 1.2, 1.25
@@ -95,6 +96,7 @@ def test_a_json_line_has_everything() -> None:
                 "connect_ms": None,
                 "first_byte_ms": None,
                 "passed_over": {"web3": "draining"},
+                "passed_over_count": 1,
             },
             {
                 "backend": "web2",
@@ -103,6 +105,7 @@ def test_a_json_line_has_everything() -> None:
                 "connect_ms": 1.0,
                 "first_byte_ms": 169.0,
                 "passed_over": {},
+                "passed_over_count": 0,
             },
         ],
     }
@@ -110,7 +113,7 @@ def test_a_json_line_has_everything() -> None:
 
 def test_a_reused_connection_has_no_connect_time() -> None:
     exchange = exchange_of()
-    again = AttemptRecord(backend("web1"), (), 1.0)
+    again = AttemptRecord(backend("web1"), NONE_PASSED_OVER, 1.0)
     again.reused, again.first_byte = True, 1.1
     exchange.attempts.append(again)
     found = record(exchange, wall)

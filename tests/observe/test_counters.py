@@ -6,6 +6,7 @@ import pytest
 
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.errors import Reason
 from lb.observe.counters import Metrics
 from lb.settings.backend_spec import BackendSpec
@@ -30,7 +31,7 @@ def exchange(**facts: Any) -> ExchangeRecord:
 
 
 def attempt(backend: Backend, **facts: Any) -> AttemptRecord:
-    made = AttemptRecord(backend, (), 10.0)
+    made = AttemptRecord(backend, NONE_PASSED_OVER, 10.0)
     for name, fact in facts.items():
         setattr(made, name, fact)
     return made

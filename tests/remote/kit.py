@@ -103,11 +103,13 @@ def request(**more: Any) -> dict[str, Any]:
         **{"backend": "web2", "reused": False, "is_beaten": False, "error": "connection_refused"},
         **{"started_ms": 0.0, "connected_ms": None, "first_byte_ms": None, "ended_ms": 10.0},
         "passed_over": [{"backend": "web1", "why": "draining"}],
+        "passed_over_count": 1,
     }
     second = {
         **{"backend": "web3", "reused": True, "is_beaten": False, "error": "http_response_incomplete"},
         **{"started_ms": 10.0, "connected_ms": None, "first_byte_ms": 20.0, "ended_ms": 40.0},
         "passed_over": [],
+        "passed_over_count": 0,
     }
     facts = {
         **{"id": "r1", "method": "GET", "target": "/cart", "status": 502, "error": "connection_refused"},

@@ -29,10 +29,10 @@ class BackendListing:
         shown = self._selected(call)
         revision = self.registry.revision
         if call.get(parameters.FORMAT) is parameters.Format.TABLE:
-            return responses.text(responses.table(COLUMNS, [self._row(each) for each in shown]))
+            return await responses.long_table(COLUMNS, map(self._row, shown))
         if etags.is_known(call.request, revision):
             return responses.nothing(304, tag(revision))
-        return responses.json(backend_json.backend_list(self.control, shown), headers=tag(revision))
+        return responses.json(await backend_json.backend_list(self.control, shown), headers=tag(revision))
 
     async def show(self, call: Call, backend_id: str) -> Response:
         backend = found(self.control, backend_id)

@@ -71,7 +71,7 @@ class BackendSettings:
     async def replace(self, call: Call) -> Response:
         pool = known_pool(call.get(parameters.TARGET) or DEFAULT_POOL, [*self.registry.pools])
         body = await call.body()
-        backends_wanted = backend_input.read_backends(body.value)
+        backends_wanted = await backend_input.read_backends(body.value)
         self._judge(call, backends_wanted, [pool])
         etags.check(call.request, self.registry.revision)
         given = call.get(parameters.DRAIN_TIMEOUT)
@@ -79,7 +79,7 @@ class BackendSettings:
         keep_available(call, self.control, pool, lambda copy: _replace(copy, pool, backends_wanted, timeout))
         leaving = _replace(self.control, pool, backends_wanted, timeout)
         persisted = await save(self.control)
-        answer = backend_list(self.control, self.registry.pool(pool).backends)
+        answer = await backend_list(self.control, [*self.registry.pool(pool).backends])
         answer.persisted = persisted
         is_done = all(backend.removed for backend in leaving)
         return responses.json(answer, 200 if is_done else 202, tag(answer.revision))

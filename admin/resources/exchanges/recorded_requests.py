@@ -1,13 +1,11 @@
 """/requests: the exchanges that the recorder remembers, explained, the newest first.
 
-To render a thousand records takes as long as to serve hundreds of requests, so after every few of them the
-handler lets other tasks run.
+To render a thousand records takes as long as to serve hundreds of requests, so it is done in slices.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-import trio
 from quart import Response
 
 from admin.input import parameters
@@ -15,12 +13,13 @@ from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.problems import Problem
 from admin.resources.exchanges.exchange_filters import BACKEND, FAILED, ID, KINDS, LIMIT, RECORDED_LIMIT
+from admin.slices import listed
 from admin.views.request_json import RequestList, RequestView, recorded
 from lb.control import Control
 from lb.core.exchange_record import ExchangeRecord
+from lb.core.passed_over import FEW
 from lb.observe.recorder import RECORDS, Kind
 
-BATCH = 20  # records, about a millisecond of rendering
 COLUMNS = ("TIME", "ID", "STATUS", "METHOD", "TARGET", "BACKEND", f"{'MS':>9}", "ERROR")
 
 
@@ -35,13 +34,9 @@ class RecordedRequests:
         """The exchanges that the parameters choose, as JSON or as a table."""
         selected = self._kinds(call) if call.get(KINDS) else self._selected(call)
         is_table = call.get(parameters.FORMAT) is parameters.Format.TABLE
-        views: list[RequestView] = []
-        for exchange, kind in selected:
-            views.append(recorded(self.control, exchange, kind))
-            if len(views) % BATCH == 0:
-                await trio.lowlevel.checkpoint()
+        views = await listed(recorded(self.control, exchange, kind, FEW) for exchange, kind in selected)
         if is_table:
-            return responses.text(responses.table(COLUMNS, [row(each) for each in views]))
+            return await responses.long_table(COLUMNS, map(row, views))
         return responses.json(RequestList(items=views))
 
     def show(self, request_id: str) -> Response:

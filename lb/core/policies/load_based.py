@@ -11,6 +11,7 @@ from math import exp, inf
 
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking
+from lb.core.policies.kept import Kept
 from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
@@ -100,14 +101,13 @@ class Ewma:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._latencies: dict[Backend, Latency] = {}
+        self._latencies = Kept(lambda _backend: Latency())
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         now = self._now()
         best, least = candidates[0], inf
         for backend in candidates:
-            latency = self._latencies.get(backend) or self._met(backend)
-            cost = latency.expected(now) * (len(backend.running) + 1) / backend.share
+            cost = self._latencies[backend].expected(now) * (len(backend.running) + 1) / backend.share
             if cost < least:
                 best, least = backend, cost
         self._latencies[best].asked = now
@@ -117,9 +117,3 @@ class Ewma:
         # A backend that was removed meanwhile is not in the table any more.
         if (latency := self._latencies.get(backend)) is not None:
             latency.observe(seconds, self._now())
-
-    def _met(self, backend: Backend) -> Latency:
-        """Add a new backend; drop the entries of removed ones."""
-        self._latencies = {each: kept for each, kept in self._latencies.items() if not each.removed}
-        latency = self._latencies[backend] = Latency()
-        return latency

@@ -21,6 +21,7 @@ from math import log
 from lb.core.backend import Backend
 from lb.core.client_address import UNIX
 from lb.core.policies.base import Asking
+from lb.core.policies.kept import Kept
 from lb.settings.pool_settings import Hash
 
 BITS = (1 << 64) - 1
@@ -72,7 +73,7 @@ class HashPolicy:
     def __init__(self, settings: Hash) -> None:
         self._load = settings.load
         self._key = key_of(settings.key)
-        self._digests: dict[Backend, int] = {}
+        self._digests = Kept(lambda backend: digest(backend.id.encode()))
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         times = self._times(digest(self._key(request)), candidates)
@@ -93,14 +94,7 @@ class HashPolicy:
 
     def _times(self, key: int, candidates: Sequence[Backend]) -> list[float]:
         """The time of each candidate in the race for this key; the 0.5 keeps the logarithm from 0."""
-        digests = [self._digests.get(backend) or self._met(backend) for backend in candidates]
         return [
-            -log((mixed(key ^ own) + 0.5) / (BITS + 1)) / backend.spec.weight
-            for backend, own in zip(candidates, digests, strict=True)
+            -log((mixed(key ^ self._digests[backend]) + 0.5) / (BITS + 1)) / backend.spec.weight
+            for backend in candidates
         ]
-
-    def _met(self, backend: Backend) -> int:
-        """Cache the digest of a new backend's id; drop the entries of removed backends."""
-        self._digests = {each: kept for each, kept in self._digests.items() if not each.removed}
-        own = self._digests[backend] = digest(backend.id.encode())
-        return own

@@ -65,17 +65,26 @@ class RoundRobin:
         return self.choose(candidates, request)
 
 
-def hand_over(leaver: Backend, remaining: Sequence[Backend]) -> None:
-    """Divide among the remaining backends of a pool what the leaving one is owed, or owes.
+def hand_over(leavers: Sequence[Backend], remaining: Sequence[Backend]) -> None:
+    """Divide among the remaining backends of a pool what those that leave are owed, or owe.
 
     An equal part for each would keep the sum at 0 but could break the bound, which is tighter for the m
-    backends that remain. Shrunk by m/(m+2) the turns keep it: with p = k/m, (1-p) f(k) + p f(k+1) of m+1
-    backends is exactly (m+2)/m times the f(k) of m.
+    backends that remain when one leaves. Shrunk by m/(m+2) the turns keep it: with p = k/m,
+    (1-p) f(k) + p f(k+1) of m+1 backends is exactly (m+2)/m times the f(k) of m.
+
+    They leave one after the other. What that does to a turn is the same for all that are still there, to be
+    multiplied and then something added, so it is worked out once: from n to m the factors m/(m+2) multiply to
+    m(m+1) / n(n+1).
     """
-    count = len(remaining)
+    left = len(remaining) + len(leavers)
+    whole, added = left * (left + 1), 0
+    for leaver in leavers:
+        owed = leaver.turn * left * (left + 1) // whole + added
+        left -= 1
+        added = (left * added + owed) // (left + 2)
+        leaver.turn = 0
     for backend in remaining:
-        backend.turn = (count * backend.turn + leaver.turn) // (count + 2)
+        backend.turn = backend.turn * left * (left + 1) // whole + added
     if remaining:
         least = min(remaining, key=lambda backend: backend.turn)
         least.turn -= sum(backend.turn for backend in remaining)  # the rest of the divisions
-    leaver.turn = 0

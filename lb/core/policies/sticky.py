@@ -110,6 +110,10 @@ class Sticky:
         """
         return tuple(tie.backend for tie in self._ties(request))
 
+    def newest(self, request: Asking) -> str | None:
+        """The id in the client's newest valid cookie, or None."""
+        return next(iter(self.names(request)), None)
+
     def is_tied(self, request: Asking, backend: Backend) -> bool:
         """The client has a cookie that names this backend and need not be renewed yet."""
         issued = [tie.issued for tie in self._ties(request) if tie.backend == backend.id]

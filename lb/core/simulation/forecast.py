@@ -8,7 +8,7 @@ left out.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -23,8 +23,10 @@ from lb.errors import QueueFull, Unavailable
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings
 
-MOST = 1000
+MOST, LEAST = 1000, 100
 """Requests that are replayed: the last ones, if there are more."""
+LOOKS = 500_000
+"""A request looks at each backend. Where all together would look more often, fewer are replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,42 +74,49 @@ class Forecast:
     requests: Counter[str] = field(default_factory=Counter)
     peak: Counter[str] = field(default_factory=Counter)
     played: int = 0
+    served: int = 0
     queued: int = 0
     refused: int = 0
     longest_wait: float = 0.0
 
 
-def simulate(
+def simulation(
     arrivals: Iterable[Arrival],
     backends: Sequence[BackendSpec],
     settings: PoolSettings,
     queue_timeout: float,
     chance: Callable[[], float],
-) -> Forecast:
-    """Replay these on a pool of these backends. The same `chance` gives the same forecast."""
-    return _Simulation(backends, settings, queue_timeout, chance).run(arrivals)
+) -> Generator[None, None, Forecast]:
+    """Replay these on a pool of these backends. The same `chance` gives the same forecast.
+
+    It takes its time, so it is made step by step: the iterator returns the forecast when it ends.
+    """
+    replay = _Simulation(settings, queue_timeout, chance)
+    yield from replay.add(backends)
+    return (yield from replay.run(arrivals, max(LEAST, LOOKS // max(1, len(backends)))))
 
 
 class _Simulation:
     """A heap of what is due: a request comes, is done, or has waited too long."""
 
-    def __init__(
-        self,
-        backends: Sequence[BackendSpec],
-        settings: PoolSettings,
-        queue_timeout: float,
-        chance: Callable[[], float],
-    ) -> None:
+    def __init__(self, settings: PoolSettings, queue_timeout: float, chance: Callable[[], float]) -> None:
         self._now = 0.0
         self._patience = queue_timeout
-        self._pool = _pool(Registry(lambda: self._now, chance, lambda _file: b"-" * 32), backends, settings)
+        self._registry = Registry(lambda: self._now, chance, lambda _file: b"-" * 32)
+        self._pool = _pool(self._registry, settings)
         self._order = count()
         self._due: list[tuple[float, bool, int, Callable[[], None]]] = []
         self._woken: list[Guest] = []
-        self.forecast = Forecast(requests=Counter({spec.id: 0 for spec in backends}))
+        self.forecast = Forecast()
 
-    def run(self, arrivals: Iterable[Arrival]) -> Forecast:
-        ordered = sorted(arrivals, key=lambda each: each.at)[-MOST:]
+    def add(self, backends: Sequence[BackendSpec]) -> Iterator[None]:
+        with self._registry.together():
+            for spec in backends:
+                self._registry.add(spec, self._pool.name, source="config")
+                yield
+
+    def run(self, arrivals: Iterable[Arrival], most: int) -> Generator[None, None, Forecast]:
+        ordered = sorted(arrivals, key=lambda each: each.at)[-min(most, MOST) :]
         self._due = [(each.at, True, next(self._order), partial(self._comes, each)) for each in ordered]
         heapify(self._due)
         self.forecast.played = len(ordered)
@@ -115,6 +124,7 @@ class _Simulation:
             self._now, *_, happens = heappop(self._due)
             happens()
             self._serve_woken()
+            yield
         return self.forecast
 
     def _at(self, when: float, happens: Callable[[], None], *, late: bool) -> None:
@@ -145,11 +155,12 @@ class _Simulation:
 
     def _gives_up(self, guest: Guest) -> None:
         if guest.ticket is not None and guest.ticket.turn is Turn.WAITING:
-            self._pool.leave(guest.ticket)
+            self._pool.leave_queue(guest.ticket)
             self.forecast.refused += 1
             self.forecast.longest_wait = max(self.forecast.longest_wait, self._patience)
 
     def _runs(self, guest: Guest, backend: Backend) -> None:
+        self.forecast.served += 1
         self.forecast.requests[backend.id] += 1
         self.forecast.peak[backend.id] = max(self.forecast.peak[backend.id], backend.in_flight)
         self._at(self._now + guest.arrival.seconds, partial(self._is_done, guest, backend), late=False)
@@ -159,11 +170,7 @@ class _Simulation:
         self._pool.release(backend, guest)
 
 
-def _pool(registry: Registry, backends: Sequence[BackendSpec], settings: PoolSettings) -> Pool:
-    """The pool with all backends fit and at their full share, and without cookies and probes."""
+def _pool(registry: Registry, settings: PoolSettings) -> Pool:
+    """The pool, whose backends will all be fit and at their full share, and without cookies and probes."""
     plain = msgspec.structs.replace(settings, probe=None, sticky=None, hedge=None, slow_start=0.0)
-    pool = registry.add_pool("what-if", plain)
-    with registry.together():
-        for spec in backends:
-            registry.add(spec, pool.name, source="config")
-    return pool
+    return registry.add_pool("what-if", plain)

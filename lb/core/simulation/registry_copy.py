@@ -35,13 +35,15 @@ def _copy_pool(pool: Pool, into: Registry) -> None:
     twin.budget = deepcopy(pool.budget)
     twin.in_flight, twin.hedged = pool.in_flight, pool.hedged
     twin.request_queue.waiting, twin.health.is_panicking = pool.waiting, pool.is_panicking
-    twin.backends += map(_backend, pool.backends)
+    for backend in map(_backend, pool.backends):
+        twin.enter(backend)
 
 
 def _backend(backend: Backend) -> Backend:
     twin = copy(backend)
+    twin.tally = None
     twin.running = {StandIn() for _ in backend.running}
-    twin.outcomes, twin.health = deepcopy(backend.outcomes), deepcopy(backend.health)
+    twin.outcomes, twin.health = copy(backend.outcomes), copy(backend.health)
     twin.drain = None if backend.drain is None else _drain(backend.drain)
     return twin
 

@@ -17,7 +17,8 @@ Until `respond`, a failed attempt may be followed by another one (`lb.proxy.exch
 """
 
 from lb.core.backend import Backend
-from lb.core.exchange_record import AttemptRecord, ExchangeRecord, PassedOver
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import PassedOver
 from lb.core.pool import Pool
 from lb.core.retry import IDEMPOTENT, may_retry
 from lb.errors import (
@@ -161,6 +162,7 @@ class Exchange(AskedFor):
         attempt = Attempt(self)
         backend, passed_over = self.pool.take(attempt, self.tried)
         if backend is None:
+            self.record.passed_over = passed_over
             return False
         self.begin_attempt(attempt, backend, passed_over)
         return True

@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.core.pool import Turn
 from lb.core.retry import pause
 from lb.errors import BackendError, ConnectionTerminated, QueueFull, Unavailable
@@ -121,15 +122,17 @@ async def _queue(exchange: Exchange) -> None:
         with trio.move_on_after(longest):
             await granted.wait()
         if ticket.turn is Turn.REFUSED:
+            exchange.record.passed_over = ticket.passed_over
             raise Unavailable(pool.explain(ticket.passed_over))
         if ticket.backend is None:  # a place granted at the same moment as the timeout still counts
             raise QueueFull(f"no backend came free in {longest:g} s")
     except BaseException:
-        pool.leave(ticket)
+        pool.leave_queue(ticket)
         raise
     finally:
         exchange.record.queued += context.now() - began
     ticket.turn = Turn.LEFT
+    exchange.record.passed_over = NONE_PASSED_OVER
     exchange.begin_attempt(attempt, ticket.backend, ticket.passed_over)
 
 

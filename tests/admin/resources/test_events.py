@@ -23,6 +23,7 @@ from lb.control import Control
 from lb.core.drain import Then
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.probe_verdict import Check
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.errors import Reason
 from lb.observe.event_feed import Feed
 from lb.settings.backend_spec import BackendSpec
@@ -174,7 +175,7 @@ def failure(number: int) -> ExchangeRecord:
 async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control, add: Add) -> None:
     publisher = EventPublisher(control)
     first = failure(0)
-    first.attempts.append(AttemptRecord(add("web1"), (), 1.0))
+    first.attempts.append(AttemptRecord(add("web1"), NONE_PASSED_OVER, 1.0))
     with told(control, frozenset({"request_failed"})) as take:
         control.recorder.finished(first)
         for number in range(1, 100):

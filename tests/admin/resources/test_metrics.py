@@ -17,6 +17,7 @@ from lb.core.backend import Backend
 from lb.core.drain import Then
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.probe_verdict import Check
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.errors import Reason
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings, Probe, Retry, Sticky
@@ -77,7 +78,7 @@ def exchange(backend: Any, target: bytes = b"/", method: bytes = b"GET") -> Exch
     made = ExchangeRecord(b"1", "127.0.0.1:8080", "client", 0.0)
     made.pool, made.method, made.target, made.status, made.ended = "default", method, target, 200, 0.02
     made.request_bytes, made.response_bytes, made.queued = 3, 5, 0.004
-    first, second = AttemptRecord(backend, (), 0.0), AttemptRecord(backend, (), 0.001)
+    first, second = (AttemptRecord(backend, NONE_PASSED_OVER, at) for at in (0.0, 0.001))
     first.reason = Reason.CONNECTION_REFUSED
     second.connected, second.first_byte = 0.002, 0.01
     made.attempts = [first, second]

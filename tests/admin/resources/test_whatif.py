@@ -1,7 +1,7 @@
 """POST /whatif."""
 
-import threading
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import trio
 
 from lb.control import Control
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.core.simulation.forecast import Forecast
 from tests.admin.kit import Add, Api
 
@@ -22,7 +23,7 @@ async def busy(control: Control, add: Add) -> None:
         for pool in ("default", "other"):
             made = ExchangeRecord(b"x", "127.0.0.1:8080", "[2001:db8::1]:5000", now + number)
             made.pool, made.status, made.target = pool, 200, b"/"
-            made.attempts = [AttemptRecord(backend, (), now + number)] if number % 10 else []
+            made.attempts = [AttemptRecord(backend, NONE_PASSED_OVER, now + number)] if number % 10 else []
             made.ended = now + number + 2.0
             control.recorder.finished(made)
 
@@ -114,14 +115,16 @@ async def test_one_question_is_thought_about_at_a_time(
     add("web1")
     thinking = Counter[str]()
 
-    def slowly(*_args: object) -> Forecast:
+    def slowly(*_args: object) -> Generator[None, None, Forecast]:
         thinking["now"] += 1
         thinking["most"] = max(thinking["most"], thinking["now"])
-        threading.Event().wait(0.02)
+        for _ in range(10):
+            yield
         thinking["now"] -= 1
         return Forecast()
 
-    monkeypatch.setattr("admin.resources.whatif.simulate", slowly)
+    monkeypatch.setattr("admin.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("admin.resources.whatif.simulation", slowly)
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(api, "POST", "/whatif")

@@ -13,6 +13,7 @@ from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.health.ejection import Cause
 from lb.core.health.probe_verdict import Check
+from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.core.registry import Registry
 from lb.errors import (
     Abandoned,
@@ -74,7 +75,7 @@ class House:
         made = ExchangeRecord(b"1", "front", "192.0.2.1:5000", 1000.0)
         made.method, made.target, made.pool = b"GET", b"/", "default"
         for number, (name, reason) in enumerate(tries):
-            attempt = AttemptRecord(self.registry.backend(name), (), 1000.0 + number / 10)
+            attempt = AttemptRecord(self.registry.backend(name), NONE_PASSED_OVER, 1000.0 + number / 10)
             attempt.reason, attempt.ended = reason, attempt.started + 0.1
             made.attempts.append(attempt)
         made.ended = self.clock.now = 1002.0
@@ -343,7 +344,7 @@ def test_each_failed_in_its_own_way_and_stands_in_its_own_way() -> None:
     tries = ("web1", Reason.CONNECTION_TERMINATED), ("web1", REFUSED), ("web2", Reason.DNS_ERROR)
     exchange = house.failed(ConnectTimeout("slow"), *tries, ("web3", None))
     exchange.attempts[0].reused = True
-    exchange.attempts[-1].passed_over = (("web4", "draining"), ("web1", "tried already"))
+    exchange.attempts[-1].passed_over = PassedOver((("web4", "draining"), ("web1", "tried already")))
     house.registry.backend("web1").outcomes.eject(Cause.CONSECUTIVE, 1001.0, "refused")
     house.registry.maintenance(house.registry.backend("web2"))
     house.registry.remove(house.registry.backend("web3"))
@@ -372,7 +373,7 @@ def test_why_nobody_else_was_asked(
     for each in house.pool.backends:
         each.since = 0.0
     exchange = house.failed(ConnectFailed("Connection refused"), *RUNNING)
-    exchange.attempts[0].passed_over = passed_over
+    exchange.attempts[0].passed_over = PassedOver(passed_over)
     between = f" {says} " if says else " "
     assert house.explain(exchange).startswith(f"web1 refused the connection.{between}web1 is available now.")
 
@@ -407,6 +408,9 @@ def test_each_backend_is_told_of_once_with_its_cure() -> None:
         "no backend is available: web1 (down: refused (x)), web2 (full 1/1), web3 (drained), web4 (full 1/1)"
     )
     exchange = house.failed(Unavailable(detail))
+    exchange.passed_over = PassedOver(
+        (("web1", "down: refused (x)"), ("web2", "full 1/1"), ("web3", "drained"), ("web4", "full 1/1"))
+    )
     house.registry.checked(house.registry.backend("web2"), Check(False, "refused", 0.1, 1005.0))
     assert house.explain(exchange) == (
         "Nobody could take the request. web1 is marked down since 08:00:00Z."

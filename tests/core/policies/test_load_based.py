@@ -222,12 +222,8 @@ def test_after_a_quiet_night_the_first_ones_do_not_all_go_to_one() -> None:
     assert chosen == {"a": 50, "b": 50}
 
 
-def test_those_that_are_gone_are_forgotten() -> None:
+def test_an_attempt_that_outlives_its_backend_teaches_nothing() -> None:
     race = Race()
-    race.heard(0.020, 0.010)
-    race.a.removed = True
-    (new,) = backends(1)
-    race.policy.choose([race.b, new], ANY)
-    assert set(race.policy._latencies) == {race.b, new}
-    race.policy.ended(race.a, 0.020)
-    assert set(race.policy._latencies) == {race.b, new}
+    (gone,) = backends(1)
+    race.policy.ended(gone, 0.020)
+    assert gone not in race.policy._latencies

@@ -163,12 +163,3 @@ def test_a_share_that_grows_moves_no_key() -> None:
     before = homes(candidates)
     candidates[0].share = 10
     assert homes(candidates) == before
-
-
-def test_those_that_are_gone_are_forgotten() -> None:
-    a, b, new = backends(1, 1, 1)
-    policy = unbounded()
-    policy.choose([a, b], Request())
-    a.removed = True
-    policy.choose([b, new], Request())
-    assert set(policy._digests) == {b, new}

@@ -91,7 +91,7 @@ def test_two_sets_that_alternate_are_each_shared_exactly() -> None:
 def test_a_leaver_hands_over_its_turn() -> None:
     a, b, c = candidates = backends(1, 1, 1)
     rounds(candidates, 2)  # c would be next
-    hand_over(c, [a, b])
+    hand_over([c], [a, b])
     assert c.turn == 0
     assert a.turn + b.turn == 0
     assert rounds([a, b], 4) == "abab"
@@ -99,8 +99,26 @@ def test_a_leaver_hands_over_its_turn() -> None:
 
 def test_the_last_one_leaves_with_nothing() -> None:
     (a,) = backends(1)
-    hand_over(a, [])
+    hand_over([a], [])
     assert a.turn == 0
+
+
+@given(turns=st.lists(st.integers(-5, 5), min_size=1, max_size=9), data=st.data())
+def test_to_leave_together_is_to_leave_one_after_the_other(turns: list[int], data: st.DataObject) -> None:
+    both = [backends(*[1] * len(turns)) for _ in range(2)]
+    for members in both:
+        for member, turn in zip(members, turns, strict=True):
+            member.turn = turn * ONE
+        members[0].turn -= sum(turns) * ONE
+    leaving = data.draw(st.lists(st.sampled_from(range(len(turns))), unique=True))
+    one, other = ([members[at] for at in leaving] for members in both)
+    stay, rest = ([each for at, each in enumerate(members) if at not in leaving] for members in both)
+    hand_over(one, stay)
+    for each in other:
+        both[1].remove(each)
+        hand_over([each], both[1])
+    assert [each.turn for each in stay] == pytest.approx([each.turn for each in rest], abs=20)
+    assert sum(each.turn for each in stay) == 0 or not stay
 
 
 @given(number=st.integers(2, 12), data=st.data())
@@ -134,7 +152,7 @@ class Story:
 
     def leave(self, backend: Backend) -> None:
         self.pool.remove(backend)
-        hand_over(backend, self.pool)
+        hand_over([backend], self.pool)
         self.begin_stretch()
 
     def begin_stretch(self) -> None:

@@ -1,11 +1,12 @@
 """The requests of a while ago on other backends."""
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from lb.core.policies.catalogue import POLICIES
-from lb.core.simulation.forecast import MOST, Arrival, Forecast, simulate
+from lb.core.simulation.forecast import LOOKS, MOST, Arrival, Forecast, simulation
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings, Probe, Sticky
 from tests.core.scene import spec
@@ -14,7 +15,15 @@ from tests.core.scene import spec
 def played(
     arrivals: list[Arrival], *backends: BackendSpec, patience: float = 30.0, **settings: object
 ) -> Forecast:
-    return simulate(arrivals, backends, PoolSettings(**settings), patience, Random(0).random)  # type: ignore[arg-type]
+    steps = simulation(arrivals, backends, PoolSettings(**settings), patience, Random(0).random)  # type: ignore[arg-type]
+    found: list[Forecast] = []
+
+    def keep() -> Iterator[None]:
+        found.append((yield from steps))
+
+    for _ in keep():
+        pass
+    return found[0]
 
 
 def every(seconds: float, count: int, lasting: float = 0.1) -> list[Arrival]:
@@ -64,6 +73,11 @@ def test_the_order_in_which_they_are_given_does_not_matter_and_the_last_ones_are
     arrivals = every(1.0, MOST + 50)
     assert played(arrivals[::-1], spec("a")) == played(arrivals, spec("a"))
     assert played(arrivals, spec("a")).played == MOST
+
+
+def test_the_more_backends_there_are_the_fewer_requests_are_replayed() -> None:
+    many = [spec(f"b{number}") for number in range(2000)]
+    assert played(every(1.0, MOST), *many).played == LOOKS // 2000
 
 
 def test_probes_and_cookies_are_left_out() -> None:

@@ -163,7 +163,7 @@ def record_of(lb: Scene, number: int) -> tuple[object, ...]:
     """What stays of an exchange, and whether each of its moments came."""
     exchange = lb.exchanges[number]
     attempts = [
-        (a.backend.id, a.reused, a.reason, a.connected is None, a.first_byte is None, a.passed_over)
+        (a.backend.id, a.reused, a.reason, a.connected is None, a.first_byte is None, [*a.passed_over])
         for a in exchange.attempts
     ]
     assert exchange.ended is not None

@@ -7,6 +7,7 @@ import pytest
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.errors import Reason
 from tests.admin.kit import Add, Api
 
@@ -21,7 +22,7 @@ class Tape:
     def plays(self, request_id: str, *backends: Backend, **facts: Any) -> ExchangeRecord:
         made = ExchangeRecord(request_id.encode(), "127.0.0.1:8080", "192.0.2.1:5000", self.began)
         made.method, made.target, made.pool, made.status = b"GET", b"/cart", "default", 200
-        made.attempts = [AttemptRecord(each, (), self.began) for each in backends]
+        made.attempts = [AttemptRecord(each, NONE_PASSED_OVER, self.began) for each in backends]
         made.ended = self.began + 0.25
         for name, fact in facts.items():
             setattr(made, name, fact)
@@ -56,7 +57,7 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
     )
     (first, second), began = exchange.attempts, exchange.started
     first.started, first.ended, first.reason = began + 0.02, began + 0.021, Reason.CONNECTION_REFUSED
-    first.passed_over = (("web9", "draining"),)
+    first.passed_over = PassedOver((("web9", "draining"),))
     second.started, second.connected, second.ended = began + 0.03, began + 0.031, began + 0.25
     second.reason = Reason.HTTP_RESPONSE_TIMEOUT
     answer = await api("GET", "/requests/0193")
@@ -92,6 +93,7 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
                 "first_byte_ms": None,
                 "ended_ms": 21.0,
                 "passed_over": [{"backend": "web9", "why": "draining"}],
+                "passed_over_count": 1,
             },
             {
                 "backend": "web3",
@@ -103,8 +105,10 @@ async def test_everything_of_one_request(api: Api, add: Add, tape: Tape) -> None
                 "first_byte_ms": None,
                 "ended_ms": 250.0,
                 "passed_over": [],
+                "passed_over_count": 0,
             },
         ],
+        "passed_over": [],
         "explain": "2 of 2 attempts failed: web2 refused the connection,"
         " then web3 did not answer within 0.219 s (timeouts.response_head)."
         " Every backend of the pool was tried. web2 and web3 are both available now."
@@ -157,12 +161,13 @@ async def test_a_limit_is_a_number_from_1_to_1000(api: Api, limit: str) -> None:
 async def test_what_ends_while_others_are_rendered_is_not_in_the_way(
     api: Api, tape: Tape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def meanwhile() -> None:
+    async def meanwhile(_seconds: float) -> None:
         tape.plays("new")
 
     for number in range(50):
         tape.plays(str(number))
-    monkeypatch.setattr("admin.resources.exchanges.recorded_requests.trio.lowlevel.checkpoint", meanwhile)
+    monkeypatch.setattr("admin.slices.SLICE_SECONDS", 0.0001)
+    monkeypatch.setattr("admin.slices.trio.sleep", meanwhile)
     assert "new" not in await shown(api)
     assert "new" in await shown(api)
 
