@@ -16,13 +16,11 @@
                           └─ services       demo backends and admin, as handed to `run`; they end last
                                 └─ (ticking)   reads the counters once a second for /stats and /events
 
-Stopping is a sequence: /readyz becomes 503, listeners close, idle client connections close, busy ones send
-`Connection: close` and have the grace to finish, the rest is cut, idle backend connections close, services
-end.
+Stopping is a sequence: /readyz becomes 503, listeners close after the delay, idle client connections close,
+busy ones send `Connection: close` and have the grace to finish, the rest is cut, idle backend connections
+close, services end.
 """
 
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -47,7 +45,6 @@ from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
 from lb.observe.access_log import AccessLog
-from lb.observe.audit_trail import Act
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
@@ -62,11 +59,8 @@ from lb.settings.listen_address import parse_address
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
-STDERR = 2
 QUIET_SECONDS = 10.0
 """The pause between two log lines about custom policies that failed; failures in it are only counted."""
-UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""Other servers reopen log files or upgrade at these, so scripts send them."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
 """Events that are logged as warnings."""
 
@@ -183,6 +177,10 @@ class Balancer:
         self.control.stopping = True
         self._stop.set()
 
+    async def stop_wished(self) -> None:
+        """Wait for `stop`."""
+        await self._stop.wait()
+
     async def run(
         self,
         before: Sequence[Service] = (),
@@ -250,10 +248,23 @@ class Balancer:
                 for service in beside:
                     await services.start(service, self.control, over)
                 task_status.started()
-                await self._stop.wait()
+                if not self._stop.is_set():
+                    await self._stop.wait()
+                    await self._let_others_look()
                 server.stop()
             over.set()
             services.cancel_scope.deadline = trio.current_time() + SERVICES_END_SECONDS
+
+    async def _let_others_look(self) -> None:
+        """Serve on until whoever looks at /readyz has seen that it is 503, for `timeouts.shutdown_delay`.
+
+        Where the balancer drains already, the delay counts from the beginning of the drain.
+        """
+        drain, now = self.control.drain, trio.current_time()
+        since = now if drain is None else drain.started
+        if (due := since + self.config.timeouts.shutdown_delay) > now:
+            self._context.draining = True
+            await trio.sleep_until(due)
 
     async def _keep_time(self) -> None:
         """Call `Registry.expire` at each deadline: of drains, ejections and growing weights."""
@@ -324,71 +335,3 @@ async def open_balancer(config: Config, source: Source | None = None) -> AsyncIt
         balancer.stop()
     if error is not None:
         raise error
-
-
-async def serve(
-    balancer: Balancer,
-    before: Sequence[Service] = (),
-    beside: Sequence[Service] = (),
-    announce: Callable[[Control], None] = lambda _control: None,
-) -> int:
-    """Run a balancer as a program until SIGTERM, SIGINT or SIGQUIT, and return the exit code.
-
-    0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
-    second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
-    that the program was started on has been closed: then it stops the program too. SIGUSR1 and SIGUSR2,
-    which end a process by default, are logged and ignored. `announce` is called once everything listens.
-    """
-    killed_by = 0
-    had_terminal = os.isatty(STDERR)
-
-    async def handle_signals(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
-        nonlocal killed_by
-        task_status.started()
-        async for number in signals:
-            name = signal.Signals(number).name
-            if number in UNUSED_SIGNALS:
-                log.warning("signal ignored: it has no meaning here", signal=name)
-            elif number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
-                nursery.start_soon(reload_on_signal, balancer.control)
-            elif balancer.control.stopping:
-                log.info("stopping at once", signal=name)
-                killed_by = number
-                nursery.cancel_scope.cancel()
-            else:
-                log.info("stopping", signal=name, grace=balancer.config.timeouts.grace)
-                balancer.stop()
-
-    stopping = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
-    with trio.open_signal_receiver(*stopping, signal.SIGHUP, *UNUSED_SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(handle_signals, signals)
-            async with trio.open_nursery() as inner:
-                await inner.start(partial(balancer.run, before, beside))
-                announce(balancer.control)
-            nursery.cancel_scope.cancel()
-    if killed_by:
-        return 128 + killed_by
-    log.info("stopped", cut=balancer.cut)
-    return 1 if balancer.cut else 0
-
-
-async def reload_on_signal(control: Control) -> None:
-    """Reload, write an audit entry and save the state file. Errors are logged, not raised."""
-    if control.stopping:
-        return
-    if control.reload is None:
-        log.warning("nothing to reload: this balancer was not started from a file")
-        return
-    act = Act(who="signal", source="SIGHUP", operation="reload")
-    try:
-        with control.audit.act(act):
-            await control.reload()
-        control.audit.note(act)
-        await control.save()
-    except ConfigError as exc:
-        control.audit.note(act, why=str(exc))
-    except OSError as exc:
-        log.error("state not saved", path=control.config.state, why=str(exc))
-    except Exception:
-        log.exception("bug in a reload")

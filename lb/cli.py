@@ -25,6 +25,7 @@ from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
+from lb.early_signals import is_end_wished
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
 from lb.suggestions import plural
@@ -259,6 +260,8 @@ def _start(config: Config, source: Source) -> int:
     from lb.observe.program_log import configure
 
     configure(json=not sys.stderr.isatty())
+    if is_end_wished():
+        return OK
     try:
         return trio.run(_serve, config, source)
     except BaseExceptionGroup as group:
@@ -273,9 +276,10 @@ def _only_error_in(error: BaseException) -> BaseException:
 
 
 async def _serve(config: Config, source: Source) -> int:
-    from lb.app import Balancer, serve, wall_clock
+    from lb.app import Balancer, wall_clock
     from lb.net.descriptors import raise_limit
     from lb.observe.access_log import AccessLog, format_of
+    from lb.process import serve
 
     raise_limit()
     token = admin_token(config.admin)

@@ -13,7 +13,17 @@ import msgspec
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
-from lb.settings.values import Count, Network, RouteHost, RoutePath, Seconds, Size, Token, parse_size
+from lb.settings.values import (
+    Count,
+    Network,
+    RouteHost,
+    RoutePath,
+    Seconds,
+    SecondsOrZero,
+    Size,
+    Token,
+    parse_size,
+)
 
 DEFAULT_POOL = "default"
 DEMO_PORTS = (8081, 8082, 8083)
@@ -35,6 +45,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     tunnel_idle: Seconds = 3600.0  # an upgraded connection without a byte in either direction
     queue: Seconds = 30.0  # a request's wait for a backend below its cap
     drain: Seconds = 60.0  # the drain of one backend, where the call names no timeout
+    shutdown_delay: SecondsOrZero = 0.0  # from the wish to stop, and /readyz 503, until the listeners close
     grace: Seconds = 30.0  # the drain of this balancer when it stops
 
 
