@@ -56,6 +56,7 @@ from lb.proxy.places import Places
 from lb.proxy.running_exchanges import RunningExchanges
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
+from lb.suggestions import plural
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
@@ -134,10 +135,21 @@ class Balancer:
                     raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
                 for spec in pool.backends:
                     self.registry.add(spec, name, source="config")
-            if config.state and (changes := state_file.load(config.state)) is not None:
-                for sentence in state_file.apply(changes, self.registry):
-                    log.warning("state file", overtaken=sentence)
+            if config.state:
+                self._apply_state(config.state)
         self.registry.subscribe(self._on_event, self._on_pool_event)
+
+    def _apply_state(self, path: str) -> None:
+        """Apply the changes in the state file, once it is sure that others can be saved."""
+        changes = state_file.load(path)
+        if warning := state_file.try_out(path):
+            log.warning("state file", path=path, note=warning)
+        if count := state_file.sweep(path):
+            log.info(
+                "state file", path=path, note=f"{plural(count, 'temporary file')} of killed writers removed"
+            )
+        for sentence in state_file.apply(changes or {}, self.registry):
+            log.warning("state file", overtaken=sentence)
 
     def _on_event(self, event: Event) -> None:
         self._times_changed.set()

@@ -25,6 +25,7 @@ from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
+from lb.config.start_check import try_start
 from lb.early_signals import is_end_wished
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
@@ -187,10 +188,12 @@ def check(file: Path) -> int:
         The file to check.
     """
     config = load(file)
-    admin_token(config.admin)
+    notes = [*try_start(config)]
     _check_imports_and_keys(config)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
+    for note in notes:
+        sys.stdout.write(f"note: {note}\n")
     if DEFAULT_POOL in config.pools and not config.pools[DEFAULT_POOL].backends:
         sys.stdout.write(f"note: what no route takes gets 503, for pool {DEFAULT_POOL!r} has no backends\n")
     return OK
