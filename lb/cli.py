@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from lb.banner import banner
-from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
-from lb.config.start_check import try_start
+from lb.config.start_check import secrets_and_groups, try_start
 from lb.early_signals import is_end_wished
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
@@ -179,17 +178,20 @@ def run(
 
 
 @config_app.command
-def check(file: Path) -> int:
-    """Say whether a file is right, or list every mistake in it.
+def check(file: Path, *, no_code: bool = False) -> int:
+    """Say whether a file is right and a start would succeed, or list every mistake in it.
 
     Parameters
     ----------
     file
         The file to check.
+    no_code
+        Do not import the policies that it names, which runs their code.
     """
     config = load(file)
     notes = [*try_start(config)]
-    _check_imports_and_keys(config)
+    _read_keys(config)
+    _import_policies(config, no_code)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
     for note in notes:
@@ -209,21 +211,34 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
     return Source(file, flags)
 
 
-def _check_imports_and_keys(config: Config) -> None:
-    """Import custom policies and read key files, as the start would; ConfigError where one fails."""
+def _read_keys(config: Config) -> None:
+    """Read key files, as the start would; ConfigError where one is no key."""
     from lb.config.cookie_keys import CookieKeys
-    from lb.core.policies.custom import load as load_policy
 
     keys = CookieKeys()
-    sys.path.insert(0, os.getcwd())
-    for name, pool in config.pools.items():
-        try:
-            if ":" in pool.policy:
-                load_policy(pool.policy)
-        except ValueError as exc:
-            raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
+    for pool in config.pools.values():
         if pool.sticky is not None:
             keys.read(pool.sticky.secret_file)
+
+
+def _import_policies(config: Config, no_code: bool) -> None:
+    """Import custom policies, as the start would; ConfigError where one fails. It says so before it does."""
+    from lb.core.policies.custom import load as load_policy
+
+    custom = {name: pool.policy for name, pool in config.pools.items() if ":" in pool.policy}
+    if custom and not no_code:
+        sys.path.insert(0, os.getcwd())
+    for name, policy in custom.items():
+        key = f"{join('pools', name)}.policy"
+        if no_code:
+            sys.stdout.write(f"note: {key} is not checked: {policy}\n")
+            continue
+        sys.stdout.write(f"note: importing {policy}, which runs its code (--no-code does not)\n")
+        sys.stdout.flush()
+        try:
+            load_policy(policy)
+        except ValueError as exc:
+            raise ConfigError(f"{key}: {exc}") from exc
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:
@@ -285,7 +300,7 @@ async def _serve(config: Config, source: Source) -> int:
     from lb.process import serve
 
     raise_limit()
-    token = admin_token(config.admin)
+    token = secrets_and_groups(config)
     line_format = format_of(config.access_log, sys.stdout.isatty())
     access_log = AccessLog(line_format, wall=wall_clock()) if line_format else None
     balancer = Balancer(config, access_log, source)

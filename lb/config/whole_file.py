@@ -1,4 +1,4 @@
-"""A file that a reader always sees whole: the old one or the new one, whenever the program or the machine dies.
+"""A file that a reader always sees whole, the old one or the new one, whenever program or machine die.
 
 The new content goes into a temporary file beside it, which then takes its name. Where that cannot be, because
 the file is a mount of its own (a bind mount of a container) or its folder cannot be written, the file is
