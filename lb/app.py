@@ -38,6 +38,7 @@ from lb.config.decode import join
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
+from lb.core.allowed_addresses import AddressRule
 from lb.core.backend import Backend
 from lb.core.registry import Event, PoolEvent, Registry
 from lb.errors import ConfigError, LBError
@@ -92,7 +93,8 @@ class Balancer:
         self._access_log = access_log
         self._stop = trio.Event()
         self._fill_registry(config)
-        names = self._names = Names(self.registry)
+        rule = AddressRule(lambda: self.config, self._own_addresses)
+        names = self._names = Names(self.registry, rule.objection)
         readiness = self._readiness = Readiness()
         self._probes = Probes(self.registry, names)
         observers = [] if access_log is None else [access_log.finished]
@@ -116,6 +118,7 @@ class Balancer:
             stop=self.stop,
             running=RunningExchanges(self._clients),
             on_drain=self._on_drain,
+            look_up=names.look_up,
         )
         if source is not None:
             self.control.reload = Reloader(source, self.control, self._context.configure)
@@ -124,6 +127,10 @@ class Balancer:
     def config(self) -> Config:
         """The current Config; a reload replaces it."""
         return self.control.config
+
+    def _own_addresses(self) -> list[str]:
+        """The addresses that this balancer listens on, as far as it knows them."""
+        return [*self.control.listening, self.config.admin.listen]
 
     def _fill_registry(self, config: Config) -> None:
         """Add the configured pools and backends, then apply the changes in the state file."""

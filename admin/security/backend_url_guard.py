@@ -1,63 +1,83 @@
-"""Addresses that no backend may have: the balancer's own, a loop, and the metadata service of a cloud.
+"""Addresses that no backend of the API may have; `lb.core.allowed_addresses` says which, and why.
 
-Only the text of the address is judged. A name that resolves to such an address is not found here; a request
-that comes back to the balancer is then stopped by its field Via.
+The text of the URL is judged here, and what its host resolves to now. What it resolves to later is judged
+whenever that happens.
 """
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterable, Mapping
+
+import trio
 
 from admin.security.host_check import is_loopback
+from lb.control import Control
+from lb.core.allowed_addresses import AddressRule, ip, is_here, tcp
 from lb.settings.backend_spec import parse_url
-from lb.settings.listen_address import TcpAddress, parse_address
 
-METADATA = frozenset({IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254")})
+LOOK_UP_SECONDS = 5.0
+"""For all names of a request together. A name that takes longer is judged when it is resolved."""
+LOOK_UPS = 8
+"""At once: they take threads that others need too."""
 
-IP = IPv4Address | IPv6Address
-
-
-def objection(url: str, own: Iterable[str]) -> str | None:
-    """Why no backend may have this well-formed URL, or None; `own` are the addresses that we listen on."""
-    host, port = parse_url(url)
-    address = _ip(host)
-    if address is None and _looks_numeric(host):
-        return f"{host!r} is a number, but not an IP address"
-    if address in METADATA:
-        return f"{host} is the metadata service of a cloud, never a backend"
-    if any(_is_same(host, address, port, listening) for listening in own):
-        return f"{host}:{port} is this balancer itself"
-    return None
+Resolved = Mapping[tuple[str, int], list[str]]
+"""The addresses of each host and port; it is missing where they are not known yet."""
 
 
-def _is_same(host: str, address: IP | None, port: int, listening: str) -> bool:
-    ours = _tcp(listening)
+async def look_up(control: Control, urls: Iterable[object]) -> Resolved:
+    """What the names in these URLs resolve to. Whatever is no URL, or names an IP address, is left out."""
+    found: dict[tuple[str, int], list[str]] = {}
+    few = trio.CapacityLimiter(LOOK_UPS)
+
+    async def one(host: str, port: int) -> None:
+        async with few:
+            found[host, port] = await control.look_up(host, port)
+
+    with trio.move_on_after(LOOK_UP_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for place in {place for url in urls if (place := _named_place(url)) is not None}:
+                nursery.start_soon(one, *place)
+    return found
+
+
+class UrlGuard:
+    """Judges URLs of one request; `own` are addresses of ours beside those that `control` knows."""
+
+    def __init__(self, control: Control, own: Iterable[str], resolved: Resolved) -> None:
+        self._ours = [*control.listening, control.config.admin.listen, *own]
+        self._rule = AddressRule(lambda: control.config, lambda: self._ours)
+        self._resolved = resolved
+
+    def objection(self, url: str) -> str | None:
+        """Why no backend may have this well-formed URL, or None."""
+        host, port = parse_url(url)
+        address = ip(host)
+        if address is None and _looks_numeric(host):
+            return f"{host!r} is a number, but not an IP address"
+        if self._rule.is_own_word(host, port):
+            return None
+        if any(_is_named(host, port, each) for each in self._ours):
+            return f"{host}:{port} is this balancer itself"
+        addresses = self._resolved.get((host, port), []) if address is None else [str(address)]
+        judged = (self._rule.objection(host, port, each) for each in addresses)
+        return next(filter(None, judged), None)
+
+
+def _is_named(host: str, port: int, listening: str) -> bool:
+    """Whether the name is that of a listener of ours, or a name that can only mean this machine."""
+    ours = tcp(listening)
     if ours is None or ours.port != port:
         return False
-    if ours.host.lower() == host.lower() or (_is_here(host, address) and _is_here(ours.host, _ip(ours.host))):
-        return True
-    return address is not None and address == _ip(ours.host)
+    address = ip(ours.host)
+    is_ours_here = not ours.host or is_loopback(ours.host) or (address is not None and is_here(address))
+    return ours.host.lower() == host.lower() or (is_ours_here and is_loopback(host))
 
 
-def _is_here(host: str, address: IP | None) -> bool:
-    """Whether connecting to this address reaches this machine: it is loopback, or every interface."""
-    return not host or is_loopback(host) or (address is not None and address.is_unspecified)
-
-
-def _tcp(listening: str) -> TcpAddress | None:
+def _named_place(url: object) -> tuple[str, int] | None:
+    """The host and port of a URL whose host is a name."""
     try:
-        address = parse_address(listening.removeprefix("http://").rstrip("/"))
+        host, port = parse_url(url) if isinstance(url, str) else ("", 0)
     except ValueError:
         return None
-    return address if isinstance(address, TcpAddress) else None
-
-
-def _ip(host: str) -> IP | None:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return None if not host or ip(host) is not None or _looks_numeric(host) else (host, port)
 
 
 def _looks_numeric(host: str) -> bool:

@@ -19,7 +19,7 @@ class CookieKeys:
         self._known: dict[str | None, bytes] = {None: secrets.token_bytes(KEY_BYTES)}
 
     def read(self, path: str | None) -> bytes:
-        """The key in this file, or the random key for None; ConfigError if it is no key, or open to others."""
+        """The key in this file, or the random one for None; ConfigError if it is none, or open to others."""
         if path not in self._known:
             self._known[path] = _read(path or "")
         return self._known[path]

@@ -7,6 +7,7 @@ timeout. A name that stops resolving keeps its last addresses.
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -34,11 +35,19 @@ def literal(host: str, port: int) -> Address | None:
     return (socket.AF_INET, (host, port)) if version == 4 else (socket.AF_INET6, (host, port, 0, 0))
 
 
-class Names:
-    """The current addresses of each backend's host and port. `run` is the one task that resolves names."""
+def allowed(_host: str, _port: int, _address: str) -> None:
+    """The judgement of one who has no objection to any address."""
 
-    def __init__(self, registry: Registry) -> None:
+
+class Names:
+    """The current addresses of each backend's host and port. `run` is the one task that resolves names.
+
+    `judge` says why a backend of a host and port may not have an address, or None.
+    """
+
+    def __init__(self, registry: Registry, judge: Callable[[str, int, str], str | None] = allowed) -> None:
         self._registry = registry
+        self._judge = judge
         self._known: dict[tuple[str, int], list[Address]] = {}
         self._failing: dict[tuple[str, int], str] = {}
         self._news = trio.Event()
@@ -49,7 +58,8 @@ class Names:
         """The addresses in order of preference; None where the name has not been resolved yet."""
         there = self._known.get((host, port))
         if there is None and (address := literal(host, port)) is not None:
-            there = self._known[host, port] = [address]
+            self._learn(host, port, [address])
+            there = self._known.get((host, port))
         return there
 
     async def addresses(self, host: str, port: int) -> list[Address]:
@@ -84,8 +94,10 @@ class Names:
         while True:
             self._wanted = trio.Event()
             for host, port in self._places():
-                if literal(host, port) is None:
+                if (address := literal(host, port)) is None:
                     await self._resolve(host, port)
+                else:
+                    self._learn(host, port, [address])
             self._forget_the_gone()
             with trio.move_on_after(REFRESH_SECONDS) as undisturbed:
                 await self._wanted.wait()
@@ -105,13 +117,31 @@ class Names:
         except (OSError, UnicodeError, trio.TooSlowError) as exc:
             self._failed(host, port, str(exc) or "no answer in time")
         else:
-            addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
-            if self._known.get((host, port)) != addresses:
-                log.info("name resolved", host=host, addresses=[where[0] for _, where in addresses])
-            self._known[host, port] = addresses
-            self._failing.pop((host, port), None)
+            self._learn(host, port, [(socket.AddressFamily(family), where) for family, *_, where in found])
         news, self._news = self._news, trio.Event()
         news.set()
+
+    def _learn(self, host: str, port: int, found: list[Address]) -> None:
+        """Note the addresses that the backend may have. If it may have none of them, it has no address."""
+        objections = [self._judge(host, port, where[0]) for _, where in found]
+        addresses = [each for each, why in zip(found, objections, strict=True) if why is None]
+        if not addresses:
+            self._known.pop((host, port), None)
+            self._failed(host, port, next(filter(None, objections), "none was found"))
+            return
+        if self._known.get((host, port)) != addresses and literal(host, port) is None:
+            log.info("name resolved", host=host, addresses=[where[0] for _, where in addresses])
+        self._known[host, port] = addresses
+        self._failing.pop((host, port), None)
+
+    async def look_up(self, host: str, port: int) -> list[str]:
+        """The addresses of any host now, judged by nobody; none where it cannot be resolved in time."""
+        try:
+            with trio.fail_after(RESOLVE_SECONDS):
+                found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, trio.TooSlowError):
+            return []
+        return [str(where[0]) for *_, where in found]
 
     def _failed(self, host: str, port: int, why: str) -> None:
         if (host, port) not in self._failing:

@@ -108,8 +108,9 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     It never holds a token. `lb.config.admin_token` reads `token_file`, whose token may do everything;
     `lb.config.tokens` reads `tokens_file`, where each token has a scope. `allowed_hosts` are names that a
-    request's Host may have beside the address. With `metrics_open`, /metrics, /alerts.yml and /grafana.json
-    need no token.
+    request's Host may have beside the address, `allowed_backends` the networks in which the API may add
+    backends; without any, all but what `lb.core.allowed_addresses` reserves. With `metrics_open`, /metrics,
+    /alerts.yml and /grafana.json need no token.
     """
 
     listen: Listen = "127.0.0.1:9000"
@@ -117,6 +118,7 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     tokens_file: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    allowed_backends: tuple[Network, ...] = ()
     metrics_open: bool = False
 
 
