@@ -13,6 +13,7 @@
                           ├─ state          writes the state file when a drain has ended
                           ├─ pulse          measures how late the event loop is
                           ├─ access log     writes the lines of exchanges that have ended
+                          ├─ audit file     writes the acts of operators
                           └─ services       demo backends and admin, as handed to `run`; they end last
                                 └─ (ticking)   reads the counters once a second for /stats and /events
 
@@ -46,6 +47,7 @@ from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
 from lb.observe.access_log import AccessLog
+from lb.observe.audit_file import AuditFile
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
@@ -120,6 +122,9 @@ class Balancer:
             on_drain=self._on_drain,
             look_up=names.look_up,
         )
+        self._audit_file = AuditFile(config.admin.audit_file) if config.admin.audit_file else None
+        if self._audit_file is not None:
+            self.control.audit.also = self._audit_file.write
         if source is not None:
             self.control.reload = Reloader(source, self.control, self._context.configure)
 
@@ -223,6 +228,8 @@ class Balancer:
                     background.start_soon(task)
                 if self._access_log is not None:
                     background.start_soon(self._access_log.run)
+                if self._audit_file is not None:
+                    background.start_soon(self._audit_file.run)
                 await self._serve(server, before, beside, background, task_status)
                 background.cancel_scope.cancel()
         finally:

@@ -24,7 +24,7 @@ from lb.banner import banner
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
-from lb.config.start_check import secrets_and_groups, try_start
+from lb.config.start_check import before_start, try_start
 from lb.early_signals import is_end_wished
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
@@ -300,7 +300,7 @@ async def _serve(config: Config, source: Source) -> int:
     from lb.process import serve
 
     raise_limit()
-    token = secrets_and_groups(config)
+    token = before_start(config)
     line_format = format_of(config.access_log, sys.stdout.isatty())
     access_log = AccessLog(line_format, wall=wall_clock()) if line_format else None
     balancer = Balancer(config, access_log, source)

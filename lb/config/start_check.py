@@ -17,8 +17,11 @@ NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 """Errors of an address that this machine does not have. One of several that a name has is enough."""
 
 
-def secrets_and_groups(config: Config) -> str | None:
-    """The token of the admin side. ConfigError for a secret or a group that cannot be used. It blocks."""
+def before_start(config: Config) -> str | None:
+    """The token of the admin side. It blocks.
+
+    ConfigError for a secret or a group that cannot be used, or an audit file that cannot be written.
+    """
     for key, text in _listening(config):
         address = parse_address(text)
         if isinstance(address, UnixAddress) and address.group is not None:
@@ -26,6 +29,11 @@ def secrets_and_groups(config: Config) -> str | None:
                 socket_file.group_id(address.group)
             except LookupError as exc:
                 raise ConfigError(f"{key}: {text}: {exc}") from exc
+    if (path := config.admin.audit_file) is not None:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600))
+        except OSError as exc:
+            raise ConfigError(f"admin.audit_file: {path} cannot be written: {exc.strerror}") from exc
     return admin_token(config.admin)
 
 
@@ -35,7 +43,7 @@ def try_start(config: Config) -> Iterator[str]:
     ConfigError, which names the key, for what would keep the program from starting. An address that is in use
     is none: the program may run already.
     """
-    secrets_and_groups(config)
+    before_start(config)
     for key, text in _listening(config):
         try:
             _try_address(text)

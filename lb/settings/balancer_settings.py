@@ -109,8 +109,8 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     It never holds a token. `lb.config.admin_token` reads `token_file`, whose token may do everything;
     `lb.config.tokens` reads `tokens_file`, where each token has a scope. `allowed_hosts` are names that a
     request's Host may have beside the address, `allowed_backends` the networks in which the API may add
-    backends; without any, all but what `lb.core.allowed_addresses` reserves. With `metrics_open`, /metrics,
-    /alerts.yml and /grafana.json need no token.
+    backends; without any, all but what `lb.core.allowed_addresses` reserves. `audit_file` gets a line for
+    each act of the audit trail. With `metrics_open`, /metrics, /alerts.yml and /grafana.json need no token.
     """
 
     listen: Listen = "127.0.0.1:9000"
@@ -119,6 +119,7 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     tokens_file: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     allowed_backends: tuple[Network, ...] = ()
+    audit_file: str | None = None
     metrics_open: bool = False
 
 

@@ -13,7 +13,7 @@ import pytest
 from admin.transport.binding import bind, close
 from lb import cli
 from lb.config.loader import build
-from lb.config.start_check import secrets_and_groups
+from lb.config.start_check import before_start
 from lb.errors import ConfigError
 from lb.net.listener import open_listeners
 from lb.remote import address
@@ -95,7 +95,7 @@ def test_f6_14_the_key_of_a_group_that_there_is_not_is_named_before(
     ]
     for tables, key in places:
         with pytest.raises(ConfigError, match=f"^{key}: .*: there is no group 'nobody-at-all'$"):
-            secrets_and_groups(build(tables))
+            before_start(build(tables))
     file = tmp_path / "lb.toml"
     file.write_text("listen = ['unix:/a?group=nobody-at-all']")
     for command in (["config", "check", str(file)], ["run", "--config", str(file)]):
