@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -60,7 +61,7 @@ def _table() -> Mapping[str, Any]:
     if not Path(FILE).exists():
         return {}
     try:
-        table = tomllib.loads(Path(FILE).read_text()).get("admin", {})
+        table = tomllib.loads(Path(FILE).read_bytes().decode("utf-8-sig")).get("admin", {})
     except (OSError, ValueError) as exc:
         hint = f"say with --admin or {ADDRESS_VARIABLE} where the balancer is"
         raise Failed(f"./{FILE}: {printable(exc)}; {hint}", Code.MISUSED) from exc
@@ -157,7 +158,8 @@ def _read(file: Path) -> str:
             mode = os.fstat(opened.fileno()).st_mode
             if stat.S_ISREG(mode) and (why := secret_file.objection(printable(file), mode)) is not None:
                 raise Failed(f"the token: {printable(file)} {why}", Code.MISUSED)
-            return opened.read(secret_file.LONGEST).decode("ascii", "replace").strip()
+            token = opened.read(secret_file.LONGEST).removeprefix(BOM_UTF8)
+            return token.decode("ascii", "replace").strip()
     except OSError as exc:
         why = f"{printable(file)} cannot be read: {exc.strerror}"
         raise Failed(f"the token: {why}; --token-file names another one", Code.MISUSED) from exc

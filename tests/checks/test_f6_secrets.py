@@ -113,6 +113,14 @@ def own_address() -> str | None:
         return str(sock.getsockname()[0])
 
 
+def test_f6_6_a_byte_order_mark_is_accepted_everywhere(here: Path) -> None:
+    names(here, "127.0.0.1:9001", secret(here / "token", "\ufeffmine"))
+    (here / "lb.toml").write_text("\ufeff" + (here / "lb.toml").read_text())
+    found = address.find(environ={})
+    assert (found.url, found.token) == ("http://127.0.0.1:9001", "mine")
+    assert admin_token(AdminConfig(token_file=str(here / "token")), {}) == "mine"
+
+
 # -- whose code runs ---------------------------------------------------------------------------------------
 
 CODE = """
