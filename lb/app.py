@@ -134,8 +134,8 @@ class Balancer:
         return self.control.config
 
     def _own_addresses(self) -> list[str]:
-        """The addresses that this balancer listens on, as far as it knows them."""
-        return [*self.control.listening, self.config.admin.listen]
+        """Where no name may lead: the admin side. What leads back to a listener is a loop, which gets 508."""
+        return [self.config.admin.listen] if self.config.admin.enabled else []
 
     def _fill_registry(self, config: Config) -> None:
         """Add the configured pools and backends, then apply the changes in the state file."""

@@ -8,6 +8,7 @@ import trio
 
 from lb.config.loader import build
 from lb.control import Control
+from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import Api, Saves, make_control
 from tests.core.test_allowed_addresses import METADATA
 from tests.kit import GET, running, virtual_time
@@ -84,17 +85,22 @@ async def test_f6_13_what_the_file_names_may_be_given_again() -> None:
     assert (await api("POST", "/backends", json={"id": "a", "url": "http://169.254.1.1"})).status == 201
 
 
+def resolve_to(answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every name resolve to the first of these, which may change."""
+
+    async def getaddrinfo(_host: str, port: int, **_more: object) -> list[Any]:
+        await trio.lowlevel.checkpoint()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[0], port))]
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+
+
 @virtual_time
 async def test_f6_13_a_name_that_turns_later_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: a good address when it is added, a reserved one afterwards."""
     answers = ["10.0.0.7"]
-
-    async def getaddrinfo(host: str, port: int, **_more: object) -> list[Any]:
-        await trio.lowlevel.checkpoint()
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[0], port))]
-
     async with running() as lb:
-        monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+        resolve_to(answers, monkeypatch)
         lb.registry.remove(lb["one"])
         api = Api(lb.balancer.control)
         made = await api("POST", "/backends", json={"id": "turns", "url": "http://turns.test:81"})
@@ -117,3 +123,18 @@ async def test_f6_13_what_the_state_file_brings_back_is_judged_too() -> None:
         client = await lb.asks(GET)  # the backends of a scene are not in its file
         await client.hears(502)
         assert lb.reason == "dns_error"
+
+
+@virtual_time
+@pytest.mark.parametrize("is_enabled", [True, False])
+async def test_f6_13_no_name_leads_to_the_admin_side_of_this_balancer(
+    monkeypatch: pytest.MonkeyPatch, is_enabled: bool
+) -> None:
+    port = 9
+    admin = {"listen": f"127.0.0.1:{port}", "enabled": is_enabled}
+    async with running(admin=admin) as lb:
+        resolve_to(["127.0.0.1"], monkeypatch)
+        lb.registry.add(BackendSpec(id="back", url=f"http://back.test:{port}"))
+        await trio.sleep(2)
+        known = lb.balancer._names.known("back.test", port)
+        assert (known is None) is is_enabled
