@@ -5,60 +5,81 @@ whenever that happens.
 """
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
 import trio
 
 from admin.security.host_check import is_loopback
 from lb.control import Control
-from lb.core.allowed_addresses import AddressRule, ip, is_here, tcp
+from lb.core.allowed_addresses import IP, AddressRule, ip, is_here, tcp
 from lb.settings.backend_spec import parse_url
 
 LOOK_UP_SECONDS = 5.0
 """For all names of a request together. A name that takes longer is judged when it is resolved."""
 LOOK_UPS = 8
 """At once: they take threads that others need too."""
+A_TURN = 20
+"""So many URLs are judged before other tasks run."""
 
-Resolved = Mapping[tuple[str, int], list[str]]
-"""The addresses of each host and port; it is missing where they are not known yet."""
+Place = tuple[str, int]
 
 
-async def look_up(control: Control, urls: Iterable[object]) -> Resolved:
-    """What the names in these URLs resolve to. Whatever is no URL, or names an IP address, is left out."""
-    found: dict[tuple[str, int], list[str]] = {}
+async def objections(control: Control, own: Iterable[str], urls: Iterable[object]) -> Mapping[object, str]:
+    """Why no backend may have the URL, for each of these that none may have.
+
+    `own` are addresses of ours that `control` does not know. What is no URL is left out: its reader says so.
+    """
+    places = {url: place for url in dict.fromkeys(urls) if (place := _place(url)) is not None}
+    addresses = {place: ip(place[0]) for place in places.values()}
+    names = [
+        place for place, address in addresses.items() if address is None and not _looks_numeric(place[0])
+    ]
+    resolved = await _look_up(control, names)
+    guard = _Guard(control, own, resolved)
+    found: dict[object, str] = {}
+    for count, (url, place) in enumerate(places.items(), 1):
+        if (why := guard.objection(place, addresses[place])) is not None:
+            found[url] = why
+        if count % A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    return found
+
+
+async def _look_up(control: Control, names: Iterable[Place]) -> Mapping[Place, list[IP]]:
+    """What each host resolves to; it is missing where that is not known in time."""
+    found: dict[Place, list[IP]] = {}
     few = trio.CapacityLimiter(LOOK_UPS)
 
     async def one(host: str, port: int) -> None:
         async with few:
-            found[host, port] = await control.look_up(host, port)
+            found[host, port] = [ip_address(text) for text in await control.look_up(host, port)]
 
     with trio.move_on_after(LOOK_UP_SECONDS):
         async with trio.open_nursery() as nursery:
-            for place in {place for url in urls if (place := _named_place(url)) is not None}:
+            for place in names:
                 nursery.start_soon(one, *place)
     return found
 
 
-class UrlGuard:
-    """Judges URLs of one request; `own` are addresses of ours beside those that `control` knows."""
+class _Guard:
+    """Judges the URLs of one request."""
 
-    def __init__(self, control: Control, own: Iterable[str], resolved: Resolved) -> None:
+    def __init__(self, control: Control, own: Iterable[str], resolved: Mapping[Place, list[IP]]) -> None:
         self._ours = [*control.listening, control.config.admin.listen, *own]
         self._rule = AddressRule(lambda: control.config, lambda: self._ours)
         self._resolved = resolved
 
-    def objection(self, url: str) -> str | None:
-        """Why no backend may have this well-formed URL, or None."""
-        host, port = parse_url(url)
-        address = ip(host)
+    def objection(self, place: Place, address: IP | None) -> str | None:
+        """Why no backend may be there, or None; `address` is what its host is, None for a name."""
+        host, port = place
         if address is None and _looks_numeric(host):
             return f"{host!r} is a number, but not an IP address"
         if self._rule.is_own_word(host, port):
             return None
         if any(_is_named(host, port, each) for each in self._ours):
             return f"{host}:{port} is this balancer itself"
-        addresses = self._resolved.get((host, port), []) if address is None else [str(address)]
-        judged = (self._rule.objection(host, port, each) for each in addresses)
-        return next(filter(None, judged), None)
+        addresses = self._resolved.get(place, []) if address is None else [address]
+        return next(filter(None, (self._rule.judged(host, port, each) for each in addresses)), None)
 
 
 def _is_named(host: str, port: int, listening: str) -> bool:
@@ -71,13 +92,12 @@ def _is_named(host: str, port: int, listening: str) -> bool:
     return ours.host.lower() == host.lower() or (is_ours_here and is_loopback(host))
 
 
-def _named_place(url: object) -> tuple[str, int] | None:
-    """The host and port of a URL whose host is a name."""
+def _place(url: object) -> Place | None:
+    """The host and port of a URL."""
     try:
-        host, port = parse_url(url) if isinstance(url, str) else ("", 0)
+        return parse_url(url) if isinstance(url, str) else None
     except ValueError:
         return None
-    return None if not host or ip(host) is not None or _looks_numeric(host) else (host, port)
 
 
 def _looks_numeric(host: str) -> bool:

@@ -9,6 +9,7 @@ Addresses are judged, not texts: a name is judged by what it resolves to, each t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from lb.settings.backend_spec import parse_url
@@ -23,6 +24,7 @@ RESERVED: tuple[IPv4Network | IPv6Network, ...] = (
     *map(IPv6Network, ("fe80::/10", "fd00:ec2::254", "fd20:ce::254")),
 )
 """Link-local networks, and the metadata services of clouds that are elsewhere."""
+_RESERVED = [(each, each.version, int(each.network_address), int(each.netmask)) for each in RESERVED]
 
 
 class AddressRule:
@@ -32,33 +34,50 @@ class AddressRule:
         self._config, self._own = config, own
         self._read: Config | None = None
         self._places: frozenset[tuple[str, int]] = frozenset()
+        self._allowed: Sequence[IPv4Network | IPv6Network] = ()
 
     def is_own_word(self, host: str, port: int) -> bool:
         """Whether the configuration names a backend there; no such one is judged."""
-        if self._read is not (config := self._config()):
-            specs = [spec for pool in config.pools.values() for spec in pool.backends]
-            self._read, self._places = config, frozenset(parse_url(spec.url) for spec in specs)
+        self._look_at_config()
         return (host, port) in self._places
 
     def objection(self, host: str, port: int, address: str) -> str | None:
         """Why no backend of this host and port may have this address, or None."""
-        if self.is_own_word(host, port):
-            return None
-        found = ip_address(address)
-        why = _objection(found, [ip_network(text) for text in self._config().admin.allowed_backends])
-        if why is None and any(is_same(found, port, listening) for listening in self._own()):
+        return None if self.is_own_word(host, port) else self.judged(host, port, ip_address(address))
+
+    def judged(self, host: str, port: int, address: IP) -> str | None:
+        """The objection for a host and port that the configuration does not name."""
+        self._look_at_config()
+        why = _objection(address, self._allowed)
+        if why is None and any(is_same(address, port, tcp(listening)) for listening in self._own()):
             why = "is this balancer itself"
-        return why and f"{address if address == host else f'{host}, which is {address},'} {why}"
+        return why and f"{host if host == str(address) else f'{host}, which is {address},'} {why}"
+
+    def _look_at_config(self) -> None:
+        """Read what a reload has changed; there may be thousands of addresses to judge between two."""
+        if self._read is not (config := self._config()):
+            specs = [spec for pool in config.pools.values() for spec in pool.backends]
+            self._read, self._places = config, frozenset(parse_url(spec.url) for spec in specs)
+            self._allowed = [ip_network(text) for text in config.admin.allowed_backends]
 
 
 def _objection(address: IP, allowed: Sequence[IPv4Network | IPv6Network]) -> str | None:
     """The rule without the balancer's own addresses. A reserved network opens only if it is listed itself."""
     for meant in meanings(address):
-        for network in RESERVED:
-            if meant in network and not any(meant in each and is_within(each, network) for each in allowed):
-                return "is link-local or a metadata service, which admin.allowed_backends does not name"
+        network = reserved(meant)
+        if network is not None and not any(meant in each and is_within(each, network) for each in allowed):
+            return "is link-local or a metadata service, which admin.allowed_backends does not name"
     if allowed and not any(plain(address) in network for network in allowed):
         return "is not in admin.allowed_backends"
+    return None
+
+
+def reserved(address: IP) -> IPv4Network | IPv6Network | None:
+    """The reserved network that the address is in."""
+    number, version = int(address), address.version
+    for network, its_version, start, mask in _RESERVED:
+        if version == its_version and number & mask == start:
+            return network
     return None
 
 
@@ -85,9 +104,8 @@ def meanings(address: IP) -> Iterator[IP]:
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
-def is_same(address: IP, port: int, listening: str) -> bool:
+def is_same(address: IP, port: int, ours: TcpAddress | None) -> bool:
     """Whether connecting to this address and port reaches the listener, as far as its text tells."""
-    ours = tcp(listening)
     if ours is None or ours.port != port:
         return False
     there, host = plain(address), ip(ours.host)
@@ -99,6 +117,7 @@ def is_here(address: IP) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+@lru_cache(64)
 def tcp(listening: str) -> TcpAddress | None:
     """The address in the name of a listener; None for any other kind of listener."""
     try:

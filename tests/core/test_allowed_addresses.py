@@ -39,7 +39,7 @@ def rule(*allowed: str, **pools: object) -> AddressRule:
 def test_link_local_and_metadata_are_refused_in_every_spelling(address: str, allowed: list[str]) -> None:
     why = rule(*allowed).objection("name", 80, address)
     assert why == (
-        f"name, which is {address}, is link-local or a metadata service, "
+        f"name, which is {ip_address(address)}, is link-local or a metadata service, "
         "which admin.allowed_backends does not name"
     )
 
@@ -87,7 +87,7 @@ def test_with_a_list_only_what_is_in_it(address: str, is_good: bool) -> None:
 )
 def test_our_own_addresses_are_refused_whatever_is_listed(address: str, port: int) -> None:
     why = rule("0.0.0.0/0", "::/0").objection("h", port, address)
-    assert why == f"h, which is {address}, is this balancer itself"
+    assert why == f"h, which is {ip_address(address)}, is this balancer itself"
     assert rule().objection("h", port + 1000, address) is None
 
 
