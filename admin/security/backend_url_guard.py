@@ -24,19 +24,20 @@ A_TURN = 20
 Place = tuple[str, int]
 
 
-async def objections(control: Control, own: Iterable[str], urls: Iterable[object]) -> Mapping[object, str]:
+async def objections(control: Control, own: Iterable[str], urls: Iterable[object]) -> Mapping[str, str]:
     """Why no backend may have the URL, for each of these that none may have.
 
     `own` are addresses of ours that `control` does not know. What is no URL is left out: its reader says so.
     """
-    places = {url: place for url in dict.fromkeys(urls) if (place := _place(url)) is not None}
+    texts = dict.fromkeys(url for url in urls if isinstance(url, str))
+    places = {url: place for url in texts if (place := _place(url)) is not None}
     addresses = {place: ip(place[0]) for place in places.values()}
     names = [
         place for place, address in addresses.items() if address is None and not _looks_numeric(place[0])
     ]
     resolved = await _look_up(control, names)
     guard = _Guard(control, own, resolved)
-    found: dict[object, str] = {}
+    found: dict[str, str] = {}
     for count, (url, place) in enumerate(places.items(), 1):
         if (why := guard.objection(place, addresses[place])) is not None:
             found[url] = why
@@ -92,10 +93,10 @@ def _is_named(host: str, port: int, listening: str) -> bool:
     return ours.host.lower() == host.lower() or (is_ours_here and is_loopback(host))
 
 
-def _place(url: object) -> Place | None:
-    """The host and port of a URL."""
+def _place(url: str) -> Place | None:
+    """The host and port of a URL; None for any other text."""
     try:
-        return parse_url(url) if isinstance(url, str) else None
+        return parse_url(url)
     except ValueError:
         return None
 

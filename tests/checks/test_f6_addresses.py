@@ -63,6 +63,15 @@ async def test_f6_13_no_way_of_adding_takes_a_reserved_or_own_address(bad: str) 
     assert [backend.spec.url for backend in made.registry.backends.values()] == ["http://10.0.0.1"]
 
 
+@pytest.mark.parametrize("url", [[], {}, 7, True, "", "x:", "http://[::1", "http://a:99999"])
+async def test_f6_13_what_is_no_url_is_a_mistake_of_the_field(url: object) -> None:
+    api = Api(await control())
+    await api("POST", "/backends", json={"id": "good", "url": "http://10.0.0.1"})
+    for method, path in [("POST", "/backends"), ("PUT", "/backends/x"), ("PATCH", "/backends/good")]:
+        answer = await api(method, path, json={"url": url})
+        assert (answer.status, answer.pointers) == (422, ["#/url"])
+
+
 async def test_f6_13_a_name_is_told_with_what_it_is() -> None:
     answer = await Api(await control())("POST", "/backends", json={"url": "http://metadata.test"})
     [error] = answer.json["errors"]

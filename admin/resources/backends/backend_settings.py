@@ -86,13 +86,13 @@ class BackendSettings:
         is_done = all(backend.removed for backend in leaving)
         return responses.json(answer, 200 if is_done else 202, tag(answer.revision))
 
-    async def _objections(self, call: Call, urls: Iterable[object]) -> Mapping[object, str]:
+    async def _objections(self, call: Call, urls: Iterable[object]) -> Mapping[str, str]:
         return await objections(self.control, _server(call), urls)
 
     def _judge(
         self,
         backends_wanted: Sequence[WantedBackend],
-        found: Mapping[object, str],
+        found: Mapping[str, str],
         pools: Iterable[str] = (),
     ) -> None:
         """422 for an unknown pool, or an objection found to a URL; `pools` narrows what is known."""
