@@ -117,8 +117,7 @@ def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[s
         if request.path in PROBES:
             return
         check_host(request, (*control.config.admin.allowed_hosts, *_own_address()))
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
-            _check_origin(control)
+        _check_origin(control)
         g.token = await token_of(request, keyring)
         g.is_let_in = g.token is not None
         if not g.is_let_in and (request.url_rule is None or request.url_rule.rule not in open_rules):
@@ -126,7 +125,7 @@ def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[s
 
 
 def _check_origin(control: Control) -> None:
-    """403 for a change that a page of another site wants; the operator finds it in the audit."""
+    """403 for what a page of another site asks for; the operator finds it in the audit."""
     try:
         check_origin(request)
     except Problem as exc:

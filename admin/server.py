@@ -56,7 +56,8 @@ async def supervised(
     OSError, in one line, where it cannot be bound. After that a crash is logged and counted, and the service
     starts again after a pause, which doubles with each crash; the caller does not see it.
     """
-    bound = await bind(control.config.admin.listen)
+    listen = control.config.admin.listen
+    bound = await bind(listen)
     reserve = Reserve()
     try:
         task_status.started(address(bound[0]))
@@ -64,7 +65,7 @@ async def supervised(
     finally:
         reserve.close()
         for listener in bound:
-            close(listener)
+            close(listener, listen)
 
 
 async def _serve_again_and_again(

@@ -3,7 +3,8 @@
 The folders, from the top down; imports point only downwards:
 
     cli         commands and flags; the only module that knows both `lb` and `admin`
-    app         the nursery tree, signals, the order in which it ends
+    process     signals, the service manager, the exit code
+    app         the nursery tree, the order in which it ends
     control     what the admin side is handed of a running balancer
     probes      active health checks of backends
     proxy       client connections, exchanges, connections to backends

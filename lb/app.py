@@ -13,16 +13,15 @@
                           ├─ state          writes the state file when a drain has ended
                           ├─ pulse          measures how late the event loop is
                           ├─ access log     writes the lines of exchanges that have ended
+                          ├─ audit file     writes the acts of operators
                           └─ services       demo backends and admin, as handed to `run`; they end last
                                 └─ (ticking)   reads the counters once a second for /stats and /events
 
-Stopping is a sequence: /readyz becomes 503, listeners close, idle client connections close, busy ones send
-`Connection: close` and have the grace to finish, the rest is cut, idle backend connections close, services
-end.
+Stopping is a sequence: /readyz becomes 503, listeners close after the delay, idle client connections close,
+busy ones send `Connection: close` and have the grace to finish, the rest is cut, idle backend connections
+close, services end.
 """
 
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -40,6 +39,7 @@ from lb.config.decode import join
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
+from lb.core.allowed_addresses import AddressRule
 from lb.core.registry import Event, PoolEvent, Registry
 from lb.errors import ConfigError
 from lb.net.descriptors import Spare
@@ -47,7 +47,7 @@ from lb.net.epoll import Readiness
 from lb.net.listener import Listener, open_listeners
 from lb.net.resolver import Names
 from lb.observe.access_log import AccessLog
-from lb.observe.audit_trail import Act
+from lb.observe.audit_file import AuditFile
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.probes.schedule import Probes
@@ -60,14 +60,12 @@ from lb.proxy.places import Places
 from lb.proxy.running_exchanges import RunningExchanges
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
+from lb.suggestions import plural
 
 PULSE_SECONDS = 0.5
 SERVICES_END_SECONDS = 5.0
-STDERR = 2
 QUIET_SECONDS = 10.0
 """The pause between two log lines about custom policies that failed; failures in it are only counted."""
-UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""Other servers reopen log files or upgrade at these, so scripts send them; the first one does so here."""
 TROUBLE = frozenset(("down", "ejected", "panic", "policy failed"))
 """Events that are logged as warnings."""
 
@@ -98,7 +96,8 @@ class Balancer:
         self._access_log = access_log
         self._stop = trio.Event()
         self._fill_registry(config)
-        names = self._names = Names(self.registry)
+        rule = AddressRule(lambda: self.config, self._own_addresses)
+        names = self._names = Names(self.registry, rule.objection)
         readiness = self._readiness = Readiness()
         self._probes = Probes(self.registry, names)
         recorder = Recorder()
@@ -125,7 +124,11 @@ class Balancer:
             stop=self.stop,
             running=RunningExchanges(self._clients),
             on_drain=self._on_drain,
+            look_up=names.look_up,
         )
+        self._audit_file = AuditFile(config.admin.audit_file) if config.admin.audit_file else None
+        if self._audit_file is not None:
+            self.control.audit.also = self._audit_file.write
         if source is not None:
             self.control.reload = Reloader(source, self.control, self._context.configure, access_log)
 
@@ -133,6 +136,10 @@ class Balancer:
     def config(self) -> Config:
         """The current Config; a reload replaces it."""
         return self.control.config
+
+    def _own_addresses(self) -> list[str]:
+        """Where no name may lead: the admin side. What leads back to a listener is a loop, which gets 508."""
+        return [self.config.admin.listen] if self.config.admin.enabled else []
 
     def _fill_registry(self, config: Config) -> None:
         """Add the configured pools and backends, then apply the changes in the state file."""
@@ -144,14 +151,25 @@ class Balancer:
                     raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
                 for spec in pool.backends:
                     self.registry.add(spec, name, source="config")
-            if config.state and (changes := state_file.load(config.state)) is not None:
-                for sentence in state_file.apply(changes, self.registry):
-                    log.warning("state file", overtaken=sentence)
+            if config.state:
+                self._apply_state(config.state)
         self.registry.subscribe(self._on_event, self._on_pool_event)
 
     def reopen_logs(self) -> bool:
         """Open the log files again, which were perhaps moved away; False where there are none."""
         return self._access_log is not None and self._access_log.reopen()
+
+    def _apply_state(self, path: str) -> None:
+        """Apply the changes in the state file, once it is sure that others can be saved."""
+        changes = state_file.load(path)
+        if warning := state_file.try_out(path):
+            log.warning("state file", path=path, note=warning)
+        if count := state_file.sweep(path):
+            log.info(
+                "state file", path=path, note=f"{plural(count, 'temporary file')} of killed writers removed"
+            )
+        for sentence in state_file.apply(changes or {}, self.registry):
+            log.warning("state file", overtaken=sentence)
 
     def _on_event(self, event: Event) -> None:
         self._times_changed.set()
@@ -191,6 +209,10 @@ class Balancer:
         self.control.stopping = True
         self._stop.set()
 
+    async def stop_wished(self) -> None:
+        """Wait for `stop`."""
+        await self._stop.wait()
+
     async def run(
         self,
         before: Sequence[Service] = (),
@@ -214,6 +236,8 @@ class Balancer:
                     background.start_soon(task)
                 if self._access_log is not None:
                     background.start_soon(self._access_log.run)
+                if self._audit_file is not None:
+                    background.start_soon(self._audit_file.run)
                 await self._serve(server, before, beside, background, task_status)
                 background.cancel_scope.cancel()
         finally:
@@ -258,10 +282,23 @@ class Balancer:
                 for service in beside:
                     await services.start(service, self.control, over)
                 task_status.started()
-                await self._stop.wait()
+                if not self._stop.is_set():
+                    await self._stop.wait()
+                    await self._let_others_look()
                 server.stop()
             over.set()
             services.cancel_scope.deadline = trio.current_time() + SERVICES_END_SECONDS
+
+    async def _let_others_look(self) -> None:
+        """Serve on until whoever looks at /readyz has seen that it is 503, for `timeouts.shutdown_delay`.
+
+        Where the balancer drains already, the delay counts from the beginning of the drain.
+        """
+        drain, now = self.control.drain, trio.current_time()
+        since = now if drain is None else drain.started
+        if (due := since + self.config.timeouts.shutdown_delay) > now:
+            self._context.draining = True
+            await trio.sleep_until(due)
 
     async def _keep_time(self) -> None:
         """Call `Registry.expire` at each deadline: of drains, ejections and growing weights."""
@@ -315,73 +352,3 @@ async def open_balancer(config: Config, source: Source | None = None) -> AsyncIt
         balancer.stop()
     if error is not None:
         raise error
-
-
-async def serve(
-    balancer: Balancer,
-    before: Sequence[Service] = (),
-    beside: Sequence[Service] = (),
-    announce: Callable[[Control], None] = lambda _control: None,
-) -> int:
-    """Run a balancer as a program until SIGTERM, SIGINT or SIGQUIT, and return the exit code.
-
-    0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
-    second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
-    that the program was started on has been closed: then it stops the program too. SIGUSR1 opens log files
-    again. SIGUSR2 is logged and ignored. `announce` is called once everything listens.
-    """
-    killed_by = 0
-    had_terminal = os.isatty(STDERR)
-
-    async def handle_signals(signals: AsyncIterator[int], *, task_status: trio.TaskStatus[None]) -> None:
-        nonlocal killed_by
-        task_status.started()
-        async for number in signals:
-            name = signal.Signals(number).name
-            if number == signal.SIGUSR1 and balancer.reopen_logs():
-                continue
-            if number in UNUSED_SIGNALS:
-                log.warning("signal ignored: there is nothing to do for it here", signal=name)
-            elif number == signal.SIGHUP and os.isatty(STDERR) is had_terminal:
-                nursery.start_soon(reload_on_signal, balancer.control)
-            elif balancer.control.stopping:
-                log.info("stopping at once", signal=name)
-                killed_by = number
-                nursery.cancel_scope.cancel()
-            else:
-                log.info("stopping", signal=name, grace=balancer.config.timeouts.grace)
-                balancer.stop()
-
-    stopping = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
-    with trio.open_signal_receiver(*stopping, signal.SIGHUP, *UNUSED_SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(handle_signals, signals)
-            async with trio.open_nursery() as inner:
-                await inner.start(partial(balancer.run, before, beside))
-                announce(balancer.control)
-            nursery.cancel_scope.cancel()
-    if killed_by:
-        return 128 + killed_by
-    log.info("stopped", cut=balancer.cut)
-    return 1 if balancer.cut else 0
-
-
-async def reload_on_signal(control: Control) -> None:
-    """Reload, write an audit entry and save the state file. Errors are logged, not raised."""
-    if control.stopping:
-        return
-    if control.reload is None:
-        log.warning("nothing to reload: this balancer was not started from a file")
-        return
-    act = Act(who="signal", source="SIGHUP", operation="reload")
-    try:
-        with control.audit.act(act):
-            await control.reload()
-        control.audit.note(act)
-        await control.save()
-    except ConfigError as exc:
-        control.audit.note(act, why=str(exc))
-    except OSError as exc:
-        log.error("state not saved", path=control.config.state, why=str(exc))
-    except Exception:
-        log.exception("bug in a reload")

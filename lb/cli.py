@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from lb.banner import banner
-from lb.config.admin_token import admin_token
 from lb.config.decode import join
 from lb.config.loader import load, overlay
 from lb.config.source import Source
+from lb.config.start_check import before_start, try_start
+from lb.early_signals import is_end_wished
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import DEFAULT_POOL, DEMO_PORTS, Config
 from lb.suggestions import plural
@@ -178,19 +179,24 @@ def run(
 
 
 @config_app.command
-def check(file: Path) -> int:
-    """Say whether a file is right, or list every mistake in it.
+def check(file: Path, *, no_code: bool = False) -> int:
+    """Say whether a file is right and a start would succeed, or list every mistake in it.
 
     Parameters
     ----------
     file
         The file to check.
+    no_code
+        Do not import the policies that it names, which runs their code.
     """
     config = load(file)
-    admin_token(config.admin)
-    _check_imports_and_keys(config)
+    notes = [*try_start(config)]
+    _try_files(config)
+    _import_policies(config, no_code)
     backends = sum(len(pool.backends) for pool in config.pools.values())
     sys.stdout.write(f"{file}: ok, {plural(len(config.pools), 'pool')}, {plural(backends, 'backend')}\n")
+    for note in notes:
+        sys.stdout.write(f"note: {note}\n")
     if DEFAULT_POOL in config.pools and not config.pools[DEFAULT_POOL].backends:
         sys.stdout.write(f"note: what no route takes gets 503, for pool {DEFAULT_POOL!r} has no backends\n")
     return OK
@@ -206,24 +212,37 @@ def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -
     return Source(file, flags)
 
 
-def _check_imports_and_keys(config: Config) -> None:
-    """Import custom policies and read key files, as the start would; ConfigError where one fails."""
+def _try_files(config: Config) -> None:
+    """Read key files and try the log file, as the start would; ConfigError where one cannot be used."""
     from lb.config.cookie_keys import CookieKeys
-    from lb.core.policies.custom import load as load_policy
     from lb.observe.log_file import check as check_log_file
 
-    keys = CookieKeys()
     if config.access_log.file is not None:
         check_log_file(config.access_log.file)
-    sys.path.insert(0, os.getcwd())
-    for name, pool in config.pools.items():
-        try:
-            if ":" in pool.policy:
-                load_policy(pool.policy)
-        except ValueError as exc:
-            raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
+    keys = CookieKeys()
+    for pool in config.pools.values():
         if pool.sticky is not None:
             keys.read(pool.sticky.secret_file)
+
+
+def _import_policies(config: Config, no_code: bool) -> None:
+    """Import custom policies, as the start would; ConfigError where one fails. It says so before it does."""
+    from lb.core.policies.custom import load as load_policy
+
+    custom = {name: pool.policy for name, pool in config.pools.items() if ":" in pool.policy}
+    if custom and not no_code:
+        sys.path.insert(0, os.getcwd())
+    for name, policy in custom.items():
+        key = f"{join('pools', name)}.policy"
+        if no_code:
+            sys.stdout.write(f"note: {key} is not checked: {policy}\n")
+            continue
+        sys.stdout.write(f"note: importing {policy}, which runs its code (--no-code does not)\n")
+        sys.stdout.flush()
+        try:
+            load_policy(policy)
+        except ValueError as exc:
+            raise ConfigError(f"{key}: {exc}") from exc
 
 
 def _present(table: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +282,8 @@ def _start(config: Config, source: Source) -> int:
     from lb.observe.program_log import configure
 
     configure(json=not sys.stderr.isatty())
+    if is_end_wished():
+        return OK
     try:
         return trio.run(_serve, config, source)
     except BaseExceptionGroup as group:
@@ -277,12 +298,13 @@ def _only_error_in(error: BaseException) -> BaseException:
 
 
 async def _serve(config: Config, source: Source) -> int:
-    from lb.app import Balancer, serve, wall_clock
+    from lb.app import Balancer, wall_clock
     from lb.net.descriptors import raise_limit
     from lb.observe.access_log import AccessLog
+    from lb.process import serve
 
     raise_limit()
-    token = admin_token(config.admin)
+    token = before_start(config)
     balancer = Balancer(config, AccessLog.of(config.access_log, wall=wall_clock()), source)
     admin_at: list[str] = []
 

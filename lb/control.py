@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
+import trio
+
 from lb.config.diff import Difference
 from lb.config.reload import Reloader
 from lb.core.backend import Backend
@@ -20,6 +22,12 @@ from lb.observe.sampler import Sampler, in_flight
 from lb.settings.balancer_settings import Config
 
 
+async def not_resolved(_host: str, _port: int) -> list[str]:
+    """The look-up of a Control without a running balancer."""
+    await trio.lowlevel.checkpoint()
+    return []
+
+
 def nothing(_is_draining: bool = False) -> None:
     """The callback of a Control without a running balancer, as tests make it."""
 
@@ -30,7 +38,8 @@ class Control:
 
     `save` writes the runtime changes to the state file and says whether there is one; OSError where it
     cannot be written. `check` probes a backend now and lets the result count; LookupError where its pool has
-    no probe. `recorder` stays empty without an admin side. `running` lists and ends what runs now. `wall`
+    no probe. `recorder` stays empty without an admin side. `running` lists and ends what runs now. `look_up`
+    gives the addresses of a host for a port, none where it has none. `wall`
     turns a time of the registry's clock into seconds since 1970. `stop` begins the graceful end. `on_drain`
     is called when the whole balancer begins to drain (True) and when that is taken back (False). `sampler`
     and `feed` do nothing by themselves: the admin side samples and publishes.
@@ -49,6 +58,7 @@ class Control:
     started: float = 0.0
     stopping: bool = False
     stop: Callable[[], None] = nothing
+    look_up: Callable[[str, int], Awaitable[list[str]]] = not_resolved
     on_drain: Callable[[bool], None] = nothing
     drain: Drain | None = None
     sampler: Sampler = field(init=False)

@@ -18,6 +18,8 @@ DEBIAN = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "slowhttptest": "slowhttptest",
+    "systemd-analyze": "systemd",
+    "unshare": "util-linux",
     "wrk": "wrk",
 }
 

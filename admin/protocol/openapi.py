@@ -75,8 +75,8 @@ def _operation(operation: Operation, components: Json) -> Json:
 
 def _problems(operation: Operation) -> list[int]:
     """The statuses of its own errors, and of those that every operation like it may answer."""
-    common = {421, 422, 500} if operation.is_open else {401, 403, 421, 422, 500}
-    writing = {403, 413} if operation.writes else set()
+    common = {403, 421, 422, 500} if operation.is_open else {401, 403, 421, 422, 500}
+    writing = {413} if operation.writes else set()
     has_body = operation.body_type or operation.posted_parameters or operation.body_schemas
     reading = {400, 408, 415} if has_body else set()
     return sorted(common | writing | reading | set(operation.problems))

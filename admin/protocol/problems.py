@@ -26,7 +26,9 @@ KINDS = {
     "malformed": Kind(400, "The body cannot be read", "It is not UTF-8, not JSON, or nested too deeply."),
     "unauthorized": Kind(401, "A token is needed", "Send `Authorization: Bearer TOKEN`."),
     "cross-site": Kind(
-        403, "Refused for a web page", "Requests that change something are not taken from other origins."
+        403,
+        "Refused for a web page",
+        "Requests of pages of other sites are not taken, but a link to / may stand anywhere.",
     ),
     "forbidden": Kind(
         403,

@@ -1,7 +1,8 @@
 """/config: the configuration in effect, what another one would change, and reading the file again.
 
 A body to be judged may come from any client, which may neither run code here nor have files read. So the code
-and the files that the body names are not looked for, and the answer lists them as `unchecked`.
+and the files that the body names are not looked for, and the answer lists them as `unchecked`. So it is with
+the file too, where the token may not reload it.
 """
 
 from collections.abc import Mapping
@@ -80,8 +81,8 @@ class Reloaded(Difference, frozen=True, kw_only=True):
 
     `settings` has each changed key beside pools and backends that are added or removed; `kept` has what was
     changed at runtime and stays; `needs_restart` has the keys that keep their values until the next start;
-    `unchecked` has the keys that name code or a file, which only the configuration file may. `source` is what
-    was read.
+    `unchecked` has the keys that name code or a file, which are loaded only from the configuration file, and
+    only for a token that may reload it. `source` is what was read.
     """
 
     applied: bool
@@ -162,7 +163,9 @@ class Configurations:
     async def validate(self, call: Call) -> Response:
         data: bytes = await call.request.get_data(cache=True, as_text=False, parse_form_data=False)
         async with self._one_at_a_time:
-            return await (self._judged(data, call.request.mimetype) if data.strip() else self._would_reload())
+            if data.strip():
+                return await self._judged(data, call.request.mimetype)
+            return await self._would_reload(may_load=call.scope.includes(Scope.ADMIN))
 
     async def _judged(self, data: bytes, media_type: str) -> Response:
         tables = await trio.to_thread.run_sync(_tables, data, media_type)
@@ -177,10 +180,12 @@ class Configurations:
         reload = self.control.reload
         return build(tables, "the body") if reload is None else reload.source.build(tables)
 
-    async def _would_reload(self) -> Response:
+    async def _would_reload(self, *, may_load: bool) -> Response:
+        """What a reload would change. Code that the file names is imported for who may reload alone."""
         reload = self._reloader()
         try:
-            planned = plan(self.control.config, await reload.read(), self.control.registry)
+            config = await reload.read()
+            planned = plan(self.control.config, config, self.control.registry, may_load=may_load)
         except ConfigError as exc:
             raise _problem(exc) from exc
         return responses.json(_view(planned.difference, str(reload.source), applied=False))

@@ -19,6 +19,7 @@ from admin.protocol.version import VERSION
 from admin.views import backend_series
 from admin.views.metric_families import Family, counter, gauge, histogram
 from lb.control import Control
+from lb.observe import program_log
 
 OPENMETRICS = "application/openmetrics-text"
 PIECES_A_TURN = 30
@@ -178,6 +179,8 @@ class Numbers:
         yield gauge("event_readers", "Who reads /events now.", (), readers)
         dropped = [((), self.feed.dropped)]
         yield counter("event_readers_dropped", "Readers of /events that were too slow.", (), dropped)
+        lost = (((log,), count) for log, count in [*program_log.dropped.items()])
+        yield counter("log_lines_dropped", "Lines of logs that could not be written.", ("log",), lost)
         lags = [((), self.metrics.loop_lags)]
         yield histogram("event_loop_lag_seconds", "How much later than due a task woke up.", (), lags)
 

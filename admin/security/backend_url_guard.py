@@ -1,79 +1,121 @@
-"""Addresses that no backend may have: the balancer's own, a loop, and those that give power over a machine.
+"""Addresses that no backend of the API may have; `lb.core.allowed_addresses` says which, and why.
 
-Only the text of the address is judged. A name that resolves to such an address is not found here; a request
-that comes back to the balancer is then stopped by its field Via.
+The text of the URL is judged here, and what its host resolves to now. What it resolves to later is judged
+whenever that happens.
 """
 
 import re
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from posixpath import normpath
 
+import trio
+
 from admin.security.host_check import is_loopback
+from lb.control import Control
+from lb.core.allowed_addresses import IP, AddressRule, ip, is_here, tcp
 from lb.settings.backend_spec import parse_url
-from lb.settings.listen_address import TcpAddress, parse_address
 
 CONTROL_SOCKETS = re.compile(
     r"(/var)?/run/(docker\.sock|podman/.*|containerd/.*|crio/.*|dbus/.*|systemd/.*|snapd.*\.socket)"
 )
 """Unix sockets that serve whoever may connect to them, as this balancer may, with power over the machine."""
-METADATA = frozenset({IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254")})
+LOOK_UP_SECONDS = 5.0
+"""For all names of a request together. A name that takes longer is judged when it is resolved."""
+LOOK_UPS = 8
+"""At once: they take threads that others need too."""
+A_TURN = 20
+"""So many URLs are judged before other tasks run."""
 
-IP = IPv4Address | IPv6Address
-
-
-def objection(url: str, own: Iterable[str]) -> str | None:
-    """Why no backend may have this well-formed URL, or None; `own` are the addresses that we listen on."""
-    host, port = parse_url(url)
-    if host.startswith("/"):
-        return _objection_to_path(normpath(host), own)
-    address = _ip(host)
-    if address is None and _looks_numeric(host):
-        return f"{host!r} is a number, but not an IP address"
-    if address in METADATA:
-        return f"{host} is the metadata service of a cloud, never a backend"
-    if any(_is_same(host, address, port, listening) for listening in own):
-        return f"{host}:{port} is this balancer itself"
-    return None
+Place = tuple[str, int]
 
 
-def _objection_to_path(path: str, own: Iterable[str]) -> str | None:
+async def objections(control: Control, own: Iterable[str], urls: Iterable[object]) -> Mapping[str, str]:
+    """Why no backend may have the URL, for each of these that none may have.
+
+    `own` are addresses of ours that `control` does not know. What is no URL is left out: its reader says so.
+    """
+    texts = dict.fromkeys(url for url in urls if isinstance(url, str))
+    places = {url: place for url in texts if (place := _place(url)) is not None}
+    addresses = {place: ip(place[0]) for place in places.values()}
+    names = [
+        place
+        for place, address in addresses.items()
+        if address is None and not place[0].startswith("/") and not _looks_numeric(place[0])
+    ]
+    resolved = await _look_up(control, names)
+    guard = _Guard(control, own, resolved)
+    found: dict[str, str] = {}
+    for count, (url, place) in enumerate(places.items(), 1):
+        if (why := guard.objection(place, addresses[place])) is not None:
+            found[url] = why
+        if count % A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    return found
+
+
+async def _look_up(control: Control, names: Iterable[Place]) -> Mapping[Place, list[IP]]:
+    """What each host resolves to; it is missing where that is not known in time."""
+    found: dict[Place, list[IP]] = {}
+    few = trio.CapacityLimiter(LOOK_UPS)
+
+    async def one(host: str, port: int) -> None:
+        async with few:
+            found[host, port] = [ip_address(text) for text in await control.look_up(host, port)]
+
+    with trio.move_on_after(LOOK_UP_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for place in names:
+                nursery.start_soon(one, *place)
+    return found
+
+
+class _Guard:
+    """Judges the URLs of one request."""
+
+    def __init__(self, control: Control, own: Iterable[str], resolved: Mapping[Place, list[IP]]) -> None:
+        self._ours = [*control.listening, control.config.admin.listen, *own]
+        self._rule = AddressRule(lambda: control.config, lambda: self._ours)
+        self._resolved = resolved
+
+    def objection(self, place: Place, address: IP | None) -> str | None:
+        """Why no backend may be there, or None; `address` is what its host is, None for a name."""
+        host, port = place
+        if self._rule.is_own_word(host, port):
+            return None
+        if host.startswith("/"):
+            return _objection_to_path(normpath(host), self._ours)
+        if address is None and _looks_numeric(host):
+            return f"{host!r} is a number, but not an IP address"
+        if any(_is_named(host, port, each) for each in self._ours):
+            return f"{host}:{port} is this balancer itself"
+        addresses = self._resolved.get(place, []) if address is None else [address]
+        return next(filter(None, (self._rule.judged(host, port, each) for each in addresses)), None)
+
+
+def _objection_to_path(path: str, ours: Iterable[str]) -> str | None:
     if CONTROL_SOCKETS.fullmatch(path):
         return f"{path} controls this machine, and is never a backend"
-    if any(normpath(listening[5:]) == path for listening in own if listening.startswith("unix:")):
-        return f"{path} is this balancer itself"
-    return None
+    own = (each.removeprefix("unix:").partition("?")[0] for each in ours if each.startswith("unix:"))
+    return f"{path} is this balancer itself" if any(normpath(each) == path for each in own) else None
 
 
-def _is_same(host: str, address: IP | None, port: int, listening: str) -> bool:
-    ours = _tcp(listening)
+def _is_named(host: str, port: int, listening: str) -> bool:
+    """Whether the name is that of a listener of ours, or a name that can only mean this machine."""
+    ours = tcp(listening)
     if ours is None or ours.port != port:
         return False
-    if ours.host.lower() == host.lower() or (_is_here(host, address) and _is_here(ours.host, _ip(ours.host))):
-        return True
-    return address is not None and address == _ip(ours.host)
+    address = ip(ours.host)
+    is_ours_here = not ours.host or is_loopback(ours.host) or (address is not None and is_here(address))
+    return ours.host.lower() == host.lower() or (is_ours_here and is_loopback(host))
 
 
-def _is_here(host: str, address: IP | None) -> bool:
-    """Whether connecting to this address reaches this machine: it is loopback, or every interface."""
-    return not host or is_loopback(host) or (address is not None and address.is_unspecified)
-
-
-def _tcp(listening: str) -> TcpAddress | None:
+def _place(url: str) -> Place | None:
+    """The host and port of a URL; None for any other text."""
     try:
-        address = parse_address(listening.removeprefix("http://").rstrip("/"))
+        return parse_url(url)
     except ValueError:
         return None
-    return address if isinstance(address, TcpAddress) else None
-
-
-def _ip(host: str) -> IP | None:
-    try:
-        address = ip_address(host.partition("%")[0])  # a zone makes no other address of it
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def _looks_numeric(host: str) -> bool:

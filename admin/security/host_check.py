@@ -1,7 +1,8 @@
 """Protection against web pages: a browser may have a page that sends requests to this API.
 
 The check of Host keeps out a page whose own name resolves to 127.0.0.1 (DNS rebinding). The checks of Origin
-and Sec-Fetch-Site keep out every other page that wants to change something.
+and Sec-Fetch-Site keep out every other page: it could change something, or at least hold connections and the
+processor.
 """
 
 from collections.abc import Iterable
@@ -25,11 +26,22 @@ def check_host(request: Request, allowed: Iterable[str]) -> None:
 
 
 def check_origin(request: Request) -> None:
-    """403 for a request that a browser sends on behalf of another site."""
-    origin = request.headers.get("Origin")
-    foreign = origin is not None and origin_host(origin) != request.headers.get("Host", "").lower()
-    if foreign or request.headers.get("Sec-Fetch-Site") == "cross-site":
-        raise Problem("cross-site", f"Origin {origin!r} is not this server")
+    """403 for a request that a browser sends on behalf of another site, whatever its method.
+
+    A link to the page itself may stand anywhere.
+    """
+    headers = request.headers
+    origin = headers.get("Origin")
+    foreign = origin is not None and origin_host(origin) != headers.get("Host", "").lower()
+    if foreign or (headers.get("Sec-Fetch-Site") == "cross-site" and not _is_link_to_page(request)):
+        raise Problem("cross-site", f"Origin {origin!r} is not this server" if foreign else None)
+
+
+def _is_link_to_page(request: Request) -> bool:
+    """Whether a browser shows / in a window of its own, and in no frame of another page."""
+    headers = request.headers
+    is_window = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return is_window and request.method in ("GET", "HEAD") and request.path == "/"
 
 
 def hostname(authority: str) -> str | None:

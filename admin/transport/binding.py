@@ -4,9 +4,11 @@ from pathlib import Path
 
 import trio
 
+from lb import socket_file
 from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
 
 UNIX = "unix:"
+PRIVATE = 0o600
 
 
 async def bind(listen: str) -> list[trio.SocketListener]:
@@ -21,17 +23,17 @@ async def bind(listen: str) -> list[trio.SocketListener]:
                 return _same_port(listeners) if port == 0 else listeners
             case FdAddress(fd):
                 return [trio.SocketListener(trio.socket.socket(fileno=fd))]
-            case UnixAddress(path):
-                return [await _bind_unix(path)]
+            case UnixAddress() as address_of_file:
+                return [await _bind_unix(address_of_file)]
     except OSError as exc:
-        raise OSError(exc.errno, f"admin cannot listen on {listen}: {exc.strerror}") from exc
+        raise OSError(exc.errno, f"admin cannot listen on {listen}: {exc.strerror or exc}") from exc
 
 
-def close(listener: trio.SocketListener) -> None:
-    """Close the listener, and remove the file of a Unix socket."""
+def close(listener: trio.SocketListener, listen: str) -> None:
+    """Close what `bind` made for this address, and remove the file of a Unix socket, unless inherited."""
     where = address(listener)
     listener.socket.close()
-    if where.startswith(UNIX):
+    if listen.startswith(UNIX):
         _remove_socket(where.removeprefix(UNIX))
 
 
@@ -51,18 +53,22 @@ def _same_port(listeners: list[trio.SocketListener]) -> list[trio.SocketListener
     return listeners[:1]
 
 
-async def _bind_unix(path: str) -> trio.SocketListener:
-    """A listener that only the owner may connect to. A socket file left over from a crash is replaced."""
-    if not await _is_answered(path):
-        _remove_socket(path)
+async def _bind_unix(where: UnixAddress) -> trio.SocketListener:
+    """A listener, by default for the owner alone. A socket file left over from a crash is replaced."""
+    if not await _is_answered(where.path):
+        _remove_socket(where.path)
     sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    is_bound = False
     try:
-        await sock.bind(path)
-        _make_private(path)
+        await sock.bind(where.path)
+        is_bound = True
+        socket_file.set_access(where, PRIVATE)
         sock.listen()
         return trio.SocketListener(sock)
     except BaseException:
         sock.close()
+        if is_bound:
+            _remove_socket(where.path)
         raise
 
 
@@ -78,7 +84,3 @@ async def _is_answered(path: str) -> bool:
 def _remove_socket(path: str) -> None:
     if Path(path).is_socket():
         Path(path).unlink()
-
-
-def _make_private(path: str) -> None:
-    Path(path).chmod(0o600)

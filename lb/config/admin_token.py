@@ -1,10 +1,10 @@
 """The token that may do everything on the admin side: where it is read from, and when there must be one."""
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Mapping
-from pathlib import Path
 
-from lb.config import tokens
+from lb.config import secret_file, tokens
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
 from lb.settings.listen_address import is_loopback, parse_address
@@ -14,12 +14,14 @@ def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> 
     """The token in `token_file`, or else in LB_ADMIN_TOKEN; None where neither is set. It blocks.
 
     The tokens of `tokens_file` are read too, so that a mistake in them shows at once. ConfigError where a
-    file cannot be read, where a client could not send the token in a field, or where other machines can
-    reach the admin address and there is no token at all. No message shows a token.
+    file cannot be read or is open to others, where a client could not send the token in a field, or where
+    other machines can reach the admin address and there is no token at all. No message shows a token.
     """
     others = () if admin.tokens_file is None else tokens.read(admin.tokens_file)
     if admin.token_file is not None:
-        return _sendable(_read(admin.token_file), f"admin.token_file: {admin.token_file}")
+        where = f"admin.token_file: {admin.token_file}"
+        token = secret_file.read(admin.token_file, where).removeprefix(BOM_UTF8)
+        return _sendable(token.decode("ascii", "replace").strip(), where)
     if TOKEN_VARIABLE in environ:
         return _sendable(environ[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE)
     if admin.enabled and not others and not is_loopback(parse_address(admin.listen)):
@@ -28,13 +30,6 @@ def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> 
             f"set admin.token_file or {TOKEN_VARIABLE}, or admin.tokens_file, or listen on 127.0.0.1"
         )
     return None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("ascii", "replace").strip()
-    except OSError as exc:
-        raise ConfigError(f"admin.token_file: {path} cannot be read: {exc.strerror}") from exc
 
 
 def _sendable(token: str, where: str) -> str:

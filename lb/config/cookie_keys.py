@@ -3,9 +3,9 @@
 A random key lives as long as the process, so after a restart its cookies are void.
 """
 
-import os
 import secrets
 
+from lb.config import secret_file
 from lb.errors import ConfigError
 
 KEY_BYTES = 32
@@ -19,18 +19,14 @@ class CookieKeys:
         self._known: dict[str | None, bytes] = {None: secrets.token_bytes(KEY_BYTES)}
 
     def read(self, path: str | None) -> bytes:
-        """The key in this file, or the random key for None; ConfigError if it is unreadable or short."""
+        """The key in this file, or the random one for None; ConfigError if it is none, or open to others."""
         if path not in self._known:
             self._known[path] = _read(path or "")
         return self._known[path]
 
 
 def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            key = file.read().strip()
-    except OSError as exc:
-        raise ConfigError(f"sticky.secret_file: {os.fspath(path)} cannot be read: {exc.strerror}") from exc
+    key = secret_file.read(path, f"sticky.secret_file: {path}").strip()
     if len(key) < SHORTEST_KEY:
         raise ConfigError(f"sticky.secret_file: {path} holds less than {SHORTEST_KEY} bytes")
     return key

@@ -40,7 +40,7 @@ from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig
 from lb.settings.pool_settings import PoolSettings
 
 AT_START = ("listen", "state", "demo")
-ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "metrics_open")
+ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "audit_file", "metrics_open")
 """Keys that are used only when the program starts, so a reload keeps their old value."""
 
 

@@ -9,15 +9,15 @@ is a ConfigError, and the program does not start.
 """
 
 import os
-import tempfile
+import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
+from lb.config import whole_file
 from lb.config.decode import Reader, told, without_none
 from lb.config.loader import overlay
 from lb.core.backend import AdminState, Backend
@@ -163,43 +163,37 @@ def _set_wishes(name: str, change: PoolChanges, registry: Registry) -> None:
 
 
 def save(path: str | os.PathLike[str], changes: Changes) -> None:
-    """Replace the file atomically: a reader sees the whole old file or the whole new one.
-
-    After an OSError the old file is unchanged, or the new one is in place and only the folder could not be
-    synchronised; no temporary file is left. It blocks: call it in a thread, and one call at a time.
-    """
-    target = Path(os.path.realpath(path))
+    """Replace the file; `lb.config.whole_file` says how, and what an OSError means."""
     data = msgspec.json.format(msgspec.json.encode(StateFile(pools=changes)), indent=2) + b"\n"
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # its mode is 0600
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        os.replace(temporary, target)
-        _synchronise(target.parent)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    whole_file.replace(path, data)
 
 
-def _synchronise(folder: Path) -> None:
-    """Write the folder to disk; otherwise a power cut may lose the new name, though not the data."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def try_out(path: str | os.PathLike[str]) -> str:
+    """Whether the changes could be saved, before there are any: a warning, or "". It blocks.
+
+    ConfigError where they could not be. What is in the file stays as it is.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        is_whole = whole_file.can_be_replaced(path)
+    except OSError as exc:
+        raise ConfigError(f"state: {os.fspath(path)} cannot be written: {exc.strerror or exc}") from exc
+    return "" if is_whole else "it is written in place, so a crash in the middle may tear it"
+
+
+def sweep(path: str | os.PathLike[str]) -> int:
+    """Remove what writers of the file have left that were killed; how many files. It blocks."""
+    return whole_file.sweep(path)
 
 
 def load(path: str | os.PathLike[str]) -> Changes | None:
-    """The saved changes, or None if there is no file yet. It blocks and changes nothing.
+    """The saved changes, or None if there is no file yet, or an empty one. It blocks and changes nothing.
 
-    ConfigError if the file is empty, torn, not a state file, of a newer version or invalid, or if its folder
-    does not exist.
+    ConfigError if the file is torn, not a state file, of a newer version or invalid, or if its folder does
+    not exist.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would block
+            raise ConfigError(f"state: {os.fspath(path)} is not a regular file")
         data = Path(path).read_bytes()
     except FileNotFoundError as exc:
         if not Path(os.path.realpath(path)).parent.is_dir():
@@ -207,15 +201,15 @@ def load(path: str | os.PathLike[str]) -> Changes | None:
         return None
     except OSError as exc:
         raise ConfigError(f"state: {os.fspath(path)} cannot be read: {exc.strerror}") from exc
+    if not (text := data.removeprefix(BOM_UTF8).strip()):
+        return None  # `touch` has made it, for a bind mount perhaps
     try:
-        return _changes_in(data.removeprefix(BOM_UTF8))
+        return _changes_in(text)
     except ValueError as exc:
         raise ConfigError(f"state: {os.fspath(path)} {exc}; it was left as it is") from exc
 
 
 def _changes_in(data: bytes) -> Changes:
-    if not data.strip():
-        raise ValueError("is empty")
     try:
         raw = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as exc:

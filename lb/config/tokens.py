@@ -9,20 +9,17 @@ Each line has a name, a scope, and the token or its SHA-256, with which the file
 """
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterator
 
 import msgspec
 
+from lb.config import secret_file
 from lb.config.token_scope import Scope
 from lb.errors import ConfigError
 
 LINE = re.compile(r"(?P<name>[\w.@~-]{1,64})\s+(?P<scope>\S+)\s+(?P<token>\S+)", re.ASCII)
 DIGEST = re.compile(r"sha256:(?P<hex>[0-9a-fA-F]{64})")
-BY_OTHERS = stat.S_IWGRP | stat.S_IRWXO
-LONGEST_FILE = 1 << 20
 TAKEN_NAMES = frozenset({"anonymous", "signal"})
 """Names that the audit trail uses itself: for a caller without a token, and for a SIGHUP."""
 
@@ -51,25 +48,10 @@ def read(path: str) -> tuple[Token, ...]:
     """
     where = f"admin.tokens_file: {path}"
     try:
-        text = _text(path, where)
-    except OSError as exc:
-        raise ConfigError(f"{where} cannot be read: {exc.strerror}") from exc
+        text = secret_file.read(path, where).decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{where}: not UTF-8") from exc
     return parse(text, where)
-
-
-def _text(path: str, where: str) -> str:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # else opening a pipe blocks
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            raise ConfigError(f"{where} is not a regular file")
-        if mode & BY_OTHERS:
-            raise ConfigError(f"{where} can be read or changed by others: chmod 600 {path}")
-        data = file.read(LONGEST_FILE + 1)
-    if len(data) > LONGEST_FILE:  # ignoring the rest would lose tokens silently
-        raise ConfigError(f"{where} is larger than {LONGEST_FILE} bytes")
-    return data.decode("utf-8-sig")
 
 
 def parse(text: str, where: str = "tokens") -> tuple[Token, ...]:

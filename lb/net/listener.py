@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import trio
 
+from lb import socket_file
 from lb.net.addresses import Address, literal
 from lb.net.wire import no_delay
 from lb.settings import listen_address
@@ -16,6 +17,8 @@ from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
 
 BACKLOG = 4096
 """Connections that the kernel accepts on our behalf before we do: listen(2)."""
+UNIX_MODE = 0o660
+"""Of a socket file that names no mode: its owner and its group may connect."""
 UNSENT_BYTES = 128 * 1024
 """TCP_NOTSENT_LOWAT: a socket stops being writable when the kernel holds this much that is not sent yet."""
 
@@ -90,8 +93,8 @@ async def open_listeners(address: listen_address.Address) -> list[Listener]:
     match address:
         case FdAddress(fd=fd):
             return [Listener(_inherited(fd))]
-        case UnixAddress(path=path):
-            return [Listener(_listen(socket.AF_UNIX, path), path)]
+        case UnixAddress():
+            return [Listener(_listen_at_file(address), address.path)]
         case TcpAddress(host=host, port=port):
             return _listen_on_all(await _places(host, port))
 
@@ -150,21 +153,41 @@ def _inherited(fd: int) -> socket.socket:
     return sock
 
 
+def _listen_at_file(address: UnixAddress) -> socket.socket:
+    """A listening Unix socket. Nobody can connect before it listens, so none does before its mode is set."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    is_bound = False
+    try:
+        _remove_stale(address.path)
+        sock.bind(address.path)
+        is_bound = True
+        socket_file.set_access(address, UNIX_MODE)
+        sock.listen(BACKLOG)
+    except (OSError, ValueError) as exc:  # ValueError: a zero byte within the path
+        sock.close()
+        if is_bound:
+            os.unlink(address.path)
+        raise _cannot_listen(address.path, exc) from exc
+    return sock
+
+
+def _cannot_listen(where: object, exc: OSError | ValueError) -> OSError:
+    number, words = (exc.errno, exc.strerror) if isinstance(exc, OSError) else (None, None)
+    why = words or str(exc)
+    return OSError(number or errno.EINVAL, f"cannot listen on {name_of(where)}: {why[:1].lower()}{why[1:]}")
+
+
 def _listen(family: int, where: object) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if family == socket.AF_UNIX:
-            _remove_stale(str(where))
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)  # type: ignore[arg-type]  # getaddrinfo made it for this family
         sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
-        why = exc.strerror or str(exc)
-        raise OSError(exc.errno, f"cannot listen on {name_of(where)}: {why.lower()}") from exc
+        raise _cannot_listen(where, exc) from exc
     return sock
 
 

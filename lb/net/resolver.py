@@ -72,10 +72,19 @@ class Name:
         news.set()
 
 
-class Names:
-    """The current addresses of each backend. `run` has one task for each name among their hosts."""
+def allowed(_host: str, _port: int, _address: str) -> None:
+    """The judgement of one who has no objection to any address."""
 
-    def __init__(self, registry: Registry) -> None:
+
+class Names:
+    """The current addresses of each backend. `run` has one task for each name among their hosts.
+
+    `judge` says why a backend of a host and port may not have an address, or None. It is asked again each
+    time, since a name may be given other addresses.
+    """
+
+    def __init__(self, registry: Registry, judge: Callable[[str, int, str], str | None] = allowed) -> None:
+        self._judge = judge
         self._names: dict[str, Name] = {}
         self._hosts: dict[Backend, str] = {}
         self._literal: dict[tuple[str, int], list[Address]] = {}
@@ -94,7 +103,7 @@ class Names:
     # -- asking ----------------------------------------------------------------------------------------
 
     def known(self, host: str, port: int) -> list[Address] | None:
-        """The addresses in order of preference; None where the name has not been resolved yet.
+        """The addresses in order of preference, not judged; None where the name has not been resolved yet.
 
         Raises OSError for an address with a zone that this machine does not have.
         """
@@ -108,10 +117,11 @@ class Names:
         return there
 
     async def addresses(self, host: str, port: int) -> list[Address]:
-        """As `known`, but wait for the first answer. There is no timeout here: the caller sets one.
+        """Those of `known` that may be used; waits for the first answer. There is no timeout here: the caller
+        sets one.
 
-        Raises NameNotResolved if the last lookup failed and no address is known; NameUnanswered if it got no
-        answer.
+        Raises NameNotResolved if the last lookup failed and no address is known, or if none may be used;
+        NameUnanswered if it got no answer.
         """
         while (there := self.known(host, port)) is None:
             name = self._names.get(host)
@@ -123,7 +133,24 @@ class Names:
             if name.why is not None:
                 raise NameNotResolved(f"{host} has no address: {name.why}")
             await name.news.wait()
-        return there
+        objections = [self._objection(host, port, address) for address in there]
+        if all(objections):
+            raise NameNotResolved(f"no address that may be used: {next(iter(objections), 'none was found')}")
+        return [address for address, why in zip(there, objections, strict=True) if why is None]
+
+    def _objection(self, host: str, port: int, address: Address) -> str | None:
+        """Why the backend may not have this address; a path was judged when the backend was added."""
+        family, where = address
+        return None if family == socket.AF_UNIX else self._judge(host, port, where[0])
+
+    async def look_up(self, host: str, port: int) -> list[str]:
+        """The addresses of any host now, judged by nobody; none where it cannot be resolved in time."""
+        try:
+            with trio.fail_after(RESOLVE_SECONDS):
+                found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, trio.TooSlowError):
+            return []
+        return [str(where[0]) for *_, where in found]
 
     def has(self, host: str, address: Address | None) -> bool:
         """Whether a connection to this address may still be used for `host`."""

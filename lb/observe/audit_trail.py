@@ -108,6 +108,10 @@ class Seen(NamedTuple):
 _acting: ContextVar[Act | None] = ContextVar("acting", default=None)
 
 
+def ignored(_entry: Entry) -> None:
+    """What becomes of entries where there is no audit file."""
+
+
 class Audit:
     """The acts of one balancer. `wall` turns a time of the registry's clock into seconds since 1970."""
 
@@ -119,6 +123,8 @@ class Audit:
         self._unsaid: Counter[str] = Counter()
         self._pools = {name: pool.settings for name, pool in registry.pools.items()}
         self._backends = {name: _seen(backend) for name, backend in registry.backends.items()}
+        self.also: Callable[[Entry], None] = ignored
+        """Called with each entry as it is made: the audit file, where there is one."""
         registry.subscribe(self._on_backend, self._on_pool)
 
     @contextmanager
@@ -147,6 +153,7 @@ class Audit:
         """Log an act that is over, and keep it."""
         self._entries.append(entry := self._entry(act, status, why))
         log.info("audit", **_logged(entry))
+        self.also(entry)
 
     def refused(self, act: Act, status: int, why: str) -> None:
         """Log and keep a refused act: at most one of each name within REFUSAL_SECONDS."""
@@ -157,6 +164,7 @@ class Audit:
         self._quiet_until[act.who] = self._now() + REFUSAL_SECONDS
         self._refusals.append(entry)
         log.warning("audit", **_logged(entry))
+        self.also(entry)
 
     def newest(self) -> list[Entry]:
         """Acts and refusals, the newest first."""

@@ -1,12 +1,14 @@
 """The program's log: what happens to the balancer itself, as opposed to single requests.
 
 Lines of structlog and of the standard library's logging (hypercorn, quart) go to stderr. A line that cannot
-be written at once is lost, because a pipe that is no longer read must not stop the traffic.
+be written at once is lost, because a pipe that is no longer read must not stop the traffic. Lost lines are
+counted, and the next line that can be written is one that says how many they were.
 """
 
 import logging
 import select
 import sys
+from collections import Counter
 from typing import TextIO
 
 import structlog
@@ -14,6 +16,12 @@ from structlog.typing import Processor
 
 PIECE = select.PIPE_BUF // 10
 """In characters. One may become ten bytes (`\\U0010ffff`) where the stream is ASCII."""
+
+AUDIT = "audit"
+"""The name of the logger of the audit trail."""
+
+dropped: Counter[str] = Counter({AUDIT: 0, "program": 0, "audit_file": 0})
+"""Lines that this process could not write, by where they belong."""
 
 
 class LossyHandler(logging.StreamHandler[TextIO]):
@@ -26,24 +34,45 @@ class LossyHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._is_torn = False
+        self._lost: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self._has_room():
-            return
         try:
-            start = self.terminator if self._is_torn else ""
-            self._write(f"{start}{self.format(record)}{self.terminator}")
+            if self._has_room() and self._lost:
+                self._tell_of_lost()
+            if not self._write(record):
+                self._lose(record)
         except Exception:
             self.handleError(record)
 
-    def _write(self, text: str) -> None:
+    def _tell_of_lost(self) -> None:
+        """A line about those that were lost; they are told again where it cannot be written whole."""
+        said = {"count": self._lost.total(), "audit": self._lost[AUDIT]}
+        level = {"levelno": logging.WARNING, "levelname": "WARNING", "name": __name__}
+        if self._write(
+            logging.makeLogRecord({**level, "msg": "log lines were lost: nobody read them", **said})
+        ):
+            self._lost.clear()
+
+    def _lose(self, record: logging.LogRecord) -> None:
+        name = AUDIT if record.name == AUDIT else "program"
+        self._lost[name] += 1
+        dropped[name] += 1
+
+    def _write(self, record: logging.LogRecord) -> bool:
+        """Write a line; False where not all of it could be written."""
+        if not self._has_room():
+            return False
+        start = self.terminator if self._is_torn else ""
+        text = f"{start}{self.format(record)}{self.terminator}"
         for at in range(0, len(text), PIECE):
             if not self._has_room():
                 self._is_torn = True
-                return
+                return False
             self.stream.write(text[at : at + PIECE])
             self.flush()
         self._is_torn = False
+        return True
 
     def _has_room(self) -> bool:
         try:

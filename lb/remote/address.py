@@ -1,21 +1,29 @@
 """Which balancer is meant: `--admin`, or LB_ADMIN, or what ./lb.toml says, or the default address.
 
-The token comes from `--token-file` or LB_ADMIN_TOKEN. The token file that ./lb.toml names is read only where
-the address comes from ./lb.toml too, so that a token is never sent to a balancer that it was not meant for.
+The token comes from `--token-file` or LB_ADMIN_TOKEN; both, as `--admin` and LB_ADMIN, are the operator's own
+words. ./lb.toml is whatever lies in the current folder. So the operator's token goes to an address of
+./lb.toml only where that is loopback, and the token file that ./lb.toml names is read only for an address of
+this machine that ./lb.toml names too.
 """
 
 import os
+import socket
+import stat
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lb.config import secret_file
 from lb.config.tokens import is_sendable
 from lb.remote.exits import Code, Failed
 from lb.remote.terminal_text import printable
 from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
+from lb.settings.listen_address import FdAddress, parse_address
 
 ADDRESS_VARIABLE = "LB_ADMIN"
 FILE = "lb.toml"
@@ -40,11 +48,12 @@ def find(
     admin: str | None = None, token_file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Where:
     """The balancer and the token to use; Failed (misused) where a value given cannot be used."""
-    named = admin or environ.get(ADDRESS_VARIABLE)
-    table = {} if named else _table()
-    text = named or str(table.get("listen", AdminConfig().listen))
-    url, socket = _parsed(text, "--admin" if named else FILE)
-    return Where(url, socket, _token(token_file, environ, table))
+    if named := admin or environ.get(ADDRESS_VARIABLE):
+        url, path = _parsed(named, "--admin")
+        return Where(url, path, _operators_token(token_file, environ))
+    table = _table()
+    where = _listening(str(table.get("listen", AdminConfig().listen)))
+    return replace(where, token=_token_for(where, table, token_file, environ))
 
 
 def _table() -> Mapping[str, Any]:
@@ -52,7 +61,7 @@ def _table() -> Mapping[str, Any]:
     if not Path(FILE).exists():
         return {}
     try:
-        table = tomllib.loads(Path(FILE).read_text()).get("admin", {})
+        table = tomllib.loads(Path(FILE).read_bytes().decode("utf-8-sig")).get("admin", {})
     except (OSError, ValueError) as exc:
         hint = f"say with --admin or {ADDRESS_VARIABLE} where the balancer is"
         raise Failed(f"./{FILE}: {printable(exc)}; {hint}", Code.MISUSED) from exc
@@ -62,7 +71,7 @@ def _table() -> Mapping[str, Any]:
 def _parsed(text: str, source: str) -> tuple[str, str | None]:
     """The URL, and the path of a Unix socket or None; `source` names in messages where the text is from."""
     if text.startswith("unix:") and text[5:]:
-        return "http://localhost", text[5:]
+        return "http://localhost", text[5:].partition("?")[0]
     url = text if "://" in text else f"http://{text}"
     try:
         parts = urlsplit(url)
@@ -78,19 +87,79 @@ def _parsed(text: str, source: str) -> tuple[str, str | None]:
     return f"{parts.scheme}://{ANY.get(host, host)}{colon}{rest}{parts.path.rstrip('/')}", None
 
 
-def _token(file: Path | None, environ: Mapping[str, str], table: Mapping[str, Any]) -> str | None:
+def _listening(text: str) -> Where:
+    """Where a balancer with this `admin.listen` is reached. What cannot be listened on is refused."""
+    try:
+        address = parse_address(text)
+    except ValueError:
+        address = FdAddress(0)
+    if isinstance(address, FdAddress):
+        raise Failed(f"{FILE}: {printable(text)!r} names no balancer; {EXPECTED}", Code.MISUSED)
+    return Where(*_parsed(text, FILE))
+
+
+def _token_for(
+    where: Where, table: Mapping[str, Any], file: Path | None, environ: Mapping[str, str]
+) -> str | None:
+    """The token for an address that ./lb.toml names, or the default one: the operator's, or the file's.
+
+    A folder that somebody else has filled must not get a secret: neither the operator's token, nor a file of
+    theirs that its lb.toml calls a token.
+    """
+    token = _operators_token(file, environ)
+    if token is not None and _is_loopback(where):
+        return token
+    if (named := table.get("token_file")) and (token is None or not _is_loopback(where)):
+        if not _is_here(where):
+            hint = f"name it with --admin or {ADDRESS_VARIABLE}, and the token with --token-file"
+            raise Failed(f"./{FILE} names {where}, which is another machine; {hint}", Code.MISUSED)
+        return _sendable(_read(Path(str(named))), printable(named))
+    if token is not None:
+        hint = f"if it is meant for it, name it with --admin or {ADDRESS_VARIABLE}"
+        raise Failed(f"./{FILE} names {where}, to which your token is not sent; {hint}", Code.MISUSED)
+    return None
+
+
+def _operators_token(file: Path | None, environ: Mapping[str, str]) -> str | None:
     if file is not None:
         return _sendable(_read(file), printable(file))
     if environ.get(TOKEN_VARIABLE):
         return _sendable(environ[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE)
-    if named := table.get("token_file"):
-        return _sendable(_read(Path(str(named))), printable(named))
     return None
 
 
-def _read(file: Path) -> str:
+def _is_loopback(where: Where) -> bool:
+    """Whether only this machine can be meant. A name is, if at all, by what it is, and not by a lookup."""
+    host = urlsplit(where.url).hostname or ""
     try:
-        return file.read_text("ascii", "replace").strip()
+        return where.socket is not None or ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_here(where: Where) -> bool:
+    """Whether it is an address of this machine: such a one can be bound."""
+    if _is_loopback(where):
+        return True
+    host = urlsplit(where.url).hostname or ""
+    try:
+        family = socket.AF_INET if ip_address(host).version == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((host, 0))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _read(file: Path) -> str:
+    """The text of a token file. A pipe, as of `<(pass show lb)`, is read too."""
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            if stat.S_ISREG(mode) and (why := secret_file.objection(printable(file), mode)) is not None:
+                raise Failed(f"the token: {printable(file)} {why}", Code.MISUSED)
+            token = opened.read(secret_file.LONGEST).removeprefix(BOM_UTF8)
+            return token.decode("ascii", "replace").strip()
     except OSError as exc:
         why = f"{printable(file)} cannot be read: {exc.strerror}"
         raise Failed(f"the token: {why}; --token-file names another one", Code.MISUSED) from exc

@@ -43,8 +43,9 @@ def verdict(backend: str, answer: Answer) -> str:
         waiting_for = map(summary, drain.get("waiting_for", ()))
         lines = [remains(backend, drain), *waiting_for, goes_on(backend)]
         raise Failed("\n".join(lines), Code.STILL_DRAINING)
-    if state == "ready":
-        raise Failed(f"the drain of {printable(backend)} was taken back: it is ready", Code.REFUSED)
+    if state == "ready" or (drain is not None and drain["outcome"] == "cancelled"):
+        now = "ready" if state == "ready" else f"in {printable(state)}"
+        raise Failed(f"the drain of {printable(backend)} was taken back: it is {now}", Code.REFUSED)
     if drain is None:
         return f"{printable(backend)} is drained, and in {printable(state)}"
     took, count = seconds(drain["duration_seconds"]), drain["started_with"]

@@ -15,6 +15,7 @@ from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import (
     Count,
+    Network,
     Number,
     Proxy,
     RouteHost,
@@ -57,6 +58,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     tunnel_idle: Seconds = 3600.0  # an upgraded connection without a byte in either direction
     queue: Seconds = 30.0  # a request's wait for a backend below its cap
     drain: Seconds = 60.0  # the drain of one backend, where the call names no timeout
+    shutdown_delay: SecondsOrZero = 0.0  # from the wish to stop, and /readyz 503, until the listeners close
     grace: Seconds = 30.0  # the drain of this balancer when it stops
 
 
@@ -122,8 +124,9 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     It never holds a token. `lb.config.admin_token` reads `token_file`, whose token may do everything;
     `lb.config.tokens` reads `tokens_file`, where each token has a scope. `allowed_hosts` are names that a
-    request's Host may have beside the address. With `metrics_open`, /metrics, /alerts.yml and /grafana.json
-    need no token.
+    request's Host may have beside the address, `allowed_backends` the networks in which the API may add
+    backends; without any, all but what `lb.core.allowed_addresses` reserves. `audit_file` gets a line for
+    each act of the audit trail. With `metrics_open`, /metrics, /alerts.yml and /grafana.json need no token.
     """
 
     listen: Listen = "127.0.0.1:9000"
@@ -131,6 +134,8 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     tokens_file: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    allowed_backends: tuple[Network, ...] = ()
+    audit_file: str | None = None
     metrics_open: bool = False
 
 

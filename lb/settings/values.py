@@ -96,6 +96,15 @@ def token_or_empty(value: object) -> str:
     return "" if value == "" else token(value)
 
 
+def network(value: object) -> str:
+    """A network in its canonical form; an address stands for the network of that one address."""
+    text = msgspec.convert(value, str)
+    try:
+        return str(ip_network(text))
+    except ValueError as exc:
+        raise ValueError(f"{exc}; expected a network such as 10.0.0.0/8 or an address") from None
+
+
 def proxy(value: object) -> str:
     """A network of proxies in its canonical form, where an address stands for itself; or "unix".
 
@@ -142,6 +151,7 @@ Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
 TokenOrEmpty = Annotated[str, token_or_empty]
+Network = Annotated[str, network]
 Proxy = Annotated[str, proxy]
 RouteHost = Annotated[str, route_host]
 RoutePath = Annotated[str, route_path]

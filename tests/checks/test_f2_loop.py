@@ -85,6 +85,7 @@ HELD_SECONDS = 0.010
 MANY = 3
 INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED_ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOWHERE_TO_GO = GET.replace(b" / ", b" /nowhere ")
 
 
@@ -98,6 +99,7 @@ ATTACKS: dict[str, bytes] = {
     "refused, pipelined": NOWHERE_TO_GO * 300,
     "answered, pipelined": GET * 300,
     "64 KB behind a request": GET + b"x" * 65_536,
+    "chunks of one byte": CHUNKED + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n",
     "chunk extensions": CHUNKED + b"1;" + b"a=b;" * 5000 + b"\r\na\r\n0\r\n\r\n",
     "trailers": CHUNKED + b"0\r\n" + b"a: b\r\n" * 3000 + b"\r\n",
     "empty lines": b"\r\n" * 30_000 + GET,
@@ -157,10 +159,11 @@ async def test_f2_4_no_request_holds_the_loop(attack: str) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("attack", ["interim heads", "fields"])
+@pytest.mark.parametrize("attack", ["interim heads", "fields", "chunks of one byte"])
 async def test_f2_4_nor_does_an_answer(attack: str) -> None:
     answers = {
         "interim heads": INTERIM * 2000 + OK,
+        "chunks of one byte": CHUNKED_ANSWER + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n",
         "fields": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 4000 + b"Content-Length: 0\r\n\r\n",
     }
     assert await held(answers[attack], GET) < HELD_SECONDS

@@ -213,6 +213,7 @@ async def test_f3_9_a_backend_and_a_listener_may_have_a_zone() -> None:
             socket.AF_INET6,
             (address, 0, 0, socket.if_nametoindex(interface)),
             listen=[f"[{address}%{interface}]:0"],
+            admin={"allowed_backends": ["fe80::/10"]},
         ) as (lb, stand),
         stand.answering(OK) as heard,
     ):

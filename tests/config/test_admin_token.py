@@ -7,6 +7,7 @@ import pytest
 from lb.config.admin_token import admin_token
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import AdminConfig
+from tests.kit.files import secret
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:9000", "127.9.9.9:1", "[::1]:0", "localhost:9", "unix:/a"])
@@ -28,7 +29,7 @@ def test_without_admin_no_token_is_needed() -> None:
 
 
 def test_the_file_comes_before_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("from-file\n")
+    secret(tmp_path / "token", "from-file\n")
     admin = AdminConfig(token_file=str(tmp_path / "token"))
     assert admin_token(admin, {"LB_ADMIN_TOKEN": "from-environment"}) == "from-file"
     assert "from-file" not in repr(admin)
@@ -36,7 +37,7 @@ def test_the_file_comes_before_the_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ["", " \n", "two words", "héllo", "a\nb"])
 def test_a_token_that_no_client_could_send_is_refused_and_not_shown(tmp_path: Path, token: str) -> None:
-    (tmp_path / "token").write_text(token)
+    secret(tmp_path / "token", token)
     for admin, environ in [
         (AdminConfig(token_file=str(tmp_path / "token")), {}),
         (AdminConfig(), {"LB_ADMIN_TOKEN": token}),

@@ -260,8 +260,6 @@ def test_file_and_folder_are_synchronised_in_this_order(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty"),
-        (b" \n", "is empty"),
         (b'{"format": "trio-lb state", "ver', "is torn or not a state file"),
         (b"\xff\xfe", "is torn or not a state file"),
         (b"[" * 100_000, "is torn or not a state file"),
@@ -295,7 +293,7 @@ def test_a_truncated_file_is_never_taken_for_a_whole_one(tmp_path: Path) -> None
     path = tmp_path / "state.json"
     save(path, SAVED)
     whole = path.read_bytes()
-    for length in range(len(whole.rstrip())):
+    for length in range(1, len(whole.rstrip())):
         path.write_bytes(whole[:length])
         with pytest.raises(ConfigError):
             load(path)
@@ -307,8 +305,19 @@ def test_a_missing_folder_is_an_error_at_the_start() -> None:
 
 
 def test_a_path_that_is_no_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         load(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(ConfigError, match="is not a regular file"):
+            load(path)
+
+
+@pytest.mark.parametrize("data", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_no_state_yet(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(data)
+    assert load(path) is None
 
 
 @given(

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lb.config.admin_token import admin_token
+from lb.config.secret_file import LONGEST
 from lb.config.token_scope import Scope
-from lb.config.tokens import LONGEST_FILE, Token, digest, parse, read
+from lb.config.tokens import Token, digest, parse, read
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import AdminConfig
 
@@ -92,7 +93,7 @@ def test_each_scope_includes_those_before_it() -> None:
 
 def test_a_file_that_is_too_large_is_refused_and_not_cut(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
-    file.write_text(f"a read {'t' * LONGEST_FILE}\n")
+    file.write_text(f"a read {'t' * LONGEST}\n")
     file.chmod(0o600)
     with pytest.raises(ConfigError, match="is larger than 1048576 bytes"):
         read(str(file))

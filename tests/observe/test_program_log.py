@@ -106,7 +106,8 @@ def test_a_long_line_is_cut_where_the_pipe_is_full(monkeypatch: pytest.MonkeyPat
         assert torn.startswith(b'{"padding": ')
         assert len(torn) > 50_000
         structlog.get_logger().info("room again")
-        nothing, line, _end = os.read(reader, 1_000_000).split(b"\n")
+        nothing, lost, line, _end = os.read(reader, 1_000_000).split(b"\n")
         assert (nothing, json.loads(line)["event"]) == (b"", "room again")
+        assert (json.loads(lost)["count"], json.loads(lost)["audit"]) == (1, 0)
         structlog.get_logger().info("whole")
         assert os.read(reader, 1_000_000).startswith(b"{")

@@ -12,6 +12,7 @@ from lb.remote import address
 from lb.remote.address import Where
 from lb.remote.exits import Failed
 from lb.remote.terminal_text import printable, printable_json
+from tests.kit.files import secret
 from tests.remote.kit import Terminal
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def test_the_token_is_asked_for_and_sent(
     lb.balancer.refuses(401)
     lb("backends", code=5)
     assert lb.err.splitlines()[1] == "--token-file FILE or LB_ADMIN_TOKEN has it"
-    (tmp_path / "token").write_text("secret\n")
+    secret(tmp_path / "token", "secret\n")
     lb.balancer.says_text("")
     lb("backends", "--token-file", str(tmp_path / "token"))
     monkeypatch.setenv("LB_ADMIN_TOKEN", "other")
@@ -85,7 +86,7 @@ def test_the_token_is_asked_for_and_sent(
 @pytest.mark.parametrize("content", ["", "two words", None])
 def test_invalid_tokens(lb: Terminal, tmp_path: Path, content: str | None) -> None:
     if content is not None:
-        (tmp_path / "token").write_text(content)
+        secret(tmp_path / "token", content)
     lb("backends", "--token-file", str(tmp_path / "token"), code=2)
     assert "token" in lb.err
 
@@ -122,7 +123,7 @@ def test_where_a_balancer_is_comes_from_flag_variable_file_default(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert address.find(environ={}) == Where("http://127.0.0.1:9000")
-    (tmp_path / "secret").write_text("s3cret")
+    secret(tmp_path / "secret", "s3cret")
     (tmp_path / "lb.toml").write_text('[admin]\nlisten = "unix:/run/lb.sock"\ntoken_file = "secret"')
     found = address.find(environ={})
     assert found == Where("http://localhost", "/run/lb.sock", "s3cret")

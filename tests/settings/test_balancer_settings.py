@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "tunnel_idle": 3600,
         "queue": 30,
         "drain": 60,
+        "shutdown_delay": 0,
         "grace": 30,
     }
     assert msgspec.structs.asdict(Limits()) == {

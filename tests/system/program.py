@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -97,9 +97,14 @@ class Program:
 
 
 @asynccontextmanager
-async def program(*arguments: str, listen: str = "127.0.0.1:0", **options: Any) -> AsyncIterator[Program]:
-    """`lb run` on free ports with these arguments; ended by SIGTERM if it still runs."""
-    command = [sys.executable, "-m", "lb", "run", "--listen", listen, "--admin", "127.0.0.1:0"]
+async def program(
+    *arguments: str, listen: str = "127.0.0.1:0", within: Sequence[str] = (), **options: Any
+) -> AsyncIterator[Program]:
+    """`lb run` on free ports with these arguments; ended by SIGTERM if it still runs.
+
+    `within` is a command that runs the one after it in surroundings of its own.
+    """
+    command = [*within, sys.executable, "-m", "lb", "run", "--listen", listen, "--admin", "127.0.0.1:0"]
     command += ["--access-log", "off", *arguments]
     async with trio.open_nursery() as nursery:
         run = partial(

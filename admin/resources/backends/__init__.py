@@ -69,7 +69,7 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
             parameters=(parameters.UNTIL, parameters.WAIT_TIMEOUT, parameters.FORMAT),
             answers={200: BackendView, 304: "It is at the revision in If-None-Match."},
             media_types=(responses.TEXT,),
-            problems=(404,),
+            problems=(404, 409),
         ),
         Operation(
             method="PUT",

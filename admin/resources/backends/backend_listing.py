@@ -9,7 +9,7 @@ from admin.input.backend_input import known_pool
 from admin.protocol import etags, responses
 from admin.protocol.call import Call
 from admin.resources.backends.backend_answer import found, tag
-from admin.resources.backends.backend_states import ended
+from admin.resources.backends.backend_states import ended_for
 from admin.views import backend_json
 from lb.control import Control
 from lb.core.backend import Backend
@@ -38,7 +38,7 @@ class BackendListing:
         backend = found(self.control, backend_id)
         if call.get(parameters.UNTIL) and backend.drain is not None:
             timeout = call.get(parameters.WAIT_TIMEOUT)
-            await ended(backend.drain, WAIT_SECONDS if timeout is None else timeout)
+            await ended_for(backend, backend.drain, WAIT_SECONDS if timeout is None else timeout)
         elif etags.is_known(call.request, backend.revision):
             return responses.nothing(304, tag(backend.revision))
         if call.get(parameters.FORMAT) is parameters.Format.TABLE:

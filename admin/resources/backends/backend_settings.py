@@ -19,7 +19,7 @@ from admin.protocol.mistakes import Mistake
 from admin.protocol.problems import invalid
 from admin.resources.backends.backend_answer import changed, found_for_change, tag
 from admin.resources.backends.backend_states import begin_drain
-from admin.security.backend_url_guard import objection
+from admin.security.backend_url_guard import objections
 from admin.views.backend_json import backend_list
 from lb.control import Control
 from lb.core.backend import AdminState, Backend
@@ -36,7 +36,7 @@ class BackendSettings:
     async def add(self, call: Call) -> Response:
         body = await call.body()
         wanted = backend_input.read_backend(body.fields(), is_form=body.is_form)
-        self._judge(call, [wanted])
+        self._judge([wanted], await self._objections(call, [wanted.spec.url]))
         there = self.registry.backends.get(wanted.spec.id)
         etags.check(call.request, None if there is None else there.revision)
         backend, is_new = self._enter(wanted)
@@ -49,7 +49,7 @@ class BackendSettings:
             raise invalid(Mistake(pointer="#/id", detail=f"the path says {backend_id!r}"))
         fields["id"] = backend_id
         wanted = backend_input.read_backend(fields, is_form=body.is_form)
-        self._judge(call, [wanted])
+        self._judge([wanted], await self._objections(call, [wanted.spec.url]))
         there = self.registry.backends.get(backend_id)
         etags.check(call.request, None if there is None else there.revision)
         if there is None:
@@ -61,9 +61,10 @@ class BackendSettings:
 
     async def patch(self, call: Call, backend_id: str) -> Response:
         body = await call.body()
+        found = await self._objections(call, [body.fields().get("url")])
         backend = found_for_change(self.control, call, backend_id)
         wanted = backend_input.read_patch(backend.spec, body.fields(), is_form=body.is_form)
-        self._judge(call, [wanted])
+        self._judge([wanted], found)
         self.registry.change(backend, wanted.spec, wanted.pool)
         _set_state(self.control, backend, wanted.admin_state)
         return await changed(self.control, backend)
@@ -72,7 +73,8 @@ class BackendSettings:
         pool = known_pool(call.get(parameters.TARGET) or DEFAULT_POOL, [*self.registry.pools])
         body = await call.body()
         backends_wanted = await backend_input.read_backends(body.value)
-        self._judge(call, backends_wanted, [pool])
+        found = await self._objections(call, [wanted.spec.url for wanted in backends_wanted])
+        self._judge(backends_wanted, found, [pool])
         etags.check(call.request, self.registry.revision)
         given = call.get(parameters.DRAIN_TIMEOUT)
         timeout = self.control.config.timeouts.drain if given is None else given
@@ -84,13 +86,20 @@ class BackendSettings:
         is_done = all(backend.removed for backend in leaving)
         return responses.json(answer, 200 if is_done else 202, tag(answer.revision))
 
-    def _judge(self, call: Call, backends_wanted: Sequence[WantedBackend], pools: Iterable[str] = ()) -> None:
-        """422 for an unknown pool, or an address that no backend may have; `pools` narrows what is known."""
-        own = [*self.control.listening, self.control.config.admin.listen, *_server(call)]
+    async def _objections(self, call: Call, urls: Iterable[object]) -> Mapping[str, str]:
+        return await objections(self.control, _server(call), urls)
+
+    def _judge(
+        self,
+        backends_wanted: Sequence[WantedBackend],
+        found: Mapping[str, str],
+        pools: Iterable[str] = (),
+    ) -> None:
+        """422 for an unknown pool, or an objection found to a URL; `pools` narrows what is known."""
         known = [*(pools or self.registry.pools)]
         mistakes = []
         for wanted in backends_wanted:
-            if (why := objection(wanted.spec.url, own)) is not None:
+            if (why := found.get(wanted.spec.url)) is not None:
                 mistakes.append(Mistake(pointer=f"{wanted.at}/url", detail=why))
             if wanted.pool is not None:
                 known_pool(wanted.pool, known, f"{wanted.at}/pool")

@@ -83,15 +83,13 @@ class BackendStates:
     async def _seen_through(self, backend: Backend, drain: Drain, wait: float | None) -> bool:
         """Save the drain, wait for its end if that was asked for, and save its outcome; whether it is saved.
 
-        409 where the drain was taken back meanwhile: the state that the client waited for will not come.
+        409 where the drain was taken back meanwhile.
         """
         persisted = await save(self.control)
         if drain.outcome is None and wait:
             await ended(drain, wait)
             persisted = await save(self.control) if drain.outcome is not None else persisted
-        if drain.outcome is Outcome.CANCELLED:
-            now = f"{backend.id!r} is {backend.admin_state.value}"
-            raise Problem("conflict", f"the drain was taken back: {now}")
+        _refuse_if_taken_back(backend, drain)
         return persisted
 
 
@@ -101,6 +99,20 @@ def begin_drain(control: Control, backend: Backend, timeout: float | None, then:
     if timeout is None and not is_running:
         timeout = control.config.timeouts.drain
     return control.registry.drain(backend, timeout, then)
+
+
+async def ended_for(backend: Backend, drain: Drain, seconds: float) -> None:
+    """As `ended`; 409 where the drain is taken back meanwhile."""
+    if drain.outcome is None:
+        await ended(drain, seconds)
+        _refuse_if_taken_back(backend, drain)
+
+
+def _refuse_if_taken_back(backend: Backend, drain: Drain) -> None:
+    """409 where the state that the client has waited for will not come."""
+    if drain.outcome is Outcome.CANCELLED:
+        now = f"{backend.id!r} is {backend.admin_state.value}"
+        raise Problem("conflict", f"the drain was taken back: {now}")
 
 
 async def ended(drain: Drain, seconds: float) -> None:

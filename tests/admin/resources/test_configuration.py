@@ -15,12 +15,12 @@ import trio
 
 from admin.event_publisher import EventPublisher
 from admin.page.event_log import log_line
-from lb.app import reload_on_signal
 from lb.config.loader import build
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
 from lb.observe.audit_trail import LONGEST_TEXT
+from lb.process import reload_on_signal
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import Config
 from lb.settings.pool_settings import PoolSettings

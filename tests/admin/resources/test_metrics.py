@@ -69,6 +69,7 @@ FAMILIES = {
     "lb_config_last_reload_success_timestamp_seconds",
     "lb_event_readers",
     "lb_event_readers_dropped",
+    "lb_log_lines_dropped",
     "lb_event_loop_lag_seconds",
 }
 
