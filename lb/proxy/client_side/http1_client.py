@@ -54,7 +54,7 @@ class Http1Client(Http1Stream):
         self.address = self._peer = address
         self.identity = context.identity(address)
         self._served = 0
-        self._held: deque[bytearray] = deque()
+        self._held: deque[bytearray] | None = None  # which few connections ever need
         self.held = 0
         self.await_head()
 
@@ -170,6 +170,8 @@ class Http1Client(Http1Stream):
 
     def add_content_now(self, content: bytes, source: Source) -> None:
         data = self._framed(content, source)
+        if self._held is None:
+            self._held = deque()
         if self._held and len(self._held[-1]) < RECEIVE_SIZE:
             self._held[-1] += data  # many small pieces would take more room than their bytes
         elif data:

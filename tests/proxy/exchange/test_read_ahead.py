@@ -182,5 +182,5 @@ async def test_many_small_chunks_are_held_as_few_pieces() -> None:
         await trio.sleep(1)
         [connection] = lb.connections
         assert connection.client.held > 200_000
-        assert len(connection.client._held) <= connection.client.held // (64 * 1024) + 1
+        assert len(connection.client._held or ()) <= connection.client.held // (64 * 1024) + 1
         assert len((await client.hears(200)).body) == 200 * 4096
