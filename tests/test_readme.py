@@ -155,7 +155,9 @@ def test_each_key_of_a_table_is_shown_with_its_default(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "struct", [PoolSettings, Buffer, Probe, Ejection, Retry, Hedge, Hash, Sticky, lb.BackendSpec, Route], ids=str
+    "struct",
+    [PoolSettings, Buffer, Probe, Ejection, Retry, Hedge, Hash, Sticky, lb.BackendSpec, Route],
+    ids=str,
 )
 def test_each_key_of_a_pool_is_shown(struct: type[msgspec.Struct]) -> None:
     text = block("toml", "[timeouts]")
