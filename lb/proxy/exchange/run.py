@@ -45,7 +45,7 @@ async def run(exchange: Exchange) -> None:
 
 
 def _count_what_was_sent(exchange: Exchange) -> None:
-    """Content is counted when it comes; what a client that left or stalled has left here was not sent to it."""
+    """Content is counted when it comes: take off what a client that left or stalled has not taken."""
     client, record = exchange.client, exchange.record
     unsent = 0 if client.unsent is None else len(client.unsent)
     record.response_bytes = max(0, record.response_bytes - client.held - unsent)
