@@ -147,6 +147,8 @@ class Balancer:
             for name, pool in config.pools.items():
                 try:
                     self.registry.add_pool(name, pool.settings)
+                except ConfigError as exc:
+                    raise ConfigError(f"{join('pools', name)}.{exc}") from exc
                 except ValueError as exc:
                     raise ConfigError(f"{join('pools', name)}.policy: {exc}") from exc
                 for spec in pool.backends:

@@ -220,9 +220,12 @@ def _try_files(config: Config) -> None:
     if config.access_log.file is not None:
         check_log_file(config.access_log.file)
     keys = CookieKeys()
-    for pool in config.pools.values():
+    for name, pool in config.pools.items():
         if pool.sticky is not None:
-            keys.read(pool.sticky.secret_file)
+            try:
+                keys.read(pool.sticky.secret_file)
+            except ConfigError as exc:
+                raise ConfigError(f"{join('pools', name)}.{exc}") from exc
 
 
 def _import_policies(config: Config, no_code: bool) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from lb import cli
+from lb.app import Balancer
+from lb.config.loader import load
 from lb.config.source import Source
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
@@ -211,6 +213,17 @@ def test_check_lists_the_mistakes_of_a_wrong_file(tmp_path: Path, capsys: pytest
     file = tmp_path / "lb.toml"
     file.write_text("a = 1\nb = 2")
     assert complaint(capsys, "config", "check", str(file)).startswith(f"{file}: 2 mistakes\n  a: unknown key")
+
+
+async def test_a_key_file_that_cannot_be_read_is_a_mistake_of_its_pool(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text(f"[pools.shop.sticky]\nsecret_file = '{tmp_path}/none'")
+    mistake = f"pools.shop.sticky.secret_file: {tmp_path}/none cannot be read"
+    assert complaint(capsys, "config", "check", str(file)).startswith(mistake)
+    with pytest.raises(ConfigError, match=mistake):
+        Balancer(load(file))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import lb.app
 from lb.config.loader import build
 from lb.errors import Reason
 from lb.settings.balancer_settings import Route
-from lb.settings.pool_settings import Ejection, Hash, Hedge, PoolSettings, Probe, Retry, Sticky
+from lb.settings.pool_settings import Buffer, Ejection, Hash, Hedge, PoolSettings, Probe, Retry, Sticky
 from tests.kit.backend import OK, Backend
 from tests.kit.balancer import running
 from tests.kit.client import GET
@@ -155,7 +155,9 @@ def test_each_key_of_a_table_is_shown_with_its_default(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "struct", [PoolSettings, Probe, Ejection, Retry, Hedge, Hash, Sticky, lb.BackendSpec, Route], ids=str
+    "struct",
+    [PoolSettings, Buffer, Probe, Ejection, Retry, Hedge, Hash, Sticky, lb.BackendSpec, Route],
+    ids=str,
 )
 def test_each_key_of_a_pool_is_shown(struct: type[msgspec.Struct]) -> None:
     text = block("toml", "[timeouts]")

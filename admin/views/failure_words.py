@@ -71,8 +71,8 @@ LOOK: dict[type[LBError], str] = {
     LBError: "Look for this request's time there, and report the traceback.",
     BadRequest: "Look at the client; no backend is at fault.",
     LoopDetected: "Look which route or backend leads back here.",
-    RequestTimeout: "Look at the client and its network; timeouts.request_head, timeouts.body_idle and"
-    " limits.body_rate say how slow it may be.",
+    RequestTimeout: "Look at the client and its network; timeouts.request_head, timeouts.body_idle,"
+    " timeouts.request and limits.body_rate say how slow it may be.",
     RequestUnfinished: "Look at the client and its network; the server's own timeout for bodies was shorter"
     " than timeouts.body_idle.",
     ClientGone: "If many leave, look how long answers take, and after what time these clients give up.",

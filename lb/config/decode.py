@@ -37,9 +37,11 @@ class Reader:
         try:
             return self._read(hint, value, path)
         except msgspec.ValidationError as exc:
-            choices = f", expected one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else ""
-            message = str(exc).replace("`", "")
-            self._note(path, message[0].lower() + message[1:] + choices)
+            if get_origin(hint) is Literal:
+                self._note(path, f"expected one of {', '.join(get_args(hint))}, got {value!r}")
+            else:
+                message = str(exc).replace("`", "")
+                self._note(path, message[0].lower() + message[1:])
         except ValueError as exc:
             self._note(path, str(exc))
         return None

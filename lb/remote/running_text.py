@@ -42,5 +42,7 @@ def described_running(request: Mapping[str, Any]) -> Iterator[str]:
     phase = request["phase"][:1].upper() + request["phase"][1:]
     yield printable(f"{phase} for {seconds(request['phase_seconds'])}{waits}.")
     tried = plural(request["attempts"], "attempt")
-    sent = f"{request['request_bytes']} bytes of its body sent, {request['response_bytes']} bytes received"
-    yield printable(f"{tried} so far; {sent}.")
+    came = (
+        f"{request['request_bytes']} bytes of its body have come, {request['response_bytes']} of its answer"
+    )
+    yield printable(f"{tried} so far; {came}.")

@@ -43,7 +43,7 @@ def parse_size(value: object) -> int:
     if isinstance(size, bool) or not isinstance(size, int):
         raise ValueError(f'expected a size such as "64KiB", "10MB" or bytes, got {value!r}')
     if size < 0:
-        raise ValueError(f"{value!r} is less than nothing")
+        raise ValueError(f"{value!r} is not 0 bytes or more")
     return size
 
 
@@ -139,6 +139,8 @@ def route_path(value: object) -> str:
     text = msgspec.convert(value, str)
     if not ROUTE_PATH.fullmatch(text):
         raise ValueError(f"{text!r} is not the start of a path such as /api")
+    if text.endswith("*"):
+        raise ValueError(f"{text!r} ends in a * as if that were any text; /api also takes what is below it")
     return text.rstrip("/") or "/"
 
 

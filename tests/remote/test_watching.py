@@ -150,7 +150,7 @@ def test_why_of_a_request_that_runs_says_what_it_waits_for(lb: Terminal) -> None
         "2026-11-22T10:00:00.000Z  from 127.0.0.1:5  pool default  id r1",
         "",
         "Waiting for response for 11.5 s: it waits for web1 to begin its answer.",
-        "1 attempt so far; 5 bytes of its body sent, 0 bytes received.",
+        "1 attempt so far; 5 bytes of its body have come, 0 of its answer.",
     ]
     lb.balancer.says({**RUNNING, "phase": "pausing", "waits_for": "", "pool": None})
     assert "Pausing for 11.5 s.\n" in lb("why", "r1")

@@ -41,6 +41,14 @@ async def run(exchange: Exchange) -> None:
     finally:
         if exchange.holding is not None:
             exchange.record.held = exchange.holding.close()
+            _count_what_was_sent(exchange)
+
+
+def _count_what_was_sent(exchange: Exchange) -> None:
+    """Content is counted when it comes: take off what a client that left or stalled has not taken."""
+    client, record = exchange.client, exchange.record
+    unsent = 0 if client.unsent is None else len(client.unsent)
+    record.response_bytes = max(0, record.response_bytes - client.held - unsent)
 
 
 async def _is_answered(exchange: Exchange) -> bool:

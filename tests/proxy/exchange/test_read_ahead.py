@@ -111,6 +111,21 @@ async def test_a_client_that_leaves_in_the_rest_leaves_nothing_held() -> None:
         assert scene.context.held.count == 0
 
 
+async def test_what_the_client_did_not_take_is_not_counted_as_sent() -> None:
+    async with exchanging() as scene:
+        asked, backend = await stalled(scene)
+        backend.says(b"x" * 500)
+        await trio.testing.wait_all_tasks_blocked()
+        asked.client.reads_on()
+        await trio.testing.wait_all_tasks_blocked()
+        asked.client.stalls()
+        backend.says(b"y" * 499, ends=True)
+        await trio.testing.wait_all_tasks_blocked()
+        asked.client.leaves()
+        assert isinstance(await asked.outcome(), ClientGone)
+        assert asked.exchange.record.response_bytes == 501
+
+
 async def test_a_client_that_catches_up_goes_on_without() -> None:
     async with exchanging() as scene:
         asked, backend = await stalled(scene)
