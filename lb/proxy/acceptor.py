@@ -131,6 +131,7 @@ class Server:
         most = self._context.limits.connections_per_address
         if most is not None and self._places.of(address) >= most and self._is_one_client(address):
             self._context.metrics.listener(listener.name).rejected["address_limit"] += 1
+            self._places.refused(address)
             sock.close()
             return
         try:

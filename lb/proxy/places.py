@@ -31,6 +31,7 @@ class Places:
         self._metrics = metrics
         self._most = most
         self._addresses: Counter[str] = Counter()
+        self._full_addresses: set[str] = set()
         self._waiting = trio.lowlevel.ParkingLot()
 
     def limit(self, most: int) -> None:
@@ -51,6 +52,17 @@ class Places:
         """How many places a client address has."""
         return self._addresses[address]
 
+    def refused(self, address: str) -> None:
+        """A connection was refused, as its address has every place that it may have.
+
+        Logged once, until the address has left altogether.
+        """
+        if address not in self._full_addresses:
+            self._full_addresses.add(address)
+            log.warning(
+                "an address has every place that it may have", address=address, places=self.of(address)
+            )
+
     def take(self, client: ClientConnection) -> None:
         """Give a place to a client that was accepted."""
         self._clients.add(client)
@@ -64,6 +76,7 @@ class Places:
         self._addresses[client.address] -= 1
         if not self._addresses[client.address]:
             del self._addresses[client.address]
+            self._full_addresses.discard(client.address)
         if self._waiting or self._metrics.full_since is not None:
             self._changed()
 

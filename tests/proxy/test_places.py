@@ -111,6 +111,19 @@ async def test_f2_3_one_address_has_no_more_than_its_places() -> None:
         await idle(lb)
 
 
+async def test_an_address_that_has_its_places_is_logged_once() -> None:
+    async with running(limits={"connections_per_address": 1}) as lb, lb.backend.answering(OK):
+        with structlog.testing.capture_logs() as logged:
+            for _ in range(2):
+                first = await idle(lb)
+                for _ in range(3):
+                    assert await (await lb.client()).hears_all() == (b"", "end")
+                first.closes()
+                await trio.sleep(1)
+        events = [line["address"] for line in logged if "every place that it may have" in line["event"]]
+        assert events == ["127.0.0.1", "127.0.0.1"]
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL, errno.ENOTRECOVERABLE])
 async def test_f2_7_an_unforeseen_error_of_accept_ends_nothing(
     number: int, monkeypatch: pytest.MonkeyPatch
