@@ -113,7 +113,7 @@ async def test_f2_3_one_address_has_no_more_than_its_places() -> None:
 
 async def test_an_address_that_has_its_places_is_logged_once() -> None:
     async with running(limits={"connections_per_address": 1}) as lb, lb.backend.answering(OK):
-        with structlog.testing.capture_logs() as logged:
+        with capture_logs() as logged:
             for _ in range(2):
                 first = await idle(lb)
                 for _ in range(3):
