@@ -152,6 +152,11 @@ def _field(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|\n)" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
+@lru_cache(64)
+def _cookie(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:\A|;)[ \t]*+" + re.escape(name) + rb"=([^;]*)")
+
+
 def is_event_stream(lines: bytes) -> bool:
     """The response with these field lines is a stream of server-sent events, which may be silent for long."""
     return (field_in(lines, b"content-type") or b"").lower().startswith(b"text/event-stream")
@@ -165,5 +170,5 @@ def field_in(lines: bytes, name: bytes) -> bytes | None:
 
 def cookies_in(lines: bytes, name: bytes) -> list[bytes]:
     """The values of all cookies of this name (RFC 6265 section 4.2)."""
-    pairs = (pair.strip(b" \t") for value in _field(b"cookie").findall(lines) for pair in value.split(b";"))
-    return [pair[len(name) + 1 :] for pair in pairs if pair.startswith(name + b"=")]
+    find = _cookie(name).findall
+    return [found.rstrip(b" \t") for value in _field(b"cookie").findall(lines) for found in find(value)]
