@@ -45,21 +45,31 @@ IDENTITY = frozenset(
         b"client-ip",
         b"fastly-client-ip",
         b"forwarded",
+        b"forwarded-for",
+        b"front-end-https",
+        b"path_info",
+        b"proxy-client-ip",
+        b"script_name",
         b"true-client-ip",
+        b"wl-proxy-client-ip",
         b"x-client-ip",
         b"x-cluster-client-ip",
         b"x-envoy-external-address",
+        b"x-forwarded",
         b"x-original-forwarded-for",
         b"x-original-host",
         b"x-original-url",
         b"x-real-ip",
         b"x-request-id",
         b"x-rewrite-url",
+        b"x-scheme",
+        b"x-script-name",
     )
 )
 """Fields that say who the client is or what it asked for, beside all that begin with X_FORWARDED.
 
-Only a trusted peer may say it; from others they are dropped."""
+Only a trusted peer may say it; from others they are dropped. gunicorn takes SCRIPT_NAME, from a proxy that it
+trusts, off the beginning of the path, so `/x/admin` would become `/admin` behind a route."""
 SCHEME = b":scheme"
 """Stands for the scheme of an absolute target among what a client claims; no field has this name."""
 X_FORWARDED = b"x-forwarded-"
