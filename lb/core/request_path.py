@@ -40,7 +40,9 @@ a percent sign that encodes nothing.
 PARAMETERS = re.compile(rb";[^/]*")
 ENCODED_DOT = re.compile(rb"%2[eE]")
 SLASHES = re.compile(rb"//+")
-REFERENCE = re.compile(rb"\A[/\\]{2,}[^/\\]*")
+AUTHORITY = re.compile(rb"\A[/\\]{2,}[^/\\]*/?")
+ODD_AUTHORITY = re.compile(rb"\A//[^/@]*@[^/%;|^`{}\"'<>]*/?")
+"""What stands before the path of a reference. Node's `url.parse` ends a host at what none can have."""
 STRAY = re.compile(rb"\A[/\\]{2}|\.\.")
 """Some servers do not resolve `..`, or do it before they decode; `//x/admin` is on the host x to others."""
 
@@ -68,9 +70,10 @@ def stray_readings(path: bytes) -> set[bytes]:
     raw = ENCODED_DOT.sub(b".", path)
     if STRAY.search(raw) is None:
         return set()
-    forms = {raw, raw.replace(b"\\", b"/")}
-    forms |= {REFERENCE.sub(b"", each) or b"/" for each in forms}
-    forms |= {_resolved(each) for each in forms}
+    slashed = raw.replace(b"\\", b"/")
+    authorities = [AUTHORITY.match(raw), AUTHORITY.match(slashed), ODD_AUTHORITY.match(slashed)]
+    forms = {raw, slashed} | {b"/" + each.string[each.end() :] for each in authorities if each}
+    forms |= {_resolved(each) for each in forms if b".." in each}
     return {SLASHES.sub(b"/", unquote_to_bytes(each)) for each in forms}
 
 

@@ -228,6 +228,8 @@ ELSEWHERE = (
     b"//x/admin",
     b"///x/admin",
     b"/\\x/admin",
+    b"/\\u@%2f%61dmin",
+    b"//u@h%41/admin",
     b"//x:1/y/../admin",
     b"/admin//../x",
     b"/admin/%2e./x",
