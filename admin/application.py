@@ -8,8 +8,10 @@ import logging
 import secrets
 
 from quart import Response, g, request
+from quart.wrappers import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from admin.dispatch import dispatched, refused
 from admin.page import assets, home
@@ -53,7 +55,7 @@ def create_app(control: Control, token: str | None) -> QuartTrio:
 
     `token`, if it is one, is needed for all but the open operations, as are those of `admin.tokens_file`.
     """
-    app = QuartTrio("admin", static_folder=None)
+    app = _App("admin", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # either would answer such a path with a redirect
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, BODY_TIMEOUT=BODY_SECONDS)
@@ -65,6 +67,18 @@ def create_app(control: Control, token: str | None) -> QuartTrio:
     _finish(app, control)
     _handle_errors(app)
     return app
+
+
+class _App(QuartTrio):
+    """Quart, but that an operation is found by method and path alone, whatever is in Host.
+
+    Quart encodes Host before anything of ours has looked at it, and logs a traceback where it cannot.
+    """
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        if request is None:
+            return None
+        return self.url_map.bind("localhost", default_method=request.method, path_info=request.path)
 
 
 def operations(control: Control) -> tuple[Operation, ...]:

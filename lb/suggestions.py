@@ -2,11 +2,18 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+
+MOST_CHOICES = 100
+"""Words that are compared and listed; one who may only ask may have sent thousands."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a word that is not in `known`: the word meant, or else all of `known`."""
-    choices = [*known]
+    """The end of a sentence about a word that is not in `known`: the word meant, or else those of `known`.
+
+    Of many, the first are looked at.
+    """
+    choices = [*islice(known, MOST_CHOICES)]
     if close := get_close_matches(word, choices, n=1):
         return f", did you mean `{close[0]}`?"
     return f"; there are: {', '.join(choices)}" if choices else ""

@@ -1,12 +1,17 @@
 """The phrases that several messages use."""
 
-from lb.suggestions import did_you_mean, plural
+from lb.suggestions import MOST_CHOICES, did_you_mean, plural
 
 
 def test_a_word_that_is_nearly_right_is_named_and_otherwise_all_are() -> None:
     assert did_you_mean("conect", ["connect", "send"]) == ", did you mean `connect`?"
     assert did_you_mean("zzz", ["connect", "send"]) == "; there are: connect, send"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_of_many_words_the_first_are_looked_at() -> None:
+    many = [f"x{number}" for number in range(MOST_CHOICES)]
+    assert did_you_mean("connec", [*many, "connect"]) == f"; there are: {', '.join(many)}"
 
 
 def test_a_plural_is_one_or_many() -> None:

@@ -13,6 +13,8 @@ from itertools import islice
 import jinja2
 import msgspec
 from quart import Request, Response, g
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from admin.page import shapes, wording
 from admin.page.assets import Assets
@@ -41,6 +43,8 @@ POLICY = (
     " object-src 'none'"
 )
 HTML = "text/html; charset=utf-8"
+LONGEST_ACCEPT = 1000
+"""What is read of an Accept; that of a browser has less than two hundred bytes."""
 BLANK = BackendStats(
     id="",
     pool="",
@@ -142,7 +146,8 @@ def operations(
 
 def wants_html(request: Request) -> bool:
     """Whether a browser asks: that says that it reads HTML, while curl says that it reads anything."""
-    return request.accept_mimetypes.best_match(["text/plain", "text/html"]) == "text/html"
+    accepted = parse_accept_header(request.headers.get("Accept", "")[:LONGEST_ACCEPT], MIMEAccept)
+    return accepted.best_match(["text/plain", "text/html"]) == "text/html"
 
 
 @cache

@@ -124,9 +124,9 @@ class Problem(Exception):
         )
 
 
-def invalid(*mistakes: Mistake) -> Problem:
-    """422 with these mistakes, of which the first MAX_MISTAKES are listed."""
-    if (more := len(mistakes) - MAX_MISTAKES) > 0:
+def invalid(*mistakes: Mistake, untold: int = 0) -> Problem:
+    """422 with these mistakes, of which the first MAX_MISTAKES are listed; there are `untold` others."""
+    if (more := max(0, len(mistakes) - MAX_MISTAKES) + untold) > 0:
         rest = Mistake(pointer="#", detail=f"there are {more} more mistakes")
         mistakes = (*mistakes[:MAX_MISTAKES], rest)
     return Problem("validation", errors=mistakes)

@@ -19,15 +19,16 @@ from admin.input.pool_input import mistake_of
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation, Parameter
-from admin.protocol.problems import Problem, invalid
+from admin.protocol.problems import MAX_MISTAKES, Problem, invalid
 from admin.protocol.request_body import FORM
 from admin.security.redaction import hidden_change
+from admin.slices import listed, sliced
 from admin.views.effective_config import as_toml, rows
 from admin.views.times import timestamp
 from lb.config.diff import Difference, spoken
 from lb.config.loader import build, read_toml
 from lb.config.reload import Reloader
-from lb.config.reload_plan import plan
+from lb.config.reload_plan import planning
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.errors import ConfigError
@@ -171,10 +172,14 @@ class Configurations:
         tables = await trio.to_thread.run_sync(_tables, data, media_type)
         try:
             wanted = await trio.to_thread.run_sync(self._build, tables)
-            planned = plan(self.control.config, wanted, self.control.registry, may_load=False)
+            difference = await self._difference(wanted, may_load=False)
         except ConfigError as exc:
             raise _problem(exc) from exc
-        return responses.json(_view(planned.difference, "the body", applied=False))
+        return responses.json(await _view(difference, "the body", applied=False))
+
+    async def _difference(self, wanted: Config, *, may_load: bool) -> Difference:
+        planned = planning(self.control.config, wanted, self.control.registry, may_load=may_load)
+        return (await sliced(planned)).difference
 
     def _build(self, tables: Mapping[str, Any]) -> Config:
         reload = self.control.reload
@@ -185,10 +190,10 @@ class Configurations:
         reload = self._reloader()
         try:
             config = await reload.read()
-            planned = plan(self.control.config, config, self.control.registry, may_load=may_load)
+            difference = await self._difference(config, may_load=may_load)
         except ConfigError as exc:
             raise _problem(exc) from exc
-        return responses.json(_view(planned.difference, str(reload.source), applied=False))
+        return responses.json(await _view(difference, str(reload.source), applied=False))
 
     async def reload(self, call: Call) -> Response:
         await call.take_posted_parameters()
@@ -200,7 +205,7 @@ class Configurations:
             self.control.audit.failed(problem.status, str(exc))
             raise problem from exc
         persisted = await save(self.control)
-        return responses.json(_view(difference, str(reload.source), applied=True, persisted=persisted))
+        return responses.json(await _view(difference, str(reload.source), applied=True, persisted=persisted))
 
     def _reloader(self) -> Reloader:
         if self.control.reload is None:
@@ -230,14 +235,17 @@ def _problem(error: ConfigError) -> Problem:
     """422 with each mistake and its place, or with one sentence where the file could not be read."""
     if not error.mistakes:
         return Problem("validation", str(error))
-    problem = invalid(*map(mistake_of, error.mistakes))
+    told = error.mistakes[:MAX_MISTAKES]
+    problem = invalid(*map(mistake_of, told), untold=len(error.mistakes) - len(told))
     problem.detail = str(error).partition("\n")[0]
     return problem
 
 
-def _view(difference: Difference, source: str, *, applied: bool, persisted: bool | None = None) -> Reloaded:
+async def _view(
+    difference: Difference, source: str, *, applied: bool, persisted: bool | None = None
+) -> Reloaded:
     values = msgspec.structs.asdict(difference)
     for name in ("settings", "needs_restart"):
-        values[name] = tuple(map(hidden_change, values[name]))
+        values[name] = tuple(await listed(map(hidden_change, values[name])))
     kept = msgspec.UNSET if persisted is None else persisted
     return Reloaded(**values, source=source, applied=applied, persisted=kept)

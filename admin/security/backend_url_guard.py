@@ -4,22 +4,17 @@ The text of the URL is judged here, and what its host resolves to now. What it r
 whenever that happens.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from posixpath import normpath
 
 import trio
 
+from admin.security.backend_socket_guard import objections_to_sockets
 from admin.security.host_check import is_loopback
 from lb.control import Control
 from lb.core.allowed_addresses import IP, AddressRule, ip, is_here, tcp
 from lb.settings.backend_spec import parse_url
 
-CONTROL_SOCKETS = re.compile(
-    r"(/var)?/run/(docker\.sock|podman/.*|containerd/.*|crio/.*|dbus/.*|systemd/.*|snapd.*\.socket)"
-)
-"""Unix sockets that serve whoever may connect to them, as this balancer may, with power over the machine."""
 LOOK_UP_SECONDS = 5.0
 """For all names of a request together. A name that takes longer is judged when it is resolved."""
 LOOK_UPS = 8
@@ -44,7 +39,10 @@ async def objections(control: Control, own: Iterable[str], urls: Iterable[object
         if address is None and not place[0].startswith("/") and not _looks_numeric(place[0])
     ]
     resolved = await _look_up(control, names)
-    guard = _Guard(control, own, resolved)
+    ours = [*control.listening, control.config.admin.listen, *own]
+    sockets = [host for host, _ in places.values() if host.startswith("/")]
+    refused = await trio.to_thread.run_sync(objections_to_sockets, sockets, ours) if sockets else {}
+    guard = _Guard(control, ours, resolved, refused)
     found: dict[str, str] = {}
     for count, (url, place) in enumerate(places.items(), 1):
         if (why := guard.objection(place, addresses[place])) is not None:
@@ -73,10 +71,17 @@ async def _look_up(control: Control, names: Iterable[Place]) -> Mapping[Place, l
 class _Guard:
     """Judges the URLs of one request."""
 
-    def __init__(self, control: Control, own: Iterable[str], resolved: Mapping[Place, list[IP]]) -> None:
-        self._ours = [*control.listening, control.config.admin.listen, *own]
+    def __init__(
+        self,
+        control: Control,
+        ours: Sequence[str],
+        resolved: Mapping[Place, list[IP]],
+        refused: Mapping[str, str],
+    ) -> None:
+        self._ours = ours
         self._rule = AddressRule(lambda: control.config, lambda: self._ours)
         self._resolved = resolved
+        self._refused = refused
 
     def objection(self, place: Place, address: IP | None) -> str | None:
         """Why no backend may be there, or None; `address` is what its host is, None for a name."""
@@ -84,20 +89,13 @@ class _Guard:
         if self._rule.is_own_word(host, port):
             return None
         if host.startswith("/"):
-            return _objection_to_path(normpath(host), self._ours)
+            return self._refused.get(host) or self._rule.judged_socket(host)
         if address is None and _looks_numeric(host):
             return f"{host!r} is a number, but not an IP address"
         if any(_is_named(host, port, each) for each in self._ours):
             return f"{host}:{port} is this balancer itself"
         addresses = self._resolved.get(place, []) if address is None else [address]
         return next(filter(None, (self._rule.judged(host, port, each) for each in addresses)), None)
-
-
-def _objection_to_path(path: str, ours: Iterable[str]) -> str | None:
-    if CONTROL_SOCKETS.fullmatch(path):
-        return f"{path} controls this machine, and is never a backend"
-    own = (each.removeprefix("unix:").partition("?")[0] for each in ours if each.startswith("unix:"))
-    return f"{path} is this balancer itself" if any(normpath(each) == path for each in own) else None
 
 
 def _is_named(host: str, port: int, listening: str) -> bool:

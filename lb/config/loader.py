@@ -8,7 +8,9 @@ between settings, such as a route to a pool that does not exist.
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,9 @@ from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig, demo
 from lb.suggestions import did_you_mean
 
 TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+
+MOST_CONTRADICTIONS = 100
+"""So many are looked for. To suggest a name takes time, and they may come from the API."""
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -81,7 +86,7 @@ def build(raw: Mapping[str, Any], source: str = "") -> Config:
         raw = {**raw, "access_log": {"format": text}}
     reader = Reader()
     config = cast("Config", reader.struct(Config, raw, ""))  # never None: no field of Config is required
-    mistakes = [*reader.mistakes, *_contradictions(config)]
+    mistakes = [*reader.mistakes, *islice(_contradictions(config), MOST_CONTRADICTIONS)]
     if mistakes:
         raise wrong(mistakes, source)
     return _completed(config)
@@ -103,7 +108,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     """Mistakes between settings that are each right. An item that is None is in the Reader's mistakes."""
     if not config.listen:
         yield "listen: expected one address or more"
-    for address in sorted({a for a in config.listen if config.listen.count(a) > 1 and not a.endswith(":0")}):
+    times = Counter(config.listen)
+    for address in sorted(each for each in times if times[each] > 1 and not each.endswith(":0")):
         yield f"listen: {address} stands there twice"
     for name in config.pools:
         if not ID.fullmatch(name):

@@ -9,10 +9,10 @@ drained and removed.
 fail. There must be no await between the two, because a plan holds only for the registry as it was read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -60,16 +60,31 @@ class Place(NamedTuple):
     spec: BackendSpec
 
 
-def plan(before: Config, wanted: Config, registry: Registry, *, may_load: bool = True) -> Plan:
+def plan(before: Config, wanted: Config, registry: Registry) -> Plan:
     """The plan that leads from `before`, and the runtime changes in the registry, to `wanted`.
 
-    ConfigError where a policy cannot be made. Without `may_load` no code is imported and no file is opened;
-    such a plan shows the difference and must not be applied.
+    ConfigError where a policy cannot be made.
+    """
+    work = planning(before, wanted, registry)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return cast("Plan", done.value)
+
+
+def planning(
+    before: Config, wanted: Config, registry: Registry, *, may_load: bool = True
+) -> Generator[None, None, Plan]:
+    """The making of the plan, a pool or a backend at a time.
+
+    Where the registry has changed meanwhile, the plan shows the difference and must not be applied; so it is
+    without `may_load`, when no code is imported and no file is opened.
     """
     config = in_effect(before, wanted)
     planner = _Planner(before, config, registry, may_load)
-    planner.look_at_pools()
-    planner.look_at_backends()
+    yield from planner.look_at_pools()
+    yield from planner.look_at_backends()
     return planner.result(wanted)
 
 
@@ -133,7 +148,7 @@ class _Planner:
             added=tuple(self._added), changed=tuple(self._changed), removed=tuple(self._removed)
         )
         settings = (*_general(self._before, self._config), *self._settings)
-        needs_restart = compared(flat(self._config), flat(wanted))
+        needs_restart = _at_restart(self._config, wanted)
         return Difference(
             changed=bool(settings) or names != PoolNames() or backends != Backends(),
             summary=summary(names, backends, len(settings), len(self._kept), len(needs_restart)),
@@ -147,8 +162,9 @@ class _Planner:
 
     # -- pools -----------------------------------------------------------------------------------------
 
-    def look_at_pools(self) -> None:
+    def look_at_pools(self) -> Iterator[None]:
         for name, config in self._config.pools.items():
+            yield
             if name not in self._registry.pools:
                 self._added_pools.append(name)
                 policy = self._prepared(name, config.settings)
@@ -195,11 +211,12 @@ class _Planner:
 
     # -- backends --------------------------------------------------------------------------------------
 
-    def look_at_backends(self) -> None:
+    def look_at_backends(self) -> Iterator[None]:
         old, new = _places(self._before), _places(self._config)
         for backend_id in dict.fromkeys((*new, *old, *self._registry.backends)):
             there = self._registry.backends.get(backend_id)
             now = None if there is None or _is_leaving(there) else Place(there.pool, there.spec)
+            yield
             self._look_at_backend(backend_id, old.get(backend_id), new.get(backend_id), now)
 
     def _look_at_backend(
@@ -249,8 +266,19 @@ class _Planner:
 
 def _general(before: Config, after: Config) -> tuple[Change, ...]:
     """The changed keys outside the pools."""
-    without = [flat(msgspec.structs.replace(each, pools={})) for each in (before, after)]
-    return compared(*without)
+    return compared(*[flat(_with_pools(each, ())) for each in (before, after)])
+
+
+def _at_restart(config: Config, wanted: Config) -> tuple[Change, ...]:
+    """The keys in which the wanted Config waits for a restart; of the pools that is the demo's alone."""
+    names = {DEFAULT_POOL} & config.pools.keys() if config.demo is not wanted.demo else set()
+    shown = [flat(_with_pools(each, names)) for each in (config, wanted)]
+    return compared(*shown)
+
+
+def _with_pools(config: Config, names: Container[str]) -> Config:
+    pools = {name: pool for name, pool in config.pools.items() if name in names}
+    return msgspec.structs.replace(config, pools=pools)
 
 
 def _places(config: Config) -> dict[str, Place]:

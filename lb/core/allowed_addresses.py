@@ -2,8 +2,9 @@
 
 The API may be reached by more people than the file, and a request through the balancer comes from inside its
 network. So link-local addresses and the metadata services of clouds are refused, and with
-`admin.allowed_backends` every address outside these networks. The balancer's own addresses are refused too: a
-proxied request to the admin side would come from loopback. What the file names is the operator's own word.
+`admin.allowed_backends` every address outside these networks, Unix sockets too unless `unix` stands there.
+The balancer's own addresses are refused: a proxied request to the admin side would come from loopback. What
+the file names is the operator's own word.
 
 Addresses are judged, not texts: a name is judged by what it resolves to, each time that it is resolved.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from lb.core.client_address import UNIX
 from lb.settings.backend_spec import parse_url
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import TcpAddress, parse_address
@@ -35,6 +37,7 @@ class AddressRule:
         self._read: Config | None = None
         self._places: frozenset[tuple[str, int]] = frozenset()
         self._allowed: Sequence[IPv4Network | IPv6Network] = ()
+        self._is_limited = self._takes_sockets = False
 
     def is_own_word(self, host: str, port: int) -> bool:
         """Whether the configuration names a backend there; no such one is judged."""
@@ -48,27 +51,35 @@ class AddressRule:
     def judged(self, host: str, port: int, address: IP) -> str | None:
         """The objection for a host and port that the configuration does not name."""
         self._look_at_config()
-        why = _objection(address, self._allowed)
+        why = _objection(address, self._allowed, self._is_limited)
         if why is None and any(is_same(address, port, tcp(listening)) for listening in self._own()):
             why = "is this balancer itself"
         is_named = host.partition("%")[0] != str(address)
         return why and f"{f'{host}, which is {address},' if is_named else host} {why}"
+
+    def judged_socket(self, path: str) -> str | None:
+        """The objection to a Unix socket that the configuration does not name."""
+        self._look_at_config()
+        is_out = self._is_limited and not self._takes_sockets
+        return f"{path} is a Unix socket, and `unix` is not in admin.allowed_backends" if is_out else None
 
     def _look_at_config(self) -> None:
         """Read what a reload has changed; there may be thousands of addresses to judge between two."""
         if self._read is not (config := self._config()):
             specs = [spec for pool in config.pools.values() for spec in pool.backends]
             self._read, self._places = config, frozenset(parse_url(spec.url) for spec in specs)
-            self._allowed = [ip_network(text) for text in config.admin.allowed_backends]
+            allowed = config.admin.allowed_backends
+            self._allowed = [ip_network(text) for text in allowed if text != UNIX]
+            self._is_limited, self._takes_sockets = bool(allowed), UNIX in allowed
 
 
-def _objection(address: IP, allowed: Sequence[IPv4Network | IPv6Network]) -> str | None:
+def _objection(address: IP, allowed: Sequence[IPv4Network | IPv6Network], is_limited: bool) -> str | None:
     """The rule without the balancer's own addresses. A reserved network opens only if it is listed itself."""
     for meant in meanings(address):
         network = reserved(meant)
         if network is not None and not any(meant in each and is_within(each, network) for each in allowed):
             return "is link-local or a metadata service, which admin.allowed_backends does not name"
-    if allowed and not any(plain(address) in network for network in allowed):
+    if is_limited and not any(plain(address) in network for network in allowed):
         return "is not in admin.allowed_backends"
     return None
 

@@ -7,6 +7,10 @@ the reading, while the request is forwarded as it came (RFC 9110 section 7.7 for
 The usual reading is RFC 3986 section 6.2.2 and what nginx does beyond it: all of the path is decoded once, an
 encoded slash too. Of two bytes there is no usual reading. A backslash is a slash to IIS and to WHATWG's URL;
 what follows a semicolon in a segment does not count for Java servers. Such a path has further readings.
+
+Dot segments are resolved by most servers, but not by all, and not by all in the same order: before decoding
+and with empty segments (RFC 3986, so also WHATWG's URL), or never. And `//x/admin` is `/admin` on the host x
+to whoever takes the target for a reference. These are `stray_readings`.
 """
 
 import re
@@ -34,6 +38,13 @@ a percent sign that encodes nothing.
 
 
 PARAMETERS = re.compile(rb";[^/]*")
+ENCODED_DOT = re.compile(rb"%2[eE]")
+SLASHES = re.compile(rb"//+")
+AUTHORITY = re.compile(rb"\A[/\\]{2,}[^/\\]*/?")
+ODD_AUTHORITY = re.compile(rb"\A//[^/@]*@[^/%;|^`{}\"'<>]*/?")
+"""What stands before the path of a reference. Node's `url.parse` ends a host at what none can have."""
+STRAY = re.compile(rb"\A[/\\]{2}|\.\.")
+"""Some servers do not resolve `..`, or do it before they decode; `//x/admin` is on the host x to others."""
 
 
 def reading(path: bytes) -> bytes:
@@ -52,6 +63,29 @@ def readings(path: bytes) -> list[bytes]:
     if b";" in found[0]:
         found += [PARAMETERS.sub(b"", each) for each in found]
     return [_collapsed(each) for each in found]
+
+
+def stray_readings(path: bytes) -> set[bytes]:
+    """What a few servers read, as `STRAY` says, each also with backslashes that are slashes."""
+    raw = ENCODED_DOT.sub(b".", path)
+    if STRAY.search(raw) is None:
+        return set()
+    slashed = raw.replace(b"\\", b"/")
+    authorities = [AUTHORITY.match(raw), AUTHORITY.match(slashed), ODD_AUTHORITY.match(slashed)]
+    forms = {raw, slashed} | {b"/" + each.string[each.end() :] for each in authorities if each}
+    forms |= {_resolved(each) for each in forms if b".." in each}
+    return {SLASHES.sub(b"/", unquote_to_bytes(each)) for each in forms}
+
+
+def _resolved(path: bytes) -> bytes:
+    """RFC 3986 section 5.2.4: an empty segment is one that `..` takes away."""
+    kept: list[bytes] = []
+    for segment in path.split(b"/")[1:]:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment != b".":
+            kept.append(segment)
+    return b"/" + b"/".join(kept)
 
 
 def _collapsed(path: bytes) -> bytes:

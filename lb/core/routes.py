@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import Literal, Protocol
 from urllib.parse import unquote_to_bytes
 
-from lb.core.request_path import SPELLED, doubt, reading, readings
+from lb.core.request_path import SPELLED, doubt, reading, readings, stray_readings
 from lb.errors import BadRequest
 
 HOSTS = 256
@@ -36,7 +36,7 @@ class Routes:
     usual reading, `reject` also refuses those that backends read in different ways, `exact` compares bytes.
     """
 
-    __slots__ = ("_default", "_is_needed", "_policy", "_routes")
+    __slots__ = ("_is_needed", "_otherwise", "_policy", "_routes")
 
     def __init__(
         self,
@@ -44,12 +44,13 @@ class Routes:
         default: str = "default",
         path_policy: PathPolicy = "normalise",
     ) -> None:
-        self._default = default
+        routes = list(routes)
         self._policy = path_policy
         self._routes = [
-            (_wanted((route.host or "").encode()), self._prefix(route.path.encode()), route.pool)
-            for route in routes
+            (_wanted((route.host or "").encode()), self._prefix(route.path.encode()), (place, route.pool))
+            for place, route in enumerate(routes)
         ]
+        self._otherwise = len(routes), default
         self._is_needed = bool(self._routes) or path_policy == "reject"
 
     def _prefix(self, path: bytes) -> bytes:
@@ -59,27 +60,32 @@ class Routes:
         """The name of the pool; the port of `host` and the query of `target` play no part.
 
         Raises BadRequest for a path that the path policy refuses, and for one that goes to different pools
-        in different readings, unless the policy is `exact`.
+        in different readings, unless the policy is `exact`. Of readings that few servers have, only those of
+        an earlier route count: what it keeps to its own pool is not to be reached in another one.
         """
         if not self._is_needed:
-            return self._default
+            return self._otherwise[1]
         name, path = host_name(host), target.partition(b"?")[0]
         if SPELLED.search(path) is None or self._policy == "exact":
-            return self._match(name, path)
+            return self._match(name, path)[1]
         if self._policy == "reject" and (why := doubt(path)) is not None:
             raise BadRequest(why)
-        first, *others = [self._match(name, each) for each in readings(path)]
-        if any(pool != first for pool in others):
+        (first, pool), *others = [self._match(name, each) for each in readings(path)]
+        if any(other != pool for _, other in others):
             raise BadRequest(
                 "the path has a backslash or a semicolon, and backends read it in different ways"
             )
-        return first
+        strays = [self._match(name, each) for each in stray_readings(path)] if first else []
+        if any(place < first and other != pool for place, other in strays):
+            raise BadRequest("the path has `..` or begins with `//`, and backends read it in different ways")
+        return pool
 
-    def _match(self, name: bytes, path: bytes) -> str:
-        for wanted, prefix, pool in self._routes:
+    def _match(self, name: bytes, path: bytes) -> tuple[int, str]:
+        """The place and the pool of the first route that matches."""
+        for wanted, prefix, found in self._routes:
             if _host_matches(wanted, name) and _path_matches(prefix, path):
-                return pool
-        return self._default
+                return found
+        return self._otherwise
 
 
 @lru_cache(HOSTS)

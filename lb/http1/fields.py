@@ -45,21 +45,31 @@ IDENTITY = frozenset(
         b"client-ip",
         b"fastly-client-ip",
         b"forwarded",
+        b"forwarded-for",
+        b"front-end-https",
+        b"path_info",
+        b"proxy-client-ip",
+        b"script_name",
         b"true-client-ip",
+        b"wl-proxy-client-ip",
         b"x-client-ip",
         b"x-cluster-client-ip",
         b"x-envoy-external-address",
+        b"x-forwarded",
         b"x-original-forwarded-for",
         b"x-original-host",
         b"x-original-url",
         b"x-real-ip",
         b"x-request-id",
         b"x-rewrite-url",
+        b"x-scheme",
+        b"x-script-name",
     )
 )
 """Fields that say who the client is or what it asked for, beside all that begin with X_FORWARDED.
 
-Only a trusted peer may say it; from others they are dropped."""
+Only a trusted peer may say it; from others they are dropped. gunicorn takes SCRIPT_NAME, from a proxy that it
+trusts, off the beginning of the path, so `/x/admin` would become `/admin` behind a route."""
 SCHEME = b":scheme"
 """Stands for the scheme of an absolute target among what a client claims; no field has this name."""
 X_FORWARDED = b"x-forwarded-"
@@ -152,6 +162,11 @@ def _field(name: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:\A|\n)" + re.escape(name) + rb":[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
+@lru_cache(64)
+def _cookie(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:\A|;)[ \t]*+" + re.escape(name) + rb"=([^;]*)")
+
+
 def is_event_stream(lines: bytes) -> bool:
     """The response with these field lines is a stream of server-sent events, which may be silent for long."""
     return (field_in(lines, b"content-type") or b"").lower().startswith(b"text/event-stream")
@@ -165,5 +180,5 @@ def field_in(lines: bytes, name: bytes) -> bytes | None:
 
 def cookies_in(lines: bytes, name: bytes) -> list[bytes]:
     """The values of all cookies of this name (RFC 6265 section 4.2)."""
-    pairs = (pair.strip(b" \t") for value in _field(b"cookie").findall(lines) for pair in value.split(b";"))
-    return [pair[len(name) + 1 :] for pair in pairs if pair.startswith(name + b"=")]
+    find = _cookie(name).findall
+    return [found.rstrip(b" \t") for value in _field(b"cookie").findall(lines) for found in find(value)]

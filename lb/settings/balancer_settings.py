@@ -15,9 +15,8 @@ from lb.settings.listen_address import Listen
 from lb.settings.pool_settings import PoolSettings
 from lb.settings.values import (
     Count,
-    Network,
+    NetworkOrUnix,
     Number,
-    Proxy,
     RouteHost,
     RoutePath,
     Seconds,
@@ -124,9 +123,10 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     It never holds a token. `lb.config.admin_token` reads `token_file`, whose token may do everything;
     `lb.config.tokens` reads `tokens_file`, where each token has a scope. `allowed_hosts` are names that a
-    request's Host may have beside the address, `allowed_backends` the networks in which the API may add
-    backends; without any, all but what `lb.core.allowed_addresses` reserves. `audit_file` gets a line for
-    each act of the audit trail. With `metrics_open`, /metrics, /alerts.yml and /grafana.json need no token.
+    request's Host may have beside the address, `allowed_backends` the networks, or `unix`, in which the API
+    may add backends; without any, all but what `lb.core.allowed_addresses` reserves. `audit_file` gets a line
+    for each act of the audit trail. With `metrics_open`, /metrics, /alerts.yml and /grafana.json need no
+    token.
     """
 
     listen: Listen = "127.0.0.1:9000"
@@ -134,7 +134,7 @@ class AdminConfig(msgspec.Struct, frozen=True, kw_only=True):
     token_file: str | None = None
     tokens_file: str | None = None
     allowed_hosts: tuple[str, ...] = ()
-    allowed_backends: tuple[Network, ...] = ()
+    allowed_backends: tuple[NetworkOrUnix, ...] = ()
     audit_file: str | None = None
     metrics_open: bool = False
 
@@ -178,7 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     access_log: AccessLogSettings = AccessLogSettings()
     demo: bool = False
-    trusted_proxies: tuple[Proxy, ...] = ()
+    trusted_proxies: tuple[NetworkOrUnix, ...] = ()
     half_close: Literal["ask", "left", "reads"] = "ask"
     forwarded: bool = False
     via: TokenOrEmpty = DEFAULT_NAME

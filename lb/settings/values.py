@@ -96,19 +96,10 @@ def token_or_empty(value: object) -> str:
     return "" if value == "" else token(value)
 
 
-def network(value: object) -> str:
-    """A network in its canonical form; an address stands for the network of that one address."""
-    text = msgspec.convert(value, str)
-    try:
-        return str(ip_network(text))
-    except ValueError as exc:
-        raise ValueError(f"{exc}; expected a network such as 10.0.0.0/8 or an address") from None
+def network_or_unix(value: object) -> str:
+    """A network in its canonical form, where an address stands for itself; or "unix".
 
-
-def proxy(value: object) -> str:
-    """A network of proxies in its canonical form, where an address stands for itself; or "unix".
-
-    Clients over IPv4 are known by their IPv4 address, so IPv4 networks within IPv6 become those of IPv4.
+    Who comes over IPv4 is known by an IPv4 address, so IPv4 networks within IPv6 become those of IPv4.
     """
     text = msgspec.convert(value, str)
     if text == "unix":
@@ -153,7 +144,6 @@ Number = Annotated[int, not_negative]
 Share = Annotated[float, share]
 Token = Annotated[str, token]
 TokenOrEmpty = Annotated[str, token_or_empty]
-Network = Annotated[str, network]
-Proxy = Annotated[str, proxy]
+NetworkOrUnix = Annotated[str, network_or_unix]
 RouteHost = Annotated[str, route_host]
 RoutePath = Annotated[str, route_path]

@@ -31,6 +31,18 @@ async def test_g154_reading_never_changes(
     assert control.registry.revision == before
 
 
+@pytest.mark.parametrize(
+    "host", ["a" * 64, "a..b", "xn--a", "[::1", "a b", "127.0.0.1:" + "9" * 5000, "\xff"]
+)
+async def test_a_host_that_is_none_is_misdirected_and_no_bug(
+    serve: Serve, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as service:
+        answer = await service.says(f"GET /info HTTP/1.1\nHost: {host}\nConnection: close\n\n")
+    assert answer.startswith((b"HTTP/1.1 421", b"HTTP/1.1 400", b"HTTP/1.1 200"))
+    assert "Traceback" not in caplog.text
+
+
 async def test_head_is_get_without_the_body(serve: Serve) -> None:
     async with serve() as service:
         answers = [

@@ -13,11 +13,12 @@ UNKNOWN = (
     "X-Forwarded-By",
     "X-Forwarded-Uri", "X-Forwarded-Protocol", "X-Forwarded-", "Forwarded", "X-Real-IP", "X-Client-IP",
     "X-Cluster-Client-IP", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP",
-    "X-Original-URL", "X-Rewrite-URL", "X-Original-Forwarded-For",
+    "X-Original-URL", "X-Rewrite-URL", "X-Original-Forwarded-For", "SCRIPT_NAME", "PATH_INFO",
+    "X-Script-Name", "X-Scheme", "X-Forwarded", "Forwarded-For", "WL-Proxy-Client-IP",
 )  # fmt: skip
 OTHERS = (
     "X-Forwarder",
-    "X-Forwarded",
+    "X-Forwards",
     "X_Api_Key",
     "My.Field",
     "X-Content-Length",

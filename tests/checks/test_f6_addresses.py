@@ -90,6 +90,17 @@ async def test_f6_13_only_the_networks_that_are_listed() -> None:
         assert (await api("POST", "/backends", json={"url": bad})).status == 422, bad
 
 
+async def test_a_unix_socket_is_in_no_network() -> None:
+    app = {"url": "unix:/run/app.sock"}
+    for allowed, status in {"10.0.0.0/8": 422, "unix": 201}.items():
+        api = Api(await control(admin={"allowed_backends": [allowed]}))
+        assert (await api("POST", "/backends", json=app)).status == status, allowed
+    assert (await api("POST", "/backends", json={"url": "http://10.0.0.1"})).status == 422
+    there = {"default": {"backends": [app]}}
+    api = Api(await control(admin={"allowed_backends": ["10.0.0.0/8"]}, pools=there))
+    assert (await api("POST", "/backends", json=app)).status == 201
+
+
 async def test_f6_13_what_the_file_names_may_be_given_again() -> None:
     made = await control(pools={"default": {"backends": [{"id": "a", "url": "http://169.254.1.1"}]}})
     api = Api(made)

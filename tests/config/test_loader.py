@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lb.config.loader import build, load, overlay, parse
+from lb.config.loader import MOST_CONTRADICTIONS, build, load, overlay, parse
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import (
@@ -302,3 +302,9 @@ def test_a_route_on_which_servers_differ_is_compared_exactly(path: str) -> None:
     with pytest.raises(ConfigError, match=r"routes\[0\]\.path: .*path_policy"):
         build(tables)
     assert build({**tables, "path_policy": "exact"}).routes[0].path == path
+
+
+def test_names_that_contradict_each_other_are_looked_for_a_hundred_times() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build({"routes": [{"pool": f"p{number}"} for number in range(MOST_CONTRADICTIONS + 1)]})
+    assert len(caught.value.mistakes) == MOST_CONTRADICTIONS

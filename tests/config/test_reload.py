@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from admin.slices import sliced
 from lb.config.cookie_keys import CookieKeys
 from lb.config.diff import Difference
 from lb.config.loader import build
-from lb.config.reload_plan import apply, plan
+from lb.config.reload_plan import apply, plan, planning
 from lb.config.source import Source
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
@@ -384,12 +385,12 @@ def test_a_custom_policy_is_made_once_while_planning() -> None:
     assert [event.kind for event in events] == ["configured", "added", "policy failed", "policy failed"]
 
 
-def test_a_plan_to_look_at_loads_no_code_and_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_plan_to_look_at_loads_no_code_and_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(pools=default(table("a")))
     monkeypatch.setattr("lb.core.policies.custom.import_module", pytest.fail)
     house.registry._secret = lambda file: pytest.fail(f"{file} is read")
     wanted = build({"pools": {"new": pool(policy=CLUMSY, sticky={"secret_file": "/etc/shadow"})}})
-    planned = plan(house.config, wanted, house.registry, may_load=False)
+    planned = await sliced(planning(house.config, wanted, house.registry, may_load=False))
     assert planned.difference.unchecked == ("pools.new.policy", "pools.new.sticky.secret_file")
     assert list(house.registry.pools) == ["default"]
 

@@ -1,13 +1,13 @@
 """How a path is read, and that no spelling leads past a route."""
 
 import posixpath
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from lb.core.request_path import SPELLED, doubt, reading, readings
+from lb.core.request_path import SPELLED, doubt, reading, readings, stray_readings
 from lb.core.routes import PathPolicy, Routes
 from lb.errors import BadRequest
 from lb.settings.balancer_settings import Route
@@ -150,6 +150,18 @@ def readers(path: bytes) -> dict[str, bytes]:
     }
 
 
+def unusual_readers(path: bytes) -> dict[str, bytes]:
+    """What those make of it that have an order of their own, or take it for a reference."""
+    decoded = unquote_to_bytes(path)
+    reference = urlsplit(b"http://a" + path if path[:2] != b"//" else b"http:" + path).path or b"/"
+    before_decoding = urljoin(b"http://a/", reference.replace(b"%2e", b".").replace(b"%2E", b"."))
+    return {
+        "nothing is resolved": decoded,
+        "a reference": unquote_to_bytes(reference),
+        "resolved before it is decoded": unquote_to_bytes(urlsplit(before_decoding).path),
+    }
+
+
 def without_parameters(path: bytes) -> bytes:
     return b"/".join(segment.split(b";")[0] for segment in path.split(b"/"))
 
@@ -170,9 +182,12 @@ def test_f5_2_whatever_a_server_reads_as_the_route_is_matched_by_it(
     except BadRequest:
         event("refused")
         usual = read.pop("usual")
-        assert policy == "reject" or any(is_admin(other) != is_admin(usual) for other in read.values())
+        others = [*read.values(), *unusual_readers(target).values(), *stray_readings(target)]
+        assert policy == "reject" or any(is_admin(other) != is_admin(usual) for other in others)
         return
     event(pool)
+    for server, path in unusual_readers(target).items():
+        assert pool == "private" or not is_admin(path), server
     for server, path in read.items():
         assert is_admin(path) == (pool == "private"), server
 
@@ -207,3 +222,28 @@ def test_f5_2_where_servers_disagree_it_goes_nowhere(path: str, how: int) -> Non
     with pytest.raises(BadRequest, match="backends read it in different ways"):
         routes.pool_for(b"a", spelled(path, [how]))
     assert Routes([Route(path="/other", pool="p")]).pool_for(b"a", spelled(path, [how])) == "default"
+
+
+ELSEWHERE = (
+    b"//x/admin",
+    b"///x/admin",
+    b"/\\x/admin",
+    b"/\\u@%2f%61dmin",
+    b"//u@h%41/admin",
+    b"//x:1/y/../admin",
+    b"/admin//../x",
+    b"/admin/%2e./x",
+    b"/admin/../x",
+    b"/x%2fy/../admin",
+    b"/x%2fy\\%2E.\\admin",
+    b"/x%2fy/..//admin",
+)
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
+def test_what_few_servers_read_as_an_earlier_route_goes_nowhere(target: bytes) -> None:
+    routes = Routes([Route(path="/admin", pool="private"), Route(path="/", pool="public")])
+    with pytest.raises(BadRequest, match="backends read it in different ways"):
+        routes.pool_for(b"a", target)
+    later = Routes([Route(path="/x", pool="p"), Route(path="/", pool="p"), Route(path="/admin", pool="q")])
+    assert later.pool_for(b"a", target) == "p"

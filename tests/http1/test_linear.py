@@ -186,6 +186,14 @@ def test_d105_a_long_target_is_linear() -> None:
             assert fastest(partial(_refused, data, limit)) < BOUND
 
 
+def test_many_cookies_cost_less_than_the_head() -> None:
+    """A sticky pool looks at them more than once for each request."""
+    for pairs in (of(b";"), of(b"; "), of(b"a;"), of(b" "), of(b"lb=;"), of(b"\t", b";")):
+        assert (
+            fastest(partial(fields.cookies_in, b"Cookie: " + pairs + b"\r\n", b"lb"), BOUND / 5) < BOUND / 5
+        )
+
+
 def _refused(data: bytes, target_limit: int) -> None:
     with suppress(BadRequest):
         read_request(data, b"a", target_limit, 100)

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from lb.settings.values import parse_duration, parse_size, proxy
+from lb.settings.values import network_or_unix, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_invalid_sizes(value: object) -> None:
     ],
 )
 def test_trusted_proxies_are_networks_as_clients_are_compared_with_them(text: str, proxies: str) -> None:
-    assert proxy(text) == proxies
+    assert network_or_unix(text) == proxies
 
 
 @pytest.mark.parametrize("text", ["unix:/run/lb.sock", "10.0.0.1/8", "localhost", ""])
 def test_a_proxy_that_is_no_network_is_refused_and_the_choices_named(text: str) -> None:
     with pytest.raises(ValueError, match=r'expected a network such as 10.0.0.0/8, an address, or "unix"'):
-        proxy(text)
+        network_or_unix(text)
