@@ -134,6 +134,14 @@ class NameUnanswered(ConnectFailed):
     is_free = True
 
 
+class NoPortLeft(ConnectFailed):
+    """This machine has no port left from which to connect to the backend: not the backend's fault."""
+
+    status = 503
+    reason = Reason.CONNECTION_LIMIT_REACHED
+    is_free = True
+
+
 class ConnectionTerminated(BackendError):
     """The backend closed or reset the connection before the first byte of a response."""
 

@@ -20,6 +20,7 @@ from lb.errors import (
     LoopDetected,
     NameNotResolved,
     NameUnanswered,
+    NoPortLeft,
     NotHttp,
     QueueFull,
     Reason,
@@ -43,6 +44,7 @@ DID: dict[Reason, str] = {
     Reason.CONNECTION_TIMEOUT: "took no connection in time",
     Reason.CONNECTION_READ_TIMEOUT: "stopped in the middle of the answer",
     Reason.CONNECTION_WRITE_TIMEOUT: "stopped reading the request",
+    Reason.CONNECTION_LIMIT_REACHED: "could not be connected to, as this machine had no port left for it",
     Reason.HTTP_RESPONSE_INCOMPLETE: "broke off the answer",
     Reason.HTTP_RESPONSE_TIMEOUT: "did not answer in time",
     Reason.HTTP_UPGRADE_FAILED: "switched to a protocol that nobody had asked for",
@@ -88,6 +90,8 @@ LOOK: dict[type[LBError], str] = {
     ConnectTimeout: "Look at the network and its firewalls, and whether the server is too busy to accept.",
     NameNotResolved: "Look at DNS, and at the name in the backend's url.",
     NameUnanswered: "Look at the resolver of this machine: it gave no answer. The backend is not blamed.",
+    NoPortLeft: "Look why so many connections end soon: a port stays taken for a minute after, and the sysctl"
+    " net.ipv4.ip_local_port_range says how many there are. The backend is not blamed.",
     ConnectionTerminated: "Look into the server's log of that second: a crash, a restart and a killed worker"
     " end like this.",
     ResponseTimeout: "Look what the server was busy with; timeouts.response_head says how long it may take.",
@@ -124,7 +128,7 @@ def error_of(exchange: ExchangeRecord) -> type[LBError]:
         case Reason.CONNECTION_WRITE_TIMEOUT:
             return ClientStalled if exchange.detail == ClientStalled.too_slow else BackendStalled
         case Reason.CONNECTION_LIMIT_REACHED:
-            return TooManyDescriptors if _was_running(exchange) else QueueFull
+            return _at_a_limit(exchange)
         case Reason.HTTP_REQUEST_ERROR:
             return _of_request(exchange)
         case Reason.HTTP_PROTOCOL_ERROR:
@@ -135,6 +139,13 @@ def error_of(exchange: ExchangeRecord) -> type[LBError]:
             raise ValueError("the exchange did not fail")
         case reason:
             return BY_REASON[reason]
+
+
+def _at_a_limit(exchange: ExchangeRecord) -> type[LBError]:
+    if _was_running(exchange):
+        return TooManyDescriptors
+    last = exchange.deciding
+    return QueueFull if last is None or last.reason is not Reason.CONNECTION_LIMIT_REACHED else NoPortLeft
 
 
 def _of_request(exchange: ExchangeRecord) -> type[LBError]:

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 from trio.lowlevel import wait_writable
@@ -13,6 +13,8 @@ from lb.net.wire import no_delay
 
 OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors that mean this process, or the system, is out of descriptors or memory: not the peer's fault."""
+NO_PORT_LEFT = errno.EADDRINUSE
+"""Every local port is taken for this address, mostly by connections that have ended: not the peer's fault."""
 NEXT_AFTER_SECONDS = 0.25
 """How long an address is tried alone before the next one is tried beside it: RFC 8305 section 8."""
 UNIX_PAUSE_SECONDS = 0.02
@@ -24,8 +26,9 @@ async def connect(addresses: Sequence[Address]) -> socket.socket:
 
     The next address is tried when the one before refuses, or has not accepted within a quarter of a second;
     the first to accept is it. Raises an OSError if none accepts: one of OUT_OF_DESCRIPTORS if there was one,
-    otherwise the last. There is no timeout here: the caller sets one, for all addresses together. The caller
-    owns the socket. No other socket is left open, nor any after an error or a cancellation.
+    then NO_PORT_LEFT, otherwise the last. There is no timeout here: the caller sets one, for all
+    addresses together. The caller owns the socket. No other socket is left open, nor any after an error or a
+    cancellation.
     """
     if len(addresses) == 1:
         return await _connect_one(*addresses[0])
@@ -70,13 +73,17 @@ class _Race:
             sock.close()
 
     def _lack(self) -> OSError | None:
-        return next((exc for exc in self._failures if exc.errno in OUT_OF_DESCRIPTORS), None)
+        return self._first_of(OUT_OF_DESCRIPTORS)
+
+    def _first_of(self, codes: Collection[int]) -> OSError | None:
+        return next((exc for exc in self._failures if exc.errno in codes), None)
 
     def result(self) -> socket.socket:
         if self._sock is not None:
             return self._sock
         last = self._failures[-1] if self._failures else None
-        raise self._lack() or last or OSError(errno.EADDRNOTAVAIL, "no address to connect to")
+        ours = self._lack() or self._first_of((NO_PORT_LEFT,))
+        raise ours or last or OSError(errno.EADDRNOTAVAIL, "no address to connect to")
 
     def close(self) -> None:
         if self._sock is not None:
@@ -95,9 +102,17 @@ async def _connect_one(family: socket.AddressFamily, address: object) -> socket.
         if code == errno.EINPROGRESS:
             await wait_writable(sock)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == errno.EADDRNOTAVAIL and _has_source(family, address):
+            raise OSError(NO_PORT_LEFT, "no local port is left")
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _has_source(family: socket.AddressFamily, address: object) -> bool:
+    """This machine has an address from which that one is reached. UDP sends nothing and has its own ports."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        return sock.connect_ex(address) == 0  # type: ignore[arg-type]  # of this family

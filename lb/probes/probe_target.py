@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from lb.errors import NameNotResolved, TooManyDescriptors
-from lb.net.connect import OUT_OF_DESCRIPTORS, connect
+from lb.errors import NameNotResolved, NoPortLeft, TooManyDescriptors
+from lb.net.connect import NO_PORT_LEFT, OUT_OF_DESCRIPTORS, connect
 from lb.net.resolver import Names
 from lb.net.wire import Wire
 from lb.settings.pool_settings import Probe
@@ -29,8 +29,8 @@ async def connect_to(target: ProbeTarget, names: Names) -> Wire:
     """A new connection, made as one for requests is. The caller closes it.
 
     ProbeFailed where none can be made. What says nothing about the backend is another error:
-    TooManyDescriptors where this process is out of file descriptors, NameUnanswered where no resolver
-    answered.
+    TooManyDescriptors where this process is out of file descriptors, NoPortLeft where this machine has no
+    port left, NameUnanswered where no resolver answered.
     """
     try:
         sock = await connect(await names.addresses(target.host, target.probed_port))
@@ -39,6 +39,8 @@ async def connect_to(target: ProbeTarget, names: Names) -> Wire:
     except OSError as exc:
         if exc.errno in OUT_OF_DESCRIPTORS:
             raise TooManyDescriptors("this balancer is out of file descriptors") from exc
+        if exc.errno == NO_PORT_LEFT:
+            raise NoPortLeft("no local port is left to connect from") from exc
         raise ProbeFailed(in_words(exc)) from exc
     names.worked(target.host, target.probed_port, sock)
     return Wire(sock)

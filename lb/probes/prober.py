@@ -1,9 +1,9 @@
 """One probe, from connecting to its result, within one timeout.
 
 A probe fails for anything that the backend does wrong, and the result says so in words; it never raises. A
-result says nothing about the backend where the fault is another's: this process was out of file descriptors,
-no resolver said where the backend is, or the event loop was late, when the response may have come in time. A
-success counts even if it is read late.
+result says nothing about the backend where the fault is another's: this process was out of file descriptors
+or ports, no resolver said where the backend is, or the event loop was late, when the response may have come
+in time. A success counts even if it is read late.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import trio
 
 from lb.core.health.probe_verdict import Check
-from lb.errors import NameUnanswered, TooManyDescriptors
+from lb.errors import NameUnanswered, NoPortLeft, TooManyDescriptors
 from lb.net.addresses import is_name
 from lb.net.resolver import Names
 from lb.probes.http_probe import HttpProbe
@@ -24,7 +24,7 @@ WHY_LIMIT = 200
 class ProbeResult(NamedTuple):
     """How a probe ended.
 
-    It counts unless `was_late` (the event loop was) or `was_ours` (no descriptors, or no resolver).
+    It counts unless `was_late` (the event loop was) or `was_ours` (no descriptors, no ports, or no resolver).
     """
 
     check: Check
@@ -45,7 +45,7 @@ async def probe_once(target: ProbeTarget, names: Names, delay: LoopDelay) -> Pro
         was_ours = run.waits_for_a_name
     except ProbeFailed as exc:
         why = str(exc)
-    except (TooManyDescriptors, NameUnanswered) as exc:
+    except (TooManyDescriptors, NoPortLeft, NameUnanswered) as exc:
         why, was_ours = str(exc), True
     if not is_ok and not run.is_connected:
         names.refresh(target.host)  # the name may have another address by now

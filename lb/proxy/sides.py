@@ -92,12 +92,10 @@ class Sink(Protocol):
 class ClientSide(Source, Sink, Protocol):
     """The client of one exchange. Every error that it raises is a ClientError.
 
-    Bytes may be held for it. `flush` sends what is `unsent` and goes on to what is held: when it returns,
-    some of that may be `unsent` in turn. It may be cancelled, and called again.
+    Bytes may be held for it. `flush` waits until the client takes more, so that the caller can set the next
+    deadline: when it returns, some of what was `unsent` or held may be `unsent` still. It may be cancelled,
+    and called again.
     """
-
-    held: int
-    """Bytes that `add_content_now` was given and that are not being sent yet."""
 
     head: RequestHead
     address: str
@@ -125,6 +123,11 @@ class ClientSide(Source, Sink, Protocol):
 
     def add_content_now(self, content: bytes, source: Source) -> None:
         """Like `send_content_now`, also while something is `unsent`: the content is held then."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the client here: those that are `unsent`, and those held behind them."""
         ...
 
     def is_behind(self) -> bool:

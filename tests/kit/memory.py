@@ -91,7 +91,7 @@ class Half:
         self.takes = False
 
     def reads_on(self) -> None:
-        self.takes, self.unsent, self.held = True, None, 0
+        self.takes, self.unsent, self.behind = True, None, 0
         self.changes.tell()
 
     # -- a source ----------------------------------------------------------------------------------------
@@ -151,7 +151,11 @@ class Half:
 
     # -- a sink for which bytes may be held --------------------------------------------------------------
 
-    held = 0
+    behind = 0
+
+    @property
+    def held(self) -> int:
+        return self.behind + (0 if self.unsent is None else len(self.unsent))
 
     def add_content_now(self, content: bytes, source: Source) -> None:
         """All that comes behind what is unsent is held; `reads_on` takes it."""
@@ -160,7 +164,7 @@ class Half:
             return
         self.heard += content
         self.heard_all = source.has_received_all
-        self.held += len(content)
+        self.behind += len(content)
 
 
 class MemoryClient(Half):

@@ -10,7 +10,7 @@ import trio.testing
 
 import lb.net.connect
 from lb.net.addresses import Address
-from lb.net.connect import connect
+from lb.net.connect import NO_PORT_LEFT, connect
 from tests.kit import Backend, BlackHole, Refusing, lasting, virtual_time
 from tests.kit.backend import Stand
 from tests.kit.balancer import open_sockets
@@ -73,6 +73,35 @@ async def test_out_of_descriptors_no_further_address_is_tried(monkeypatch: pytes
     with pytest.raises(OSError, match="too many"):
         await connect([(socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET6, ("::1", 1, 0, 0))])
     assert tried == [socket.AF_INET]
+
+
+def without_sources(monkeypatch: pytest.MonkeyPatch, *kinds: int) -> None:
+    """Sockets of these kinds find no local address, or no port of it."""
+
+    class Sourceless(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            return errno.EADDRNOTAVAIL if self.type in kinds else 0
+
+    monkeypatch.setattr("lb.net.connect.socket.socket", Sourceless)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ((socket.SOCK_STREAM,), NO_PORT_LEFT),
+        ((socket.SOCK_STREAM, socket.SOCK_DGRAM), errno.EADDRNOTAVAIL),
+    ],
+    ids=["every port is taken", "no address of this kind"],
+)
+async def test_a_want_of_ports_is_told_from_a_want_of_addresses(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[int, ...], code: int
+) -> None:
+    before = open_sockets()
+    without_sources(monkeypatch, *kinds)
+    with pytest.raises(OSError, match=r"port|assign") as caught:
+        await connect([(socket.AF_INET, ("127.0.0.1", 1))])
+    assert caught.value.errno == code
+    assert open_sockets() == before
 
 
 # -- several addresses, RFC 8305 ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from lb.core.health.probe_verdict import Check, Verdict
+from lb.net.connect import NO_PORT_LEFT
 from lb.probes.prober import ProbeRun
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import Probe
@@ -288,9 +289,18 @@ async def test_with_a_loop_that_is_always_late_a_refusal_counts() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_without_descriptors_a_probe_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (errno.EMFILE, "this balancer is out of file descriptors"),
+        (NO_PORT_LEFT, "no local port is left to connect from"),
+    ],
+)
+async def test_without_descriptors_or_ports_a_probe_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, code: int, why: str
+) -> None:
     def refuse(family: int, kind: int) -> socket.socket:
-        raise OSError(errno.EMFILE, "too many")
+        raise OSError(code, "-")
 
     with structlog.testing.capture_logs() as logged:
         async with probing(fall=1) as there, there.stand.answering(OK):
@@ -299,7 +309,7 @@ async def test_without_descriptors_a_probe_does_not_count(monkeypatch: pytest.Mo
                 check = await there.check()
                 await trio.sleep(10)
             await trio.sleep(2)
-            assert check[:2] == (False, "this balancer is out of file descriptors")
+            assert check[:2] == (False, why)
             assert [check.why for check in there.told] == ["ok 200"]
     assert [(line["event"], line["log_level"]) for line in logged] == [("probes do not count", "warning")]
 

@@ -8,7 +8,8 @@ page that we refuse must not be able to cause one. A backend is not blamed when
 - its response broke a rule of ours: the response is refused, but the backend may be well;
 - its idle connection had gone stale: the connection ended before the request came;
 - it had less than its time, because the deadline of the whole exchange came first;
-- its name is not resolved yet: that is the resolver's fault.
+- its name is not resolved yet: that is the resolver's fault;
+- this machine has no port left to connect to it from: clients that leave early use them up.
 """
 
 from lb.errors import (
@@ -22,6 +23,7 @@ from lb.errors import (
     ConnectTimeout,
     LBError,
     NameUnanswered,
+    NoPortLeft,
     NotHttp,
     RequestUnfinished,
     ResponseIncomplete,
@@ -30,6 +32,7 @@ from lb.errors import (
 
 PATIENCE_SECONDS = 1.0
 """A backend that waits for a client for less than this is blamed for breaking off."""
+NOT_TO_BLAME = (AnswerRefused, NameUnanswered, NoPortLeft)
 
 
 class Circumstances:
@@ -62,7 +65,7 @@ class Circumstances:
 
 def is_blamed(error: LBError, seen: Circumstances) -> bool:
     """Does this failure count against the backend?"""
-    if not isinstance(error, BackendError) or isinstance(error, AnswerRefused | NameUnanswered):
+    if not isinstance(error, BackendError) or isinstance(error, NOT_TO_BLAME):
         return False
     if isinstance(error, ResponseTimeout | ConnectTimeout) and seen.is_hurried:
         return False

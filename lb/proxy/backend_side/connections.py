@@ -16,9 +16,9 @@ import trio
 
 from lb.core.backend import AdminState, Backend
 from lb.core.registry import Event, Registry
-from lb.errors import ConnectFailed, ConnectTimeout, LBError, NameUnanswered, TooManyDescriptors
+from lb.errors import ConnectFailed, ConnectTimeout, LBError, NameUnanswered, NoPortLeft, TooManyDescriptors
 from lb.net.addresses import Address, peer_of
-from lb.net.connect import OUT_OF_DESCRIPTORS, connect
+from lb.net.connect import NO_PORT_LEFT, OUT_OF_DESCRIPTORS, connect
 from lb.net.descriptors import Spare, soft_limit
 from lb.net.epoll import Readiness
 from lb.net.resolver import Names
@@ -264,6 +264,8 @@ def _failure(exc: OSError, where: str) -> LBError:
     """The error of an attempt to connect that failed with this one."""
     if exc.errno in OUT_OF_DESCRIPTORS:
         return TooManyDescriptors("this balancer is out of file descriptors")
+    if exc.errno == NO_PORT_LEFT:
+        return NoPortLeft(f"{where}: no local port is left to connect from")
     return ConnectFailed(f"{where}: {exc.strerror or exc}")
 
 

@@ -5,7 +5,7 @@ import trio
 
 from lb.core.backend import Backend
 from lb.core.registry import Registry
-from lb.errors import LBError, NameUnanswered, TooManyDescriptors
+from lb.errors import LBError, NameUnanswered, NoPortLeft, TooManyDescriptors
 from lb.proxy.backend_side.connections import Connections
 
 LOOKS = 20
@@ -44,7 +44,7 @@ class FirstLook:
         try:
             if not backend.removed:
                 self._connections.give(backend, await self._connections.open(backend), keep=False)
-        except (TooManyDescriptors, NameUnanswered):
+        except (TooManyDescriptors, NoPortLeft, NameUnanswered):
             self._unknown += 1
         except LBError as exc:
             self._missing += 1

@@ -327,7 +327,7 @@ class ClientConnection:
         return await self._goes_on()
 
     async def _flush(self) -> None:
-        if self.client.unsent is not None:
+        while self.client.unsent is not None:
             self._guard.down.expect(self.context.timeouts.send, ClientStalled)
             await self.client.flush()
 

@@ -33,6 +33,7 @@ class Http1Client(Http1Stream):
         "_ends_by_close",
         "_guard",
         "_held",
+        "_held_bytes",
         "_is_asked",
         "_peer",
         "_served",
@@ -41,7 +42,6 @@ class Http1Client(Http1Stream):
         "address",
         "has_head",
         "head",
-        "held",
         "identity",
     )
 
@@ -55,7 +55,7 @@ class Http1Client(Http1Stream):
         self.identity = context.identity(address)
         self._served = 0
         self._held: deque[bytearray] | None = None  # which few connections ever need
-        self.held = 0
+        self._held_bytes = 0
         self.await_head()
 
     def await_head(self) -> None:
@@ -163,10 +163,14 @@ class Http1Client(Http1Stream):
             raise ClientGone(LEFT) from exc
 
     async def flush(self) -> None:
-        while self.unsent is not None:
+        if self.unsent is not None:
             await self.wire.writable()
             self._send_now(self.unsent)
         self._go_on_to_held()
+
+    @property
+    def held(self) -> int:
+        return self._held_bytes + (0 if self.unsent is None else len(self.unsent))
 
     def add_content_now(self, content: bytes, source: Source) -> None:
         data = self._framed(content, source)
@@ -176,13 +180,13 @@ class Http1Client(Http1Stream):
             self._held[-1] += data  # many small pieces would take more room than their bytes
         elif data:
             self._held.append(bytearray(data))
-        self.held += len(data)
+        self._held_bytes += len(data)
         self._go_on_to_held()
 
     def _go_on_to_held(self) -> None:
         while self.unsent is None and self._held:
             data = self._held.popleft()
-            self.held -= len(data)
+            self._held_bytes -= len(data)
             self._send_now(data)
 
     def is_behind(self) -> bool:

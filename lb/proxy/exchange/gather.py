@@ -15,34 +15,31 @@ from lb.proxy.exchange.upload import receive
 async def gather(exchange: Exchange) -> None:
     """Receive the rest of the body, if it is to be gathered; whatever is waited for is the client's.
 
-    Called by `run` while there is no attempt. Raises a ClientError where the body breaks off.
+    Called by `run` while there is no attempt. Where there is no room for more, the body goes on as it comes.
+    Raises a ClientError where the body breaks off.
     """
-    body, began = exchange.body, exchange.context.now()
-    if body is None or not _takes_room(exchange, body):
+    body = exchange.body
+    if body is None or not _is_to_be_gathered(exchange, body):
         return
+    began = exchange.context.now()
+    holding = exchange.holding = Holding(exchange.context.held)
+    share = holding.request = holding.share(exchange.pool.settings.buffer.request)
     pace = Pace(exchange.context.timeouts.body_idle, exchange.context.limits.body_rate)
-    while not exchange.client.has_received_all:
+    while share.room and not exchange.client.has_received_all:
         content = await receive(exchange, pace)
         body.add(content)
+        share.holds(len(body.content))
         exchange.count_request(len(content))
     exchange.guard.up.rest()
     exchange.since = exchange.context.now()
     exchange.record.gathered = exchange.since - began
 
 
-def _takes_room(exchange: Exchange, body: Replay) -> bool:
-    """The rest of the body is to be gathered. The room for it is taken then."""
+def _is_to_be_gathered(exchange: Exchange, body: Replay) -> bool:
     head, buffer = exchange.head, exchange.pool.settings.buffer
     if not 0 < (head.length or 0) <= buffer.request or head.expects_continue:
         return False
     if exchange.attempt is not None or exchange.client.has_received_all or not body.is_whole_so_far:
         return False
-    assert head.length is not None
-    holding = exchange.holding = Holding(exchange.context.held)
-    share = holding.share(buffer.request)
-    if share.room < head.length:
-        return False
-    share.holds(head.length)
-    holding.request = share
-    body.keep_up_to(head.length)
+    body.keep_up_to(buffer.request)
     return True

@@ -8,7 +8,7 @@ have races, and only their requests pay for the timer and the nursery.
 
 import trio
 
-from lb.errors import AttemptCut, ConnectionTerminated, LBError
+from lb.errors import AttemptCut, BadResponse, ConnectionTerminated, LBError
 from lb.http1.response_head import ResponseHead
 from lb.proxy.exchange import failure
 from lb.proxy.exchange.attempt import Attempt
@@ -20,6 +20,9 @@ from lb.proxy.sides import BackendSide
 GOOD_BELOW = 500
 """A status from here on does not win while the other attempt may still answer."""
 
+LINE_BYTES = 64
+"""What an interim head costs beside its fields."""
+
 
 class Runner:
     """One attempt in a race, and its result: the head of a response, or an error.
@@ -27,7 +30,7 @@ class Runner:
     `Race` makes and ends it.
     """
 
-    __slots__ = ("_exchange", "_is_over", "attempt", "error", "head", "interim")
+    __slots__ = ("_exchange", "_interim_bytes", "_is_over", "attempt", "error", "head", "interim")
 
     def __init__(self, exchange: Exchange, attempt: Attempt) -> None:
         self._exchange = exchange
@@ -35,6 +38,7 @@ class Runner:
         self.attempt = attempt
         self.attempt.racing = trio.CancelScope()
         self.interim: list[ResponseHead] = []
+        self._interim_bytes = 0
         self.head: ResponseHead | None = None
         self.error: LBError | None = None
 
@@ -68,7 +72,11 @@ class Runner:
         return await final_head(connection, self._keep)
 
     async def _keep(self, head: ResponseHead) -> None:
+        """Hold back an interim head, since this attempt may lose. All together are bounded as one head is."""
         self.interim.append(head)
+        self._interim_bytes += len(head.lines) + LINE_BYTES
+        if self._interim_bytes > self._exchange.context.limits.response_head:
+            raise BadResponse("its interim heads are too long, all together")
         if self.attempt is self._exchange.attempt:
             await_next_head(self._exchange, self.attempt)
 

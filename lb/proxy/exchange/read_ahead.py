@@ -25,25 +25,26 @@ PATIENCE_SECONDS = 0.01
 async def deliver(exchange: Exchange) -> None:
     """Send what is left of a response whose backend was let go, at the pace of the client. The last step."""
     while exchange.client.unsent is not None:
-        await _client_takes_a_piece(exchange)
+        await _client_takes_more(exchange)
 
 
 async def client_takes(exchange: Exchange) -> None:
-    """Wait until the client has taken what was sent, under the timeout `send`. While something is unsent."""
+    """Wait until the client has taken what was sent. While something is unsent."""
     waits = given(exchange)
     try:
         while exchange.client.unsent is not None:
-            await _client_takes_a_piece(exchange)
+            await _client_takes_more(exchange)
     finally:
         waits.ended(exchange.context.now())
 
 
-async def _client_takes_a_piece(exchange: Exchange) -> None:
+async def _client_takes_more(exchange: Exchange) -> None:
+    """Under the timeout `send`, which begins anew with whatever the client takes: it may be slow."""
     exchange.guard.down.expect(exchange.context.timeouts.send, ClientStalled)
     await exchange.client.flush()
-    holding = exchange.holding
-    if holding is not None and holding.response is not None:
-        holding.response.holds(exchange.client.held)
+    share = None if exchange.holding is None else exchange.holding.response
+    if share is not None and share.count:
+        share.holds(exchange.client.held)
 
 
 async def client_takes_or_waits(exchange: Exchange, connection: BackendSide) -> None:
@@ -72,6 +73,7 @@ async def drain(exchange: Exchange, connection: BackendSide, pipe: Pipe | Copy) 
     while not client.drain_now(pipe):
         if is_slow:
             client.send_content_now(pipe.read(), connection)
+            _share(exchange).holds(client.held)
             break
         exchange.guard.down.expect(exchange.context.timeouts.send, ClientStalled)
         fits = _share(exchange).room >= connection.raw_left + pipe.held
@@ -125,6 +127,7 @@ class _ReadAhead:
 
     async def run(self) -> None:
         """Errors of either side are raised. `is_held_up` stays then: whose fault it is is judged by it."""
+        self._share.holds(self._exchange.client.held)
         self._backend_waits(False)
         await first_of(self._receive, self._send)
         self._backend_waits(None)
@@ -160,5 +163,5 @@ class _ReadAhead:
     async def _send(self) -> None:
         """Send until the client has taken everything."""
         while self._exchange.client.unsent is not None:
-            await _client_takes_a_piece(self._exchange)
+            await _client_takes_more(self._exchange)
             self._has_taken.set()

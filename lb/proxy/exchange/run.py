@@ -46,9 +46,8 @@ async def run(exchange: Exchange) -> None:
 
 def _count_what_was_sent(exchange: Exchange) -> None:
     """Content is counted when it comes: take off what a client that left or stalled has not taken."""
-    client, record = exchange.client, exchange.record
-    unsent = 0 if client.unsent is None else len(client.unsent)
-    record.response_bytes = max(0, record.response_bytes - client.held - unsent)
+    record = exchange.record
+    record.response_bytes = max(0, record.response_bytes - exchange.client.held)
 
 
 async def _is_answered(exchange: Exchange) -> bool:

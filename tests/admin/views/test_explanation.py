@@ -33,6 +33,7 @@ from lb.errors import (
     LoopDetected,
     NameNotResolved,
     NameUnanswered,
+    NoPortLeft,
     NotHttp,
     QueueFull,
     Reason,
@@ -139,6 +140,12 @@ CASES = [
         RUNNING,
         {},
         f"web1 had a name that was not resolved yet. {NOBODY_ELSE} {FINE}",
+    ),
+    Case(
+        NoPortLeft("web1 at http://web1: no local port is left to connect from"),
+        RUNNING,
+        {},
+        f"web1 could not be connected to, as this machine had no port left for it. {NOBODY_ELSE} {FINE}",
     ),
     Case(
         ConnectionTerminated("web1 closed the connection without an answer"),

@@ -14,6 +14,7 @@ from lb.errors import (
     ConnectionTerminated,
     ConnectTimeout,
     LBError,
+    NoPortLeft,
     NotHttp,
     RequestUnfinished,
     ResponseIncomplete,
@@ -49,7 +50,8 @@ HELD = seen(client_held=PATIENCE_SECONDS)
 @pytest.mark.parametrize(
     ("error", "circumstances", "expected"),
     [
-        (ConnectFailed, USUAL, True), (ConnectFailed, UNSENT, True), (ConnectTimeout, UNSENT, True),
+        (ConnectFailed, USUAL, True), (ConnectFailed, UNSENT, True),
+        (ConnectTimeout, UNSENT, True), (NoPortLeft, UNSENT, False),
         (ConnectTimeout, HURRIED, False), (ResponseTimeout, HURRIED, False), (ResponseTimeout, USUAL, True),
         (ResponseTimeout, UNSENT, False), (ConnectionTerminated, USUAL, True),
         (ConnectionTerminated, UNSENT, False), (ConnectionTerminated, STALE, False),

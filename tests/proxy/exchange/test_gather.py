@@ -31,7 +31,7 @@ async def test_no_backend_is_chosen_before_the_body_is_whole() -> None:
             asked.client.says(piece)
         await settle()
         assert asked.exchange.attempt is None
-        assert scene.context.held.count == 4
+        assert scene.context.held.count == 3
         asked.client.says(b"e", ends=True)
         backend = await scene.serving(asked)
         assert backend.heard == b"here"
@@ -61,13 +61,29 @@ async def test_what_is_not_gathered(head: bytes) -> None:
         assert asked.exchange.record.gathered is None
 
 
-async def test_without_room_for_it_a_body_is_passed_on_as_it_comes() -> None:
+async def test_without_room_for_more_a_body_is_passed_on_as_it_comes() -> None:
     async with exchanging(**GATHERING) as scene:
-        scene.context.held.most = 7
+        scene.context.held.most = 4
         asked = scene.asks(POST, b"h", ends=False)
-        assert (await scene.serving(asked)).heard == b"h"
+        await settle()
+        assert asked.exchange.attempt is None
+        asked.client.says(b"er")
+        assert (await scene.serving(asked)).heard == b"her"
         asked.client.leaves()
         assert isinstance(await asked.outcome(), ClientGone)
+
+
+async def test_only_what_has_come_takes_room() -> None:
+    async with exchanging(buffer={"request": 64 * 1024}) as scene:
+        everybody = [scene.asks(POST.replace(b": 4", b": 65536"), b"h", ends=False) for _ in range(100)]
+        await settle()
+        for asked in everybody:
+            asked.client.says(b"ere")
+        await settle()
+        assert scene.context.held.count == 400
+        for asked in everybody:
+            asked.client.leaves()
+            assert isinstance(await asked.outcome(), ClientGone)
 
 
 async def test_a_body_that_stops_is_given_up_and_no_backend_knows() -> None:

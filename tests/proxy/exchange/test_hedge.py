@@ -146,6 +146,18 @@ async def test_a_stale_connection_is_made_up_for_within_the_race() -> None:
         assert story(lb) == [("one", Reason.CONNECTION_TERMINATED, False), ("one", None, False)]
 
 
+async def test_interim_answers_without_end_are_not_held_back() -> None:
+    async with running(Backend, Backend, pools=HEDGING) as lb:
+        client = await asked(lb)
+        endless, other = await lb.backend.hears(), await lb.backends[1].hears()
+        await endless.says(b"HTTP/1.1 102 Processing\r\n\r\n" * 2000)
+        await trio.sleep(1)
+        await other.says(OK)
+        await client.hears(200)
+        assert story(lb) == [("one", Reason.HTTP_PROTOCOL_ERROR, False), ("two", None, False)]
+        assert lb["one"].why_not() is None
+
+
 async def test_interim_answers_of_the_winner_are_passed_on_before_its_own() -> None:
     async with running(Backend, Backend, pools=HEDGING) as lb:
         client = await asked(lb)

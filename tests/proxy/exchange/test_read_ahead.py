@@ -1,5 +1,8 @@
 """Responses that are read ahead of a slow client (`lb.proxy.exchange.read_ahead`)."""
 
+import socket
+from pathlib import Path
+
 import msgspec
 import pytest
 import trio
@@ -38,11 +41,11 @@ async def test_a_response_that_has_come_whole_lets_its_backend_go() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert asked.exchange.attempt is None
         assert backend.is_kept
-        assert scene.context.held.count == 999
+        assert scene.context.held.count == 1000
         await trio.sleep(40)
         asked.client.reads_on()
         assert await asked.outcome() is None
-        assert asked.exchange.record.held == 999
+        assert asked.exchange.record.held == 1000
         assert asked.client.heard == b"o" + b"x" * 900 + b"y" * 99
         assert asked.client.heard_all
 
@@ -60,12 +63,12 @@ async def test_what_is_never_held(head: bytes) -> None:
 
 
 async def test_the_room_is_bounded_and_a_backend_that_waits_for_it_is_not_blamed() -> None:
-    async with exchanging(backends=4, buffer={"request": 0, "response": 100}) as scene:
+    async with exchanging(backends=4, buffer={"request": 0, "response": 101}) as scene:
         for _ in range(12):
             asked, backend = await stalled(scene)
             backend.says(*(b"x" * 50 for _ in range(5)))
             await trio.sleep(5)
-            assert scene.context.held.count == 100
+            assert scene.context.held.count == 101
             assert len(backend.pieces) == 3
             backend.breaks_off(ResponseIncomplete("it gave up"))
             asked.client.reads_on()
@@ -152,9 +155,13 @@ FRAMED = {
 }
 
 
-async def a_slow_reader(lb: Scene, framing: str) -> Client:
-    """A client that does not read, and whose whole response has come."""
-    client = await lb.asks(GET)
+async def a_slow_reader(lb: Scene, framing: str, room: int | None = None) -> Client:
+    """A client that does not read, and whose whole response has come; `room` is that of the kernel."""
+    client = await lb.client()
+    await trio.testing.wait_all_tasks_blocked()
+    if room is not None:
+        lb.connections[0].wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+    await client.says(GET)
     peer = await lb.backend.hears()
     with trio.fail_after(5):
         await peer.says(FRAMED[framing])
@@ -183,6 +190,32 @@ async def test_a_client_that_does_not_read_on_costs_only_what_is_held() -> None:
             while lb.context.clients:  # noqa: ASYNC110 - there is no event for it
                 await trio.sleep(0.5)
         assert lb.reason == "connection_write_timeout"
+
+
+async def test_what_was_taken_out_of_a_pipe_counts_as_held() -> None:
+    async with running() as lb:
+        client = await a_slow_reader(lb, "length", room=4096)
+        unsent = lb.connections[0].client.unsent
+        behind = sum(map(len, lb.connections[0].client._held or ()))
+        assert unsent is not None
+        assert len(unsent) > 64 * 1024
+        assert lb.context.held.count == len(unsent) + behind
+        assert (await client.hears(200)).body == BODY
+
+
+@pytest.mark.parametrize("framing", FRAMED)
+async def test_a_client_that_is_slow_but_goes_on_is_not_given_up(framing: str, tmp_path: Path) -> None:
+    """One piece takes it longer than it may stop for. A Unix socket tells at once what was taken."""
+    async with running(listen=[f"unix:{tmp_path / 'lb'}"]) as lb:
+        client = await a_slow_reader(lb, framing, room=16384)
+        heard = 0
+        while heard < SIZE:
+            await trio.sleep(3)
+            data = await client.sock.recv(4096)
+            assert data, f"it was cut after {heard} bytes, as {lb.reason}"
+            heard += len(data)
+        await trio.sleep(0.1)
+        assert lb.reason is None
 
 
 async def test_many_small_chunks_are_held_as_few_pieces() -> None:

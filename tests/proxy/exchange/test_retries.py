@@ -1,10 +1,15 @@
 """Retries: which requests, on which backend, with what body, how often, and until when."""
 
+import socket
+from collections.abc import Sequence
+
 import pytest
 import trio
 import trio.testing
 
 from lb.errors import Reason
+from lb.net.addresses import Address
+from lb.net.connect import NO_PORT_LEFT, connect
 from tests.kit.backend import OK, Backend, BlackHole, Peer, Refusing, answer
 from tests.kit.balancer import Scene, running
 from tests.kit.client import GET
@@ -63,6 +68,32 @@ async def test_a_client_can_mark_a_request_as_idempotent() -> None:
             client = await lb.asks(marked)
             await client.hears(200)
             assert heard[0].body == b"hi"
+
+
+# -- ports -------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_port_to_connect_from_others_are_tried_and_no_backend_is_blamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(Backend, Backend, Backend) as lb:
+        host, _, port = lb.backends[0].address.rpartition(":")
+        taken = (socket.AF_INET, (host, int(port)))
+
+        async def connect_unless_taken(addresses: Sequence[Address]) -> socket.socket:
+            if taken in addresses:
+                raise OSError(NO_PORT_LEFT, "-")
+            return await connect(addresses)
+
+        monkeypatch.setattr("lb.proxy.backend_side.connections.connect", connect_unless_taken)
+        async with lb.backends[1].answering(OK), lb.backends[2].answering(OK):
+            for _ in range(30):
+                client = await lb.asks(POST)
+                await client.hears(200)
+            assert lb["one"].why_not() is None
+        failed = [exchange.attempts[0] for exchange in lb.exchanges if len(exchange.attempts) > 1]
+        assert len(failed) == 10
+        assert {attempt.reason for attempt in failed} == {Reason.CONNECTION_LIMIT_REACHED}
 
 
 # -- timeouts ----------------------------------------------------------------------------------------------
