@@ -127,7 +127,7 @@ async def program(
             await running.ends()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     """Look again and again at another process until this holds: it has no event to wait for."""
     with trio.fail_after(seconds):
         while not await condition():  # noqa: ASYNC110
