@@ -11,6 +11,7 @@ from statistics import median
 import pytest
 import trio
 
+from tests.kit.held import slowness
 from tests.system.program import Program, backend_flags, program
 from tests.system.servers import free_ports
 
@@ -44,8 +45,8 @@ def seconds_to_first_answer() -> float:
 
 
 def test_it_answers_soon_after_it_was_started() -> None:
-    """Once in a few tries: a busy machine is slow for other reasons."""
-    assert any(seconds_to_first_answer() < START_SECONDS for _ in range(5))
+    """Once in a few tries, as on a machine of usual speed: a busy one is slow for other reasons."""
+    assert any(seconds_to_first_answer() < START_SECONDS * slowness() for _ in range(8))
 
 
 async def echo(stream: trio.SocketStream) -> None:
