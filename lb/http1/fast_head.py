@@ -1,21 +1,36 @@
-"""The fast way to a verdict: heads that are plain in every respect, matched whole by one strict pattern.
+"""The fast way to a verdict: heads that clients and proxies really send, matched whole by one strict pattern.
 
-Most heads have nothing in them that needs judging. A head is plain when its bytes match the pattern and every
-control field (`lb.http1.fields`) is absent or has its one usual value. All other heads go to the judge
+A head is plain when its bytes match the pattern and every control field (`lb.http1.fields`) is absent or has
+its one usual value: nothing is left to judge then. Where a head that matches says more (who the client is,
+which proxies it passed, HTTP/1.0, a whole URL), the judge's own rules are applied to what was matched
+(`usual_request`), and only h11 is left out, which would find nothing in it. All other heads go to the judge
 (`lb.http1.request_head`, `lb.http1.response_head`), which is the oracle: for any bytes the recogniser
 declines, or gives the verdict that the judge would give. It may only ever be stricter.
-`tests/http1/test_fast_head.py` holds it to that.
+`tests/http1/test_fast_head.py` and `tests/http1/test_real_heads.py` hold it to that.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
+from lb.errors import BadRequest
 from lb.http1.authority import is_host
 from lb.http1.body import CHUNKED
-from lb.http1.fields import FIELD_LINE, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL, TOKEN, X_FORWARDED
+from lb.http1.fields import (
+    FIELD_LINE,
+    IDENTITY,
+    NEVER_CONNECTION_OPTIONS,
+    REQUEST_CONTROL,
+    RESPONSE_CONTROL,
+    TOKEN,
+    X_FORWARDED,
+    announced_trailers,
+    connection_options,
+    is_claim,
+)
+from lb.http1.head_syntax import Judged
 from lb.http1.keep_alive import KeepAlive, keep_alive_in
-from lb.http1.request_head import RequestHead, judge_request
+from lb.http1.request_head import RequestHead, judge_fields, judge_request
 from lb.http1.response_head import ResponseHead, judge_response
 
 
@@ -24,9 +39,20 @@ def control_lines(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> re.
 
     They are given in lower case, and also found in disguise (`fields.is_disguised`).
     """
+    return re.compile(rb"\n(" + _spellings(names, prefixes) + rb"):[ \t]*([^\r\n]*)")
+
+
+def whole_lines(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> re.Pattern[bytes]:
+    """The same lines, whole, each with the line end before it: to cut them.
+
+    The pattern begins with that line end: a fixed first byte makes the search quick."""
+    return re.compile(rb"\n" + _spellings(names, prefixes) + rb":[^\n]*+(?=\n)")
+
+
+def _spellings(names: Iterable[bytes], prefixes: Iterable[bytes]) -> bytes:
     words = {tuple(map(_in_disguise, name)) for name in names}
     words |= {(*map(_in_disguise, prefix), b"(?:" + TOKEN + b")?") for prefix in prefixes}
-    return re.compile(rb"\n(" + _any_of(words) + rb"):[ \t]*([^\r\n]*)")
+    return _any_of(words)
 
 
 def _either_case(byte: int) -> bytes:
@@ -53,27 +79,35 @@ def _any_of(words: Collection[tuple[bytes, ...]]) -> bytes:
 MARK = rb"[!#$%&'*+.^_`|~-]"
 """Whatever a name may have beside letters and digits: some backends read all of them as `-`."""
 FIELDS = rb"((?:" + FIELD_LINE + rb")*+)\r\n"
-PLAIN_REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1\r\n" + FIELDS)
+USUAL_REQUEST = re.compile(
+    rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) ([/*Hh][!-\"$-~]*) HTTP/1\.([01])\r\n" + FIELDS
+)
 PLAIN_RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)\r\n" + FIELDS)
-CONTROL_OF_REQUEST = control_lines(REQUEST_CONTROL | IDENTITY, (X_FORWARDED,))
-CONTROL_OF_RESPONSE = control_lines(RESPONSE_CONTROL)
+CLOSE = b"close"
+"""As a field it means nothing, but `Connection: close` would name it as one to cut."""
+CONTROL_OF_REQUEST = control_lines(REQUEST_CONTROL | IDENTITY | {CLOSE}, (X_FORWARDED,))
+CONTROL_OF_RESPONSE = control_lines(RESPONSE_CONTROL | {CLOSE})
 CUT = re.compile(rb"\n(?:connection|content-length|transfer-encoding):[^\n]*+(?=\n)", re.IGNORECASE)
-"""The lines of the control fields that a plain head may have and that end here.
-
-The pattern begins with the line end before the line: a fixed first byte makes the search quick."""
+"""The lines of the control fields that a plain head may have and that end here."""
+CUT_USUAL = whole_lines((REQUEST_CONTROL | IDENTITY) - {b"host", b"via"}, (X_FORWARDED,))
+CUT_HOST = whole_lines((b"host",))
 CUT_KEEP_ALIVE = re.compile(rb"\nkeep-alive:[^\n]*+(?=\n)", re.IGNORECASE)
 ONE_OPTION = frozenset((b"keep-alive", b"close"))
 WITHOUT_A_BODY = frozenset((b"204", b"304"))
 MEMO_BYTES = 512
 MEMO_HEADS = 512
+FOR_THE_JUDGE = frozenset((CLOSE, b"max-forwards"))
+"""Fields that are too rare for the fast way. Max-Forwards is a control field of OPTIONS only."""
+CUT_ALREADY = (REQUEST_CONTROL - {b"via"}) | IDENTITY | NEVER_CONNECTION_OPTIONS | {CLOSE, b""}
+"""Options of Connection that name no line which CUT_USUAL leaves, or one that is not cut."""
 LONGEST_LENGTH = 18  # digits, all of which are below 2^63
 
 
 def read_request(
     data: bytes, default_host: bytes, target_limit: int, field_limit: int, takes_https: bool = False
 ) -> RequestHead:
-    """The verdict on one whole request head; as `judge_request`, and quicker where the head is plain."""
-    head = recognise_request(data, target_limit, field_limit)
+    """The verdict on one whole request head; as `judge_request`, and quicker where the head is a usual one."""
+    head = recognise_request(data, default_host, target_limit, field_limit)
     if head is None:
         return judge_request(data, default_host, target_limit, field_limit, takes_https)
     return head
@@ -85,10 +119,12 @@ def read_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead:
     return judge_response(data, method, field_limit) if head is None else head
 
 
-def recognise_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:
+def recognise_request(
+    data: bytes, default_host: bytes, target_limit: int, field_limit: int
+) -> RequestHead | None:
     """As `plain_request`; verdicts on short heads are remembered."""
     recognise = recent_request if len(data) <= MEMO_BYTES else plain_request
-    return recognise(data, target_limit, field_limit)
+    return recognise(data, default_host, target_limit, field_limit)
 
 
 def recognise_response(data: bytes, method: bytes, field_limit: int) -> ResponseHead | None:
@@ -97,19 +133,22 @@ def recognise_response(data: bytes, method: bytes, field_limit: int) -> Response
     return recognise(data, method, field_limit)
 
 
-def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHead | None:
-    """The verdict on a plain head; None where the head is for the judge."""
-    match = PLAIN_REQUEST.fullmatch(data) if data.count(b"\n") - 2 <= field_limit else None
+def plain_request(
+    data: bytes, default_host: bytes, target_limit: int, field_limit: int
+) -> RequestHead | None:
+    """The verdict on a plain or usual head, as `judge_request` gives it; None where the head is for the judge."""
+    match = USUAL_REQUEST.fullmatch(data) if data.count(b"\n") - 2 <= field_limit else None
     if match is None:
         return None
-    method, target, lines = match.groups()
-    begin, end = match.start(3) - 1, match.end(3)
+    method, target, minor, lines = match.groups()
+    begin, end = match.start(4) - 1, match.end(4)
     if len(target) > target_limit:
         return None
     host: bytes | None = None
     length: int | None = None
     has_cuts, stays = False, True
-    for name, value in CONTROL_OF_REQUEST.findall(data, begin, end):
+    found = CONTROL_OF_REQUEST.findall(data, begin, end)
+    for name, value in found:
         match name.lower():
             case b"host" if host is None:
                 host = value.rstrip()
@@ -118,12 +157,43 @@ def plain_request(data: bytes, target_limit: int, field_limit: int) -> RequestHe
             case b"connection" if (option := value.lower()) in ONE_OPTION:
                 has_cuts, stays = True, stays and option == b"keep-alive"
             case _:
-                return None
-    if host is None or not is_host(host):
+                host = None
+                break
+    head = RequestHead(method, target, minor == b"0")
+    if host is None or head.is_1_0 or not target.startswith(b"/"):
+        return usual_request(head, found, data[begin:end], default_host)
+    if not is_host(host):
         return None
-    head = RequestHead(method, target, is_1_0=False)
     head.host, head.length, head.keep_alive = host, length, stays
     head.lines = CUT.sub(b"", data[begin:end])[1:] if has_cuts else lines
+    return head
+
+
+def usual_request(
+    head: RequestHead, found: Sequence[tuple[bytes, bytes]], lines: bytes, default_host: bytes
+) -> RequestHead | None:
+    """The verdict where more is said, by the judge's rules; `found` are the control fields among the lines."""
+    judged: Judged = {}
+    for name, value in found:
+        judged.setdefault(name.lower(), []).append(value.rstrip())
+    if not FOR_THE_JUDGE.isdisjoint(judged):
+        return None
+    head.claims = {name: b", ".join(said) for name, said in judged.items() if is_claim(name)} or None
+    options = connection_options(judged.get(b"connection", ()))
+    try:
+        makes_host = judge_fields(head, judged, options, default_host)
+    except BadRequest:
+        return None
+    if makes_host:
+        lines = b"\nHost: %b\r%b" % (head.host, CUT_HOST.sub(b"", lines))
+    lines = CUT_USUAL.sub(b"", lines)[1:]
+    if cut := options - CUT_ALREADY:
+        lines = b"".join(
+            line for line in lines.splitlines(keepends=True) if line.partition(b":")[0].lower() not in cut
+        )
+    head.lines = lines
+    if head.length == CHUNKED:
+        head.lines += announced_trailers(judged.get(b"trailer", ()))
     return head
 
 

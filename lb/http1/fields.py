@@ -111,6 +111,11 @@ def is_identity(name: bytes) -> bool:
     return name in IDENTITY or name.startswith(X_FORWARDED)
 
 
+def is_claim(name: bytes) -> bool:
+    """Is what this field says, by its name in lower case, for `RequestHead.claims`?"""
+    return name in IDENTITY or (name.startswith(X_FORWARDED) and not is_disguised(name))
+
+
 def is_disguised(name: bytes) -> bool:
     """Would a backend that reads other marks as `-` take this name, in lower case, for one that ends here?
 

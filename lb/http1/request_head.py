@@ -169,22 +169,37 @@ def _is_unknown_before_chunked(codings: list[bytes]) -> bool:
 
 
 def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_https: bool) -> None:
-    """Fill in the head from the fields, in the order in which their mistakes are reported."""
+    """Fill in the head from the fields that h11 has read."""
     # Max-Forwards is a rule for OPTIONS and TRACE; in other requests it is a field like any other.
     control = REQUEST_CONTROL if head.method == b"OPTIONS" else REQUEST_CONTROL - {b"max-forwards"}
     judged, kept = sort_fields(event, control)
     options = connection_options(judged.get(b"connection", ()))
-    head.via = b", ".join(judged.get(b"via", ()))
     kept = _without_claims(head, kept)
-    if _judge_host(head, judged.get(b"host", []), default_host, takes_https):
+    if judge_fields(head, judged, options, default_host, takes_https):
         kept = [(name, line) for name, line in kept if name != b"host"]
         kept.insert(0, (b"host", b"Host: %b\r\n" % head.host))
-    _judge_body(head, judged)
-    _judge_connection(head, judged, options)
-    _judge_expectations(head, judged)
     head.lines = joined(kept, options) + _forwards_left(head, judged)
     if head.length == CHUNKED:
         head.lines += announced_trailers(judged.get(b"trailer", ()))
+
+
+def judge_fields(
+    head: RequestHead,
+    judged: Judged,
+    options: frozenset[bytes],
+    default_host: bytes,
+    takes_https: bool = False,
+) -> bool:
+    """What follows for the head from its control fields; BadRequest for the first that is wrong.
+
+    True where the Host line must be made anew. `options` are those of its Connection fields.
+    """
+    head.via = b", ".join(judged.get(b"via", ()))
+    makes_host = _judge_host(head, judged.get(b"host", []), default_host, takes_https)
+    _judge_body(head, judged)
+    _judge_connection(head, judged, options)
+    _judge_expectations(head, judged)
+    return makes_host
 
 
 def _without_claims(head: RequestHead, kept: Kept) -> Kept:

@@ -96,7 +96,7 @@ PATTERNS = [
     (body.LENIENT_TRAILERS_END.search, [of(b"\r\n"), of(b"\n\r"), of(b"a: b\r\n")]),
     (body.CHUNK_HEAD_BEGUN.fullmatch, [of(b" ", b"5", b"\n"), of(b"a", b"5;", b"\n"), of(b" ;", b"5",
     b"\r\r")]),
-    (fast_head.PLAIN_REQUEST.fullmatch, [
+    (fast_head.USUAL_REQUEST.fullmatch, [
         of(b"a:\r\n", FIRST, b"x"), of(b" ", FIRST + b"a:", b"\x00"), of(b"a: b \r\n", FIRST, b"\r"),
         of(b"A", b"GET /"), of(b"a", FIRST),
     ]),

@@ -29,6 +29,7 @@ class Connection(Protocol):
 
     context: Context
     exchange: Exchange | None
+    host: bytes
 
     @property
     def wire(self) -> Wire: ...
@@ -112,7 +113,9 @@ class FastPath:
         """Bytes from the client. Returns the wire to watch for the response, or None to wake the task."""
         connection = self._connection
         limits = connection.context.limits
-        found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
+        found = recognise_whole_request(
+            data, connection.host, limits.request_head, limits.target, limits.fields
+        )
         if found is None or len(found[1]) != (found[0].length or 0):
             self._wire.unread(data)
             return None
