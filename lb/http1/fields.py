@@ -128,7 +128,7 @@ def is_disguised(name: bytes) -> bool:
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
     """The options in the values of all Connection fields, in lower case."""
-    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
+    return frozenset([option.strip(b" \t") for value in values for option in value.lower().split(b",")])
 
 
 def end_to_end_trailers(section: bytes) -> bytes:
