@@ -187,7 +187,9 @@ class ClientConnection:
         is_between = self.exchange is None and self._pending is None and not self.client.buffer
         if is_between and self.wire.can_be_watched:
             self.become_idle()
-            await FastPath(self).serve()
+            if not await FastPath(self).serve():
+                await self._linger()
+                return False
         if self.exchange is None:
             found = self._pending or await self._receive_head()
             if found is None:

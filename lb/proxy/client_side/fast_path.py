@@ -48,7 +48,7 @@ class FastPath:
     request, the backend's for a response.
     """
 
-    __slots__ = ("_connection", "_error", "_task", "_watched", "_wire")
+    __slots__ = ("_connection", "_error", "_is_over", "_task", "_watched", "_wire")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -56,13 +56,14 @@ class FastPath:
         self._task: Task | None = current_task()
         self._watched: Wire | None = None
         self._error: Exception | None = None
+        self._is_over = False
 
-    async def serve(self) -> None:
+    async def serve(self) -> bool:
         """Serve plain exchanges until there is something that the task has to do.
 
         The connection's `exchange` is to be run then, from wherever it is. Without one, there are bytes, or
-        the end, to receive. The wire must be one that `can_be_watched`. Raises the error of a request for
-        which there is no exchange.
+        the end, to receive. False where the last response said that the connection ends. The wire must be one
+        that `can_be_watched`. Raises the error of a request for which there is no exchange.
         """
         connection = self._connection
         self._watch(self._wire)
@@ -77,6 +78,7 @@ class FastPath:
             raise error
         if connection.exchange is not None:
             connection.exchange.trouble = error
+        return not self._is_over
 
     def _stop(self, _raise_cancel: object) -> Abort:
         self._task = None
@@ -137,9 +139,12 @@ class FastPath:
         if head is None:
             wire.unread(data)
             return None
-        if not exchange.respond(attempt, head) or not exchange.client.stays:
+        if not exchange.respond(attempt, head):
             return None
         exchange.let_go(attempt)
         connection.finish(None)
+        if not exchange.client.stays:
+            self._is_over = True
+            return None
         connection.become_idle()
         return None if self._wire.is_ready else self._wire
