@@ -184,7 +184,8 @@ WRONG = (
     [
         *WRONG, b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked",
         b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Transfer-Encoding:", b"Expect: x",
-        b"Expect: 100-continue\r\nExpect: 100-continue", b"Max-Forwards: 1", b"Close: 1", b"Host: a", b"host:b",
+        b"Expect: 100-continue\r\nExpect: 100-continue", b"Max-Forwards: 1", b"Close: 1",
+        b"Host: a", b"host:b",
     ],
 )  # fmt: skip
 def test_what_is_wrong_or_rare_in_a_request_is_for_the_judge(line: bytes) -> None:

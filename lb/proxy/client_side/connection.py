@@ -47,8 +47,8 @@ class ClientConnection:
     `cut`, `gone`, `close_soon`, `make_room`, `has_ended_its_side`, `tell_identity` and the questions may be
     called from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record`
     belongs to the request that is being received or served, and is None between two requests. `exchange` is
-    set from the end of the head on, unless the request is answered here. `host` stands in for the Host that an
-    HTTP/1.0 request need not have.
+    set from the end of the head on, unless the request is answered here. `host` stands in for the Host that
+    an HTTP/1.0 request need not have.
     """
 
     __slots__ = (

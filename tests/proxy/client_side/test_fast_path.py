@@ -15,6 +15,7 @@ import trio.testing
 
 from lb.core.pool import Pool
 from lb.net.wire import Wire
+from lb.proxy.client_side import connection
 from lb.proxy.exchange.exchange import Exchange
 from tests.http1.real_heads import CLIENTS, FRONTS, behind, head
 from tests.kit import GET, OK, Client, Ended, Line, Peer, Request, Scene, answer, running, virtual_time
@@ -250,7 +251,7 @@ STAYS = {
 
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_the_task_sleeps_for_every_head_that_is_really_sent(trusted: bool) -> None:
-    proxies = {"trusted_proxies": ["127.0.0.0/8", "unix"]} if trusted else {}
+    proxies: dict[str, Any] = {"trusted_proxies": ["127.0.0.0/8", "unix"]} if trusted else {}
     assert len(STAYS) > 40
     async with running(**proxies) as lb, lb.backend.answering(OK):
         client = await lb.asks(GET)
@@ -263,6 +264,24 @@ async def test_the_task_sleeps_for_every_head_that_is_really_sent(trusted: bool)
             await client.hears(200)
             trio.lowlevel.remove_instrument(sleeper)
             assert sleeper.steps == 0, name
+
+
+@pytest.mark.parametrize("last", ["ab", "ab -k", "urllib", "an old probe"])
+async def test_a_connection_for_one_request_is_served_by_it(
+    last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the request came before the task began or not: that differs from one round to the next."""
+    async with running() as lb, lb.backend.answering(OK):
+        await (await lb.asks(GET)).hears(200)
+        monkeypatch.setattr(connection, "run", None)
+        for _ in range(8):
+            client = await lb.asks(head(CLIENTS[last]))
+            heard, how = await client.hears_all()
+            assert heard.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close\r\n" in heard
+            assert heard.endswith(b"\r\n\r\nok")
+            assert how == "end"
+        assert [each.status for each in lb.exchanges] == [200] * 9
 
 
 async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
