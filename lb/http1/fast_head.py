@@ -1,12 +1,12 @@
 """The fast way to a verdict: heads that clients and proxies really send, matched whole by one strict pattern.
 
 A head is plain when its bytes match the pattern and every control field (`lb.http1.fields`) is absent or has
-its one usual value: nothing is left to judge then. Where a head that matches says more (who the client is,
-which proxies it passed, HTTP/1.0, a whole URL), the judge's own rules are applied to what was matched
-(`usual_request`), and only h11 is left out, which would find nothing in it. All other heads go to the judge
-(`lb.http1.request_head`, `lb.http1.response_head`), which is the oracle: for any bytes the recogniser
-declines, or gives the verdict that the judge would give. It may only ever be stricter.
-`tests/http1/test_fast_head.py` and `tests/http1/test_real_heads.py` hold it to that.
+its one usual value: nothing is left to judge then. Of a request, what it says of the client (`claims`) and
+Via are collected on the way. Where it says more (options of Connection, an upgrade, a whole URL), the judge's
+own rules are applied to what was matched (`takes_others`), and only h11 is left out, which would find nothing
+in it. All other heads go to the judge (`lb.http1.request_head`, `lb.http1.response_head`), which is the
+oracle: for any bytes the recogniser declines, or gives the verdict that the judge would give. It may only
+ever be stricter. `tests/http1/test_fast_head.py` and `tests/http1/test_real_heads.py` hold it to that.
 """
 
 import re
