@@ -10,6 +10,7 @@ a zone (`fe80::1%eth0`) is left out, because it means something on this machine 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 UNIX = "unix"
@@ -18,6 +19,10 @@ MOST_HOPS = 32
 """Entries that are looked at; nobody has so many proxies in a row."""
 NODE = re.compile(r"(\d[\d.]*)(?::\d{1,5})?|\[([\da-fA-F:.]+(?:%[\w.~-]+)?)\](?::\d{1,5})?", re.ASCII)
 """IPv4, or IPv6 in brackets, perhaps with a port (RFC 7239 section 6)."""
+LONGEST_ENTRY = 56
+"""Characters of the longest address with brackets and a port, without a zone."""
+MOST_REMEMBERED = 4096
+"""Addresses that are parsed once: a client sends many requests, and proxies are few."""
 MARKS = r"!#$%&'*+.^_`|~\w\-"
 PAIR = re.compile(rf'[ \t;]*([{MARKS}]+)=(?:([{MARKS}:\[\]]+)|"((?:[^"\\]|\\.)*)")[ \t]*(?=;|\Z)', re.ASCII)
 """A parameter of Forwarded. Many senders leave out the quotes that `:` and `[` need, which does no harm."""
@@ -33,13 +38,15 @@ class Trust:
         proxies = tuple(proxies)
         self._unix = UNIX in proxies
         self._networks = [ip_network(each) for each in proxies if each != UNIX]
+        self._holds = lru_cache(MOST_REMEMBERED)(self._is_in_networks)
 
     def __contains__(self, address: object) -> bool:
         if address == UNIX:
             return self._unix
-        if not self._networks:
-            return False
-        parsed = ip_address(str(address))
+        return bool(self._networks) and self._holds(str(address))
+
+    def _is_in_networks(self, address: str) -> bool:
+        parsed = ip_address(address)
         return any(parsed in network for network in self._networks)
 
 
@@ -121,9 +128,16 @@ def _said(element: str) -> str | None:
 
 def _address(entry: str) -> str | None:
     """The address of an entry, whatever its spelling: with a port, in brackets, or IPv6 without them."""
+    return _recent_address(entry) if len(entry) <= LONGEST_ENTRY else _parsed(entry)
+
+
+def _parsed(entry: str) -> str | None:
     match = NODE.fullmatch(entry)
     text = (match[1] or match[2]) if match is not None else entry
     try:
         return plain(text)
     except ValueError:
         return None
+
+
+_recent_address = lru_cache(MOST_REMEMBERED)(_parsed)

@@ -1,6 +1,7 @@
 """A host and perhaps a port, as in Host and in the authority of a URL (RFC 3986 section 3.2.2)."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 HOST = re.compile(
@@ -10,6 +11,7 @@ HOST = re.compile(
 HOST_LIMIT = 4096  # far beyond any name; the pattern takes 150 times the memory of what it matches
 
 
+@lru_cache(256)  # a balancer serves few names, and asks for each request
 def is_host(value: bytes) -> bool:
     """A host and perhaps a port (RFC 9110 section 7.2); an empty one is legal, but useless to a balancer."""
     match = HOST.fullmatch(value) if len(value) <= HOST_LIMIT else None

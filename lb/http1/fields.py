@@ -121,6 +121,11 @@ def is_identity(name: bytes) -> bool:
     return name in IDENTITY or name.startswith(X_FORWARDED)
 
 
+def is_claim(name: bytes) -> bool:
+    """Is what this field says, by its name in lower case, for `RequestHead.claims`?"""
+    return name in IDENTITY or (name.startswith(X_FORWARDED) and not is_disguised(name))
+
+
 def is_disguised(name: bytes) -> bool:
     """Would a backend that reads other marks as `-` take this name, in lower case, for one that ends here?
 
@@ -133,7 +138,7 @@ def is_disguised(name: bytes) -> bool:
 
 def connection_options(values: Iterable[bytes]) -> frozenset[bytes]:
     """The options in the values of all Connection fields, in lower case."""
-    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b","))
+    return frozenset([option.strip(b" \t") for value in values for option in value.lower().split(b",")])
 
 
 def end_to_end_trailers(section: bytes) -> bytes:

@@ -212,7 +212,7 @@ def _with_one_blank(data: bytes) -> bytes:
 
 
 def recognise_whole_request(
-    data: bytes, head_limit: int, target_limit: int, field_limit: int
+    data: bytes, default_host: bytes, head_limit: int, target_limit: int, field_limit: int
 ) -> tuple[RequestHead, bytes] | None:
     """The plain head at the beginning of `data`, and what is behind it, by the fast way only.
 
@@ -221,7 +221,7 @@ def recognise_whole_request(
     end = data.find(HEAD_END) + len(HEAD_END)
     if not len(HEAD_END) <= end <= head_limit:
         return None
-    head = recognise_request(data[:end], target_limit, field_limit)
+    head = recognise_request(data[:end], default_host, target_limit, field_limit)
     return None if head is None else (head, data[end:])
 
 

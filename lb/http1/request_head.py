@@ -165,7 +165,7 @@ def _is_unknown_before_chunked(codings: list[bytes]) -> bool:
     return bool(before) and last == b"chunked" not in before and all(map(METHOD.fullmatch, before))
 
 
-# -- the fields --------------------------------------------------------------------------------------------
+# -- the fields: what is not private is also used by the recogniser ---------------------------------------
 
 
 def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_https: bool) -> None:
@@ -176,12 +176,12 @@ def _apply(head: RequestHead, event: h11.Request, default_host: bytes, takes_htt
     options = connection_options(judged.get(b"connection", ()))
     head.via = b", ".join(judged.get(b"via", ()))
     kept = _without_claims(head, kept)
-    if _judge_host(head, judged.get(b"host", []), default_host, takes_https):
+    if judge_host(head, judged.get(b"host", []), default_host, takes_https):
         kept = [(name, line) for name, line in kept if name != b"host"]
         kept.insert(0, (b"host", b"Host: %b\r\n" % head.host))
-    _judge_body(head, judged)
-    _judge_connection(head, judged, options)
-    _judge_expectations(head, judged)
+    judge_body(head, judged)
+    judge_connection(head, judged, options)
+    judge_expectations(head, judged)
     head.lines = joined(kept, options) + _forwards_left(head, judged)
     if head.length == CHUNKED:
         head.lines += announced_trailers(judged.get(b"trailer", ()))
@@ -206,7 +206,7 @@ def _without_claims(head: RequestHead, kept: Kept) -> Kept:
     return others
 
 
-def _judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes, takes_https: bool) -> bool:
+def judge_host(head: RequestHead, hosts: list[bytes], default_host: bytes, takes_https: bool = False) -> bool:
     """RFC 9112 section 3.2: one valid Host. True where the Host line must be made anew."""
     if len(hosts) > 1 or (not hosts and not head.is_1_0):
         raise BadRequest("exactly one Host field is needed")
@@ -243,7 +243,7 @@ def _judge_target(head: RequestHead, takes_https: bool) -> None:
         head.target = rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _judge_body(head: RequestHead, judged: Judged) -> None:
+def judge_body(head: RequestHead, judged: Judged) -> None:
     """RFC 9112 section 6.3, without the framings that it merely tolerates."""
     codings, lengths = judged.get(b"transfer-encoding"), judged.get(b"content-length")
     if codings is None:
@@ -265,20 +265,21 @@ def _content_length(values: list[bytes]) -> int:
     return int(values[0])
 
 
-def _judge_connection(head: RequestHead, judged: Judged, options: frozenset[bytes]) -> None:
+def judge_connection(head: RequestHead, judged: Judged, options: frozenset[bytes]) -> None:
     # RFC 9112 section 9.3: a proxy does not keep a connection to a 1.0 client. RFC 9110 section 7.8: a 1.0
     # client cannot upgrade.
     if head.is_1_0:
         return
     head.keep_alive = b"close" not in options
-    head.te_trailers = b"trailers" in connection_options(judged.get(b"te", ()))
+    if b"te" in judged:
+        head.te_trailers = b"trailers" in connection_options(judged[b"te"])
     if b"upgrade" in options and not head.has_body:
         values = judged.get(b"upgrade", ())
         offers = [p.strip() for value in values for p in value.split(b",", MOST_OFFERS)[:MOST_OFFERS]]
-        head.upgrade = b", ".join(p for p in offers if PROTOCOL.fullmatch(p) and p.lower() != b"h2c")
+        head.upgrade = b", ".join(p for p in offers if p.lower() != b"h2c" and PROTOCOL.fullmatch(p))
 
 
-def _judge_expectations(head: RequestHead, judged: Judged) -> None:
+def judge_expectations(head: RequestHead, judged: Judged) -> None:
     """RFC 9110 section 10.1.1: 100-continue is the only expectation, and HTTP/1.0 has none."""
     expected = judged.get(b"expect")
     if expected is None or head.is_1_0:

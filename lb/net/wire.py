@@ -107,7 +107,13 @@ class Wire:
 
     @property
     def can_be_watched(self) -> bool:
-        """A `watcher` that is set now will be called for the next byte, since nothing is unread."""
+        """A `watcher` may be set: nothing was put back. It is called on the next edge, so not for what is
+        there while the wire `is_ready`."""
+        return self._readiness is not None and self._unread is None
+
+    @property
+    def is_known_quiet(self) -> bool:
+        """As `is_quiet`, without a system call; False where that is not known."""
         return self._readiness is not None and not self.is_ready
 
     def receive_now(self, size: int = RECEIVE_SIZE) -> bytes | None:

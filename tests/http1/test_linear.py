@@ -96,7 +96,7 @@ PATTERNS = [
     (body.LENIENT_TRAILERS_END.search, [of(b"\r\n"), of(b"\n\r"), of(b"a: b\r\n")]),
     (body.CHUNK_HEAD_BEGUN.fullmatch, [of(b" ", b"5", b"\n"), of(b"a", b"5;", b"\n"), of(b" ;", b"5",
     b"\r\r")]),
-    (fast_head.PLAIN_REQUEST.fullmatch, [
+    (fast_head.USUAL_REQUEST.fullmatch, [
         of(b"a:\r\n", FIRST, b"x"), of(b" ", FIRST + b"a:", b"\x00"), of(b"a: b \r\n", FIRST, b"\r"),
         of(b"A", b"GET /"), of(b"a", FIRST),
     ]),
@@ -104,10 +104,11 @@ PATTERNS = [
         of(b"a:\r\n", OK, b"x"), of(b" ", OK + b"a:", b"\x00"), of(b"a: b \r\n", OK), of(b" ",
         b"HTTP/1.1 200 "),
     ]),
-    (fast_head.CONTROL_OF_REQUEST.findall, [
+    (fast_head.CONTROL_OF_REQUEST.split, [
         of(b"\nhost:"), of(b"\nx-forwarded-"), of(b"a", b"\nx-forwarded-"), of(b"a", b"\nx_forwarded~"),
-        of(b" ", b"\nvia:"),
+        of(b" ", b"\nvia:"), of(b"\nvia:\r"), of(b"a", b"\nvia:", b"\r"),
     ]),
+    (partial(fast_head.CUT_HOST.sub, b""), [of(b"\nhost:"), of(b"\n"), of(b"a", b"\nhost:")]),
     (fast_head.CONTROL_OF_RESPONSE.findall, [of(b"\ndate:"), of(b"\nproxy-"), of(b" ", b"\nte:")]),
     (partial(fast_head.CUT.sub, b""), [of(b"connection:"), of(b"connection:\n"), of(b"\n"), of(b"a",
     b"connection:")]),
@@ -156,6 +157,9 @@ LINES = [
     of(b"Via: 1\r\n")[:-2],
     of(b"Host: a\r\n")[:-2],
     of(b"Connection: a\r\n")[:-2],
+    of(b"a: b\r\n", b"Connection: c, d\r\n")[:-2],
+    of(b"c,", b"TE: "),
+    of(b"X-Forwarded-For: 1\r\nVia: 1\r\n", b"TE: x\r\n")[:-2],
     of(b"\xff", b"a: ", b"\x7f"),
 ]
 

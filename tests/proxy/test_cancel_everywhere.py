@@ -223,6 +223,6 @@ async def test_nothing_is_left_of_it(
                 nursery.cancel_scope.cancel()
         return steps
 
-    assert await until_not_reached(run) >= 4
+    assert await until_not_reached(run) >= 3
     expected, times = STORIES[story]
     assert heard.count(expected) == times, f"and undisturbed it heard {heard!r}"

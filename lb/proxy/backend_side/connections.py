@@ -197,7 +197,7 @@ class Connections:
             good = []
             for idle in place.stack:
                 connection, since, seconds = idle
-                if now - since < seconds and (connection.wire.can_be_watched or connection.wire.is_quiet()):
+                if now - since < seconds and (connection.wire.is_known_quiet or connection.wire.is_quiet()):
                     good.append(idle)
                 else:
                     _close(backend, connection)

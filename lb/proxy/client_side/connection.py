@@ -47,12 +47,12 @@ class ClientConnection:
     `cut`, `gone`, `close_soon`, `make_room`, `has_ended_its_side`, `tell_identity` and the questions may be
     called from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record`
     belongs to the request that is being received or served, and is None between two requests. `exchange` is
-    set from the end of the head on, unless the request is answered here.
+    set from the end of the head on, unless the request is answered here. `host` stands in for the Host that
+    an HTTP/1.0 request need not have.
     """
 
     __slots__ = (
         "_guard",
-        "_host",
         "_is_used",
         "_longest_idle",
         "_pending",
@@ -61,6 +61,7 @@ class ClientConnection:
         "context",
         "counts",
         "exchange",
+        "host",
         "is_idle",
         "listener",
         "peer",
@@ -82,7 +83,7 @@ class ClientConnection:
         self._is_used = False
         self._longest_idle = 0.0
         self._pending: tuple[RequestHead, bytes] | None = None
-        self._host = host
+        self.host = host
         self._guard = Guard(context.deadlines)
         self.client = Http1Client(context, self._guard, wire, self.address)
 
@@ -186,7 +187,9 @@ class ClientConnection:
         is_between = self.exchange is None and self._pending is None and not self.client.buffer
         if is_between and self.wire.can_be_watched:
             self.become_idle()
-            await FastPath(self).serve()
+            if not await FastPath(self).serve():
+                await self._linger()
+                return False
         if self.exchange is None:
             found = self._pending or await self._receive_head()
             if found is None:
@@ -219,7 +222,7 @@ class ClientConnection:
                 self.become_idle()
             data = await self._receive()
         limits = self.context.limits
-        found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
+        found = recognise_whole_request(data, self.host, limits.request_head, limits.target, limits.fields)
         if found is None:
             return await self._receive_rest_of_head(data)
         self._begin_record()
@@ -229,7 +232,7 @@ class ClientConnection:
         """The same for a head that is not plain, or has not come whole; `data` has come of it."""
         limits = self.context.limits
         heads = RequestHeadReader(
-            self._host,
+            self.host,
             head_limit=limits.request_head,
             target_limit=limits.target,
             field_limit=limits.fields,

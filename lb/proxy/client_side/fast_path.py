@@ -2,9 +2,10 @@
 
 Waking a task twice for each exchange, and resuming a dozen coroutines each time, costs as much as the rest of
 the exchange. So while a client connection's task waits for the next request, its wire is watched. A plain
-request that arrives whole is sent at once, if there is an idle connection to its backend. A plain response is
-passed on when it arrives. In every other case the task is woken and goes on from there: the bytes are put
-back, and the `Exchange` knows how far it has come. Nothing is decided here. The steps are the exchange's own,
+request that arrives whole, or is there before the task sleeps, is sent at once, if there is an idle
+connection to its backend. A plain response is passed on when it arrives. In every other case the task is
+woken and goes on from there: the bytes are put back, and the `Exchange` knows how far it has come. Nothing is
+decided here. The steps are the exchange's own,
 and an error in a step is raised in the task, which owns the exchange. `ClientConnection._next_request` enters
 the fast path whenever it waits for a request.
 
@@ -29,6 +30,7 @@ class Connection(Protocol):
 
     context: Context
     exchange: Exchange | None
+    host: bytes
 
     @property
     def wire(self) -> Wire: ...
@@ -47,7 +49,7 @@ class FastPath:
     request, the backend's for a response.
     """
 
-    __slots__ = ("_connection", "_error", "_task", "_watched", "_wire")
+    __slots__ = ("_connection", "_error", "_is_over", "_task", "_watched", "_wire")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -55,27 +57,31 @@ class FastPath:
         self._task: Task | None = current_task()
         self._watched: Wire | None = None
         self._error: Exception | None = None
+        self._is_over = False
 
-    async def serve(self) -> None:
+    async def serve(self) -> bool:
         """Serve plain exchanges until there is something that the task has to do.
 
         The connection's `exchange` is to be run then, from wherever it is. Without one, there are bytes, or
-        the end, to receive. The wire must be one that `can_be_watched`. Raises the error of a request for
-        which there is no exchange.
+        the end, to receive. False where the last response said that the connection ends. The wire must be one
+        that `can_be_watched`. Raises the error of a request for which there is no exchange.
         """
         connection = self._connection
-        self._watch(self._wire)
-        try:
-            await wait_task_rescheduled(self._stop)
-        except BaseException:  # Cancelled: the attempt ends as it does in `run`
-            if connection.exchange is not None:
-                connection.exchange.let_go(connection.exchange.attempt)
-            raise
+        next_wire = self._step(self._wire) if self._wire.is_ready else self._wire
+        if next_wire is not None:
+            self._watch(next_wire)
+            try:
+                await wait_task_rescheduled(self._stop)
+            except BaseException:  # Cancelled: the attempt ends as it does in `run`
+                if connection.exchange is not None:
+                    connection.exchange.let_go(connection.exchange.attempt)
+                raise
         error, self._error = self._error, None
         if error is not None and connection.exchange is None:
             raise error
         if connection.exchange is not None:
             connection.exchange.trouble = error
+        return not self._is_over
 
     def _stop(self, _raise_cancel: object) -> Abort:
         self._task = None
@@ -91,28 +97,33 @@ class FastPath:
 
     def came(self, wire: Wire) -> None:
         """There is something to receive on the watched wire: called on an edge (`lb.net.wire.Watcher`)."""
-        try:
-            if wire is not self._wire:
-                if (data := wire.receive_now()) is None:
-                    return
-                next_wire = self._answered(wire, data)
-            else:  # no more than a head may be long, so that few bytes of later requests are held
-                if (data := wire.receive_now(self._connection.context.limits.request_head)) is None:
-                    return
-                next_wire = self._asked(data)
-        except Exception as exc:
-            next_wire, self._error = None, exc
+        next_wire = self._step(wire)
         if self._task is None:
             return  # this step has cancelled the task, which is scheduled already
-        self._watch(next_wire)
+        if next_wire is not self._watched:
+            self._watch(next_wire)
         if next_wire is None:
             reschedule(self._task)
+
+    def _step(self, wire: Wire) -> Wire | None:
+        """Receive, and do what follows. Returns the wire to watch, or None to wake the task."""
+        try:
+            if wire is not self._wire:
+                return wire if (data := wire.receive_now()) is None else self._answered(wire, data)
+            # no more than a head may be long, so that few bytes of later requests are held
+            data = wire.receive_now(self._connection.context.limits.request_head)
+            return wire if data is None else self._asked(data)
+        except Exception as exc:
+            self._error = exc
+            return None
 
     def _asked(self, data: bytes) -> Wire | None:
         """Bytes from the client. Returns the wire to watch for the response, or None to wake the task."""
         connection = self._connection
         limits = connection.context.limits
-        found = recognise_whole_request(data, limits.request_head, limits.target, limits.fields)
+        found = recognise_whole_request(
+            data, connection.host, limits.request_head, limits.target, limits.fields
+        )
         if found is None or len(found[1]) != (found[0].length or 0):
             self._wire.unread(data)
             return None
@@ -134,9 +145,12 @@ class FastPath:
         if head is None:
             wire.unread(data)
             return None
-        if not exchange.respond(attempt, head) or not exchange.client.stays:
+        if not exchange.respond(attempt, head):
             return None
         exchange.let_go(attempt)
         connection.finish(None)
+        if not exchange.client.stays:
+            self._is_over = True
+            return None
         connection.become_idle()
         return None if self._wire.is_ready else self._wire

@@ -15,7 +15,9 @@ import trio.testing
 
 from lb.core.pool import Pool
 from lb.net.wire import Wire
+from lb.proxy.client_side import connection
 from lb.proxy.exchange.exchange import Exchange
+from tests.http1.real_heads import CLIENTS, FRONTS, behind, head
 from tests.kit import GET, OK, Client, Ended, Line, Peer, Request, Scene, answer, running, virtual_time
 from tests.kit.cancel import OWNER
 
@@ -25,6 +27,11 @@ PAUSE, CLOSE = b"<pause>", b"<close>"
 """What a party does between sends: wait until all tasks are blocked, or close the connection."""
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+EXPECT = POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+BEHIND = head(behind(FRONTS["Fastly"], CLIENTS["curl"]))
+H2C = head(CLIENTS["Java 11"])
+OFFER = head(CLIENTS["Apache HttpClient 5.4"])
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: TLS/1.2\r\n\r\n"
 LARGE = answer(bytes(300_000))
 
 DIALOGUES: dict[str, tuple[Sequence[bytes], Sequence[bytes]]] = {
@@ -45,6 +52,23 @@ DIALOGUES: dict[str, tuple[Sequence[bytes], Sequence[bytes]]] = {
     "half a head, and the end": ([GET[:10], CLOSE], [OK]),
     "an empty line first": ([b"\r\n", PAUSE, GET], [OK]),
     "an old client": ([b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"], [OK]),
+    "an old client that would stay": ([b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n"], [OK]),
+    "an old client without a Host, and the end": ([b"GET / HTTP/1.0\r\n\r\n", CLOSE], [OK]),
+    "an old client, and an answer in chunks": (
+        [b"GET / HTTP/1.0\r\nHost: a\r\n\r\n"],
+        [CHUNKED + b"2\r\nok\r\n0\r\n\r\n"],
+    ),
+    "an old client that sends more": ([b"GET / HTTP/1.0\r\nHost: a\r\n\r\n" + GET], [OK]),
+    "behind a proxy": ([BEHIND, PAUSE, BEHIND], [OK]),
+    "a whole URL": ([b"GET http://b/c HTTP/1.1\r\nHost: a\r\n\r\n"], [OK]),
+    "h2c": ([H2C, PAUSE, GET], [OK]),
+    "TLS is offered and not taken": ([OFFER, PAUSE, GET], [OK]),
+    "an upgrade": ([OFFER, PAUSE, b"hello", PAUSE, CLOSE], [SWITCHED, PAUSE, b"hi", PAUSE, CLOSE]),
+    "an upgrade, and more behind it": ([OFFER + b"hello", PAUSE, CLOSE], [SWITCHED + b"hi", PAUSE, CLOSE]),
+    "an upgrade that was not offered": ([H2C], [SWITCHED]),
+    "a body that is expected": ([EXPECT, PAUSE, b"hello"], [b"HTTP/1.1 100 Continue\r\n\r\n", PAUSE, OK]),
+    "a body that comes unasked": ([EXPECT + b"hello"], [b"HTTP/1.1 100 Continue\r\n\r\n", PAUSE, OK]),
+    "a body that is expected and refused": ([EXPECT], [answer(b"no", status="417 Expectation Failed")]),
     "a client that wants no more": ([b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"], [OK]),
     "a client that leaves": ([GET, PAUSE, CLOSE], [PAUSE, PAUSE, OK]),
     "HEAD": ([GET.replace(b"GET", b"HEAD")], [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"]),
@@ -82,7 +106,7 @@ SETTINGS: dict[str, Any] = {
     "routes": [{"path": "/nowhere", "pool": "nobody"}],
 }
 LONGER_THAN_ANY_TIMEOUT = 500.0
-VARYING = re.compile(rb"(Date|X-Request-Id|Via|X-Forwarded-For): [^\r]+|\d+ s\b")
+VARYING = re.compile(rb"(Date|X-Request-Id|Via|X-Forwarded-For): [^\r]+|\d+ s\b|127\.0\.0\.1:\d+")
 
 
 class Left(NamedTuple):
@@ -213,6 +237,51 @@ async def test_the_task_sleeps_meanwhile(request_: bytes, response: bytes) -> No
             await client.hears(200)
         trio.lowlevel.remove_instrument(sleeper)
         assert sleeper.steps == 0
+
+
+STAYS = {
+    name: head(lines)
+    for name, lines in {
+        **CLIENTS,
+        **{f"curl behind {name}": behind(front, CLIENTS["curl"]) for name, front in FRONTS.items()},
+    }.items()
+    if not re.search(rb"^HEAD|HTTP/1.0|: close|, close|\nContent-Length: [1-9]|chunked\r", head(lines))
+}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_the_task_sleeps_for_every_head_that_is_really_sent(trusted: bool) -> None:
+    proxies: dict[str, Any] = {"trusted_proxies": ["127.0.0.0/8", "unix"]} if trusted else {}
+    assert len(STAYS) > 40
+    async with running(**proxies) as lb, lb.backend.answering(OK):
+        client = await lb.asks(GET)
+        await client.hears(200)
+        for name, request in STAYS.items():
+            await trio.testing.wait_all_tasks_blocked()
+            sleeper = Sleeper()
+            trio.lowlevel.add_instrument(sleeper)
+            await client.says(request)
+            await client.hears(200)
+            trio.lowlevel.remove_instrument(sleeper)
+            assert sleeper.steps == 0, name
+
+
+@pytest.mark.parametrize("last", ["ab", "ab -k", "urllib", "an old probe"])
+async def test_a_connection_for_one_request_is_served_by_it(
+    last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the request came before the task began or not: that differs from one round to the next."""
+    async with running() as lb, lb.backend.answering(OK):
+        await (await lb.asks(GET)).hears(200)
+        monkeypatch.setattr(connection, "run", None)
+        for _ in range(8):
+            client = await lb.asks(head(CLIENTS[last]))
+            heard, how = await client.hears_all()
+            assert heard.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close\r\n" in heard
+            assert heard.endswith(b"\r\n\r\nok")
+            assert how == "end"
+        assert [each.status for each in lb.exchanges] == [200] * 9
 
 
 async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
