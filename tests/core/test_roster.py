@@ -17,7 +17,7 @@ from lb.settings.pool_settings import PoolSettings, Sticky
 from tests.core.scene import Request, Scene, client_of, spec
 from tests.core.steps import steps
 
-FLAT = ("round_robin",)
+FLAT = ("round_robin", "random", "two_choices", "ewma")
 """The policies whose choices cost the same for any number of backends."""
 
 

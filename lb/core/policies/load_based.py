@@ -1,7 +1,8 @@
 """The policies that compare the load of the candidates, and `random`, which looks at nothing.
 
 All divide the load of a backend by its share, so twice the weight takes twice the load. They differ in what
-they look at: the requests in flight of all, the requests in flight of two, or how long responses take.
+they look at: the requests in flight of all, the requests in flight of two, or how long responses take. Those
+that draw by chance follow the candidates (`lb.core.policies.lots`).
 """
 
 from bisect import bisect
@@ -12,6 +13,7 @@ from math import exp, inf
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking
 from lb.core.policies.kept import Kept
+from lb.core.policies.lots import Lots
 from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
@@ -33,26 +35,31 @@ class LeastRequests:
         return equals[0] if len(equals) == 1 else self._rotation.choose(equals, request)
 
 
-class Random:
+class Random(Lots):
     """By chance, in proportion to the shares."""
 
-    def __init__(self, chance: Callable[[], float]) -> None:
-        self._chance = chance
+    few = 3
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         ends = list(accumulate([backend.share for backend in candidates]))
         # The random point may round up to the total; `hi` keeps the index in range.
         return candidates[bisect(ends, self._chance() * ends[-1], hi=len(ends) - 1)]
 
+    def pick(self, request: Asking) -> Backend:
+        return self.draw()
 
-class TwoChoices:
+
+class TwoChoices(Lots):
     """Two by chance, and of these the one with fewer in flight for its share (the power of two choices).
 
     With least requests, balancers that do not know of each other would all choose the same idle backend. Both
     are drawn in proportion to the shares, so weights count in an idle pool too.
     """
 
+    few = 3
+
     def __init__(self, chance: Callable[[], float]) -> None:
+        super().__init__(chance)
         self._draw = Random(chance)
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
@@ -60,7 +67,13 @@ class TwoChoices:
         others = [backend for backend in candidates if backend is not first]
         if not others:
             return first
-        second = self._draw.choose(others, request)
+        return self._less_busy(first, self._draw.choose(others, request))
+
+    def pick(self, request: Asking) -> Backend:
+        first = self.draw()
+        return first if len(self._places) == 1 else self._less_busy(first, self.draw_other(first))
+
+    def _less_busy(self, first: Backend, second: Backend) -> Backend:
         is_second_less_busy = len(second.running) * first.share < len(first.running) * second.share
         return second if is_second_less_busy else first
 
@@ -93,17 +106,33 @@ class Latency:
         return self._seconds * exp((self.asked - now) / DECAY)
 
 
-class Ewma:
+class Ewma(Lots):
     """The shortest expected wait: the peak EWMA of Finagle and linkerd.
 
     The wait is the backend's recent latency, times the requests that it would have in flight, for its share.
+    With few backends all are compared, with more two, which are drawn by their shares, as by `TwoChoices`.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    few = 4
+
+    def __init__(self, now: Callable[[], float], chance: Callable[[], float]) -> None:
+        super().__init__(chance)
         self._now = now
+        self._draw = Random(chance)
         self._latencies = Kept(lambda _backend: Latency())
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
+        if len(candidates) > self.few:
+            first = self._draw.choose(candidates, request)
+            others = [backend for backend in candidates if backend is not first]
+            candidates = first, self._draw.choose(others, request)
+        return self._quickest(candidates)
+
+    def pick(self, request: Asking) -> Backend:
+        first = self.draw()
+        return self._quickest((first,) if len(self._places) == 1 else (first, self.draw_other(first)))
+
+    def _quickest(self, candidates: Sequence[Backend]) -> Backend:
         now = self._now()
         best, least = candidates[0], inf
         for backend in candidates:

@@ -39,9 +39,6 @@ class Rotation:
         self._numbers = count()
         self._empty()
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def _empty(self) -> None:
         self._places: dict[Backend, Place] = {}
         self._heaps: dict[int, list[Place]] = {}

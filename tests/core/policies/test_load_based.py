@@ -120,7 +120,7 @@ class Race:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.policy = Ewma(self.clock)
+        self.policy = Ewma(self.clock, Chance(1).random)
         self.a, self.b = self.pair = backends(1, 1)
 
     def heard(self, a: float, b: float) -> None:

@@ -57,7 +57,7 @@ def test_places_that_are_stale_do_not_pile_up() -> None:
         for each in pool[5:]:
             policy.leave(each)
             policy.enter(each)
-    assert len(policy) == 20
+    assert len(policy._places) == 20
     assert sum(len(heap) for heap in policy._heaps.values()) <= 2 * 20 + 1
 
 
