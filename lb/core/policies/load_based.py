@@ -5,7 +5,7 @@ they look at: the requests in flight of all, the requests in flight of two, or h
 that draw by chance follow the candidates (`lb.core.policies.lots`).
 """
 
-from bisect import bisect
+from bisect import bisect, bisect_left, insort
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import exp, inf
@@ -14,6 +14,7 @@ from lb.core.backend import Backend
 from lb.core.policies.base import Asking
 from lb.core.policies.kept import Kept
 from lb.core.policies.lots import Lots
+from lb.core.policies.rotation import Rotation
 from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
@@ -23,16 +24,60 @@ UNHEARD = 60.0
 
 
 class LeastRequests:
-    """The fewest in flight for its share; round robin among equals, so that an idle pool rotates."""
+    """The fewest in flight for its share; round robin among equals, so that an idle pool rotates.
+
+    Those that it follows stand in a rotation for each load that there is, in the order of the loads. To move
+    them is worth it only where that is less than a look at each, so it does not follow a few.
+    """
+
+    few = 16
 
     def __init__(self) -> None:
         self._rotation = RoundRobin()
+        self._loads: list[float] = []
+        self._equals: dict[float, Rotation] = {}
+        self._found: dict[Backend, float] = {}
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         loads = [len(backend.running) / backend.share for backend in candidates]
         least = min(loads)
         equals = [backend for backend, load in zip(candidates, loads, strict=True) if load == least]
         return equals[0] if len(equals) == 1 else self._rotation.choose(equals, request)
+
+    def follow(self, candidates: Sequence[Backend]) -> None:
+        for equals in self._equals.values():
+            equals.follow(())
+        self._found = {backend: len(backend.running) / backend.share for backend in candidates}
+        members: dict[float, list[Backend]] = {}
+        for backend, load in self._found.items():
+            members.setdefault(load, []).append(backend)
+        self._loads = sorted(members)
+        self._equals = {load: Rotation() for load in self._loads}
+        for load, equals in self._equals.items():
+            equals.follow(members[load])
+
+    def enter(self, backend: Backend) -> None:
+        load = self._found[backend] = len(backend.running) / backend.share
+        if load not in self._equals:
+            insort(self._loads, load)
+            self._equals[load] = Rotation()
+        self._equals[load].enter(backend)
+
+    def leave(self, backend: Backend) -> None:
+        load = self._found.pop(backend)
+        equals = self._equals[load]
+        equals.leave(backend)
+        if equals.is_empty:
+            del self._equals[load]
+            del self._loads[bisect_left(self._loads, load)]
+
+    def counted(self, backend: Backend) -> None:
+        """It stands among its equals again."""
+        self.leave(backend)
+        self.enter(backend)
+
+    def pick(self, request: Asking) -> Backend:
+        return self._equals[self._loads[0]].pick(request)
 
 
 class Random(Lots):

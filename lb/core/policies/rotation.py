@@ -39,6 +39,11 @@ class Rotation:
         self._numbers = count()
         self._empty()
 
+    @property
+    def is_empty(self) -> bool:
+        """It follows nobody."""
+        return not self._places
+
     def _empty(self) -> None:
         self._places: dict[Backend, Place] = {}
         self._heaps: dict[int, list[Place]] = {}
