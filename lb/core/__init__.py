@@ -9,7 +9,7 @@ our lock, and what it leaves behind is consistent at every await of the callers.
       registry_events  what is told of each change
     pool             which backend takes a request; on top of
       request_queue    the order of the requests that wait
-      roster           what is kept ready of the backends between two changes
+      roster           who may be chosen, kept up to date by each change
       pool_health      ejections, trials and panic
       policies/        the choice among candidates
     passed_over      the backends that a choice left out, and why

@@ -59,13 +59,20 @@ class Running(Protocol):
         ...
 
 
+class Watches(Protocol):
+    """Who must know when a backend has changed: the roster of its pool."""
+
+    def changed(self, backend: "Backend") -> None: ...
+
+
 class Backend:
     """One backend while it is in the registry. Only the registry and its pool change it.
 
     `running` is what runs on it, `share` its part of the requests at this moment, `turn` what round robin
-    owes it. `kind` is how it stands for the `tally` of its pool, which is told of each change. `shut` is its
-    id and why it is not open, None while it is: one object for all records. The counters are plain ints,
-    because they are counted for each request; /metrics and the API read them.
+    owes it. `kind` is how it stands for the `tally` of its pool, which is told of each change, as is the
+    `roster` of the pool. `shut` is its id and why it is not open, None while it is: one object for all
+    records. The counters are plain ints, because they are counted for each request; /metrics and the API
+    read them.
     """
 
     __slots__ = (
@@ -91,6 +98,7 @@ class Backend:
         "removed",
         "response_start",
         "revision",
+        "roster",
         "running",
         "share",
         "shut",
@@ -114,6 +122,7 @@ class Backend:
         self._admin_state = AdminState.READY
         self._is_trusted_blindly = False
         self.tally: Tally[Backend] | None = None
+        self.roster: Watches | None = None
         self.kind = 0
         self.health = None if settings.probe is None else Health(settings.probe, now)
         self.outcomes = Outcomes(settings.ejection)
@@ -168,6 +177,8 @@ class Backend:
         caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
         self.cap = min((cap for cap in caps if cap is not None), default=None)
         self._tell_kind()
+        if self.roster is not None:
+            self.roster.changed(self)
 
     def _tell_kind(self) -> None:
         before, standing = self.kind, self.outcomes.standing
@@ -247,13 +258,19 @@ class Backend:
         left = self.ramp_until - now
         full = self.spec.weight * FULL_SHARE
         if left <= 0 or not self.slow_start:
-            self.ramp_until, self.share = 0.0, full
+            self.ramp_until = 0.0
+            self._set_share(full)
             if self.tally is not None:
                 self.tally.ramping.pop(self, None)
             return None
         part = max(FIRST_SHARE, 1 - left / self.slow_start)
-        self.share = max(1, round(full * part)) if full else 0
+        self._set_share(max(1, round(full * part)) if full else 0)
         return min(self.ramp_until, now + self.slow_start / RAMP_STEPS)
+
+    def _set_share(self, share: int) -> None:
+        self.share = share
+        if self.roster is not None:
+            self.roster.changed(self)
 
     # -- in words --------------------------------------------------------------------------------------
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from lb.core.backend import Backend
 from lb.core.health.ejection import Standing
-from lb.core.passed_over import NAMED, TRIED, PassedOver
+from lb.core.passed_over import PassedOver
 from lb.core.policies.base import Policy
-from lb.core.policies.round_robin import hand_over
 from lb.core.policies.sticky import Sticky
 from lb.core.pool_health import PoolHealth
 from lb.core.request_queue import Holder, RequestQueue, Ticket, Turn, urgency
@@ -36,10 +35,7 @@ class Pool:
     """
 
     __slots__ = (
-        "_choose_one",
-        "_is_choosy",
         "_learn",
-        "_leavers",
         "_roster",
         "backends",
         "budget",
@@ -66,23 +62,21 @@ class Pool:
         self.hedged = 0
         self.budget = RetryBudget(settings.retry.budget, settings.retry.floor)
         self.on_idle: Callable[[Backend], None] = lambda _backend: None
-        self._roster: Roster | None = None
-        self._leavers: list[Backend] = []
+        self._roster = Roster(policy)
         self.configure(settings, policy)
 
     def configure(self, settings: PoolSettings, policy: Policy) -> None:
         """Take on other settings; requests that run or wait stay where they are."""
         self.settings = self.health.settings = settings
-        self._roster = None
         self.policy = policy
         self.cap = settings.max_in_flight
         self.budget.respec(settings.retry.budget, settings.retry.floor)
         self.retried_codes = codes(settings.retry.statuses)
         self.failing_codes = codes(settings.ejection.statuses)
-        self._choose_one = policy.choose
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
         self.sticky = policy if isinstance(policy, Sticky) else None
-        self._is_choosy = self.cap is not None or self.sticky is not None
+        is_choosy = self.cap is not None or self.sticky is not None
+        self._roster.respec(policy, policy if self.sticky is None else self.sticky.inner, is_choosy)
         self.request_queue.tie(None if self.sticky is None else self.sticky.newest)
 
     @property
@@ -104,66 +98,63 @@ class Pool:
         """Add a backend; `reconsider` follows."""
         self.backends.append(backend)
         self.health.enter(backend)
+        self._roster.enter(backend)
 
     def leave(self, backend: Backend) -> None:
         """Take out a backend; `reconsider` follows."""
         self.backends.remove(backend)
         self.health.leave(backend)
-        self._leavers.append(backend)
+        self._roster.leave(backend)
 
     # -- taking and giving back ------------------------------------------------------------------------
 
     def take(self, holder: Holder, tried: Collection[Backend] = ()) -> tuple[Backend | None, PassedOver]:
         """Choose a backend and count `holder` on it, or (None, why each was passed over).
 
-        A backend that was taken must be given back with `release`, whatever happens. Where an open backend
-        has a cap, this looks at each of the open ones.
+        A backend that was taken must be given back with `release`, whatever happens.
         """
-        roster = self._roster or self._look_again()
-        candidates, passed_over = roster.open, roster.out
-        if roster.has_caps:
-            candidates = [b for b in candidates if not (b.cap and len(b.running) >= b.cap)]
-        if tried or roster.has_backups or self._is_choosy:
-            candidates = self._narrowed(roster, candidates, holder, tried)
-        if tried or len(candidates) != len(roster.open) or (self.sticky is not None and roster.draining):
-            passed_over = self._left_out(roster, tried, candidates)
-        if not candidates:
-            return None, passed_over
-        backend = self._choose_one(candidates, holder)
+        roster = self._roster
+        if roster.is_stale:
+            roster.catch_up(self.backends)
+        if roster.pick is None or tried:
+            backend = self._choose_narrowed(holder, tried)
+            passed_over = self._left_out(backend, tried)
+            if backend is None:
+                return None, passed_over
+        else:
+            backend, passed_over = roster.pick(holder), roster.out
         backend.running.add(holder)
         self.in_flight += 1
+        if backend.cap is not None or roster.counter is not None:
+            roster.moved(backend)
         return backend, passed_over
 
-    def _look_again(self) -> Roster:
-        """The backends have changed since the last request: what held of them is worked out anew, once."""
-        if self._leavers:
-            hand_over(self._leavers, self.backends)
-            self._leavers = []
-        self._roster = Roster(self.backends)
-        return self._roster
-
-    def _narrowed(
-        self, roster: Roster, candidates: list[Backend], holder: Holder, tried: Collection[Backend]
-    ) -> list[Backend]:
-        """The candidates that the pool's own cap, earlier attempts, backups and cookies leave."""
+    def _choose_narrowed(self, holder: Holder, tried: Collection[Backend]) -> Backend | None:
+        """Choose one that the pool's own cap, earlier attempts, backups and cookies leave."""
         if self.is_full:
-            return []
-        if self.sticky is not None and roster.draining and (kept := self._kept(roster, holder, tried)):
-            return kept
-        left = [backend for backend in candidates if backend not in tried] if tried else candidates
-        if not roster.has_backups:
-            return left
-        return [backend for backend in left if not backend.spec.backup] or left
+            return None
+        if self.sticky is not None and (names := self.sticky.names(holder)):
+            backend = self._kept(names, tried) or self._roster.free_one(names, tried)
+            if backend is not None:
+                return backend
+        return self._roster.choose(holder, tried)
 
-    def _kept(self, roster: Roster, holder: Holder, tried: Collection[Backend]) -> list[Backend]:
+    def _kept(self, names: Sequence[str], tried: Collection[Backend]) -> Backend | None:
         """The draining backend that this client was on last, while it may still keep it."""
-        for named in self.sticky.names(holder) if self.sticky is not None else ():
-            for backend in roster.draining:
-                if backend.id == named and backend not in tried and backend.keeps_its_clients:
-                    return [backend]
-            if any(backend.id == named for backend in roster.open):
-                return []
-        return []
+        for named in names:
+            backend = self._roster.draining.get(named)
+            if backend is not None and backend not in tried and backend.keeps_its_clients:
+                return backend
+            if named in self._roster.open:
+                return None
+        return None
+
+    def _left_out(self, chosen: Backend | None, tried: Collection[Backend]) -> PassedOver:
+        """All that were left out, with reasons: of those that are out for this request alone the first."""
+        if self._roster.is_stale:
+            self._roster.catch_up(self.backends)
+        reason = f"pool full {self.in_flight}/{self.cap}" if self.is_full else "not needed"
+        return self._roster.passed_over(chosen, tried, reason)
 
     def cookie_line(self, sticky: Sticky, backend: Backend, holder: Holder) -> bytes:
         """The field line that ties this client to the backend; none where it is tied for long enough."""
@@ -177,6 +168,8 @@ class Pool:
         if holder in backend.running:
             backend.running.remove(holder)
             self.in_flight -= 1
+            if backend.cap is not None or self._roster.counter is not None:
+                self._roster.moved(backend)
         if self.request_queue.waiting:
             # What is available besides has been tried by all that wait, unless the pool itself was full.
             self._serve_queue(self.backends if was_full else (backend,))
@@ -186,8 +179,7 @@ class Pool:
     def queue(self, holder: Holder, tried: Collection[Backend], wake: Callable[[], None]) -> Ticket:
         """Wait in the queue. Raises `Unavailable` or `QueueFull` where waiting would be in vain."""
         if all(backend in tried for backend in self._worth_waiting_for()):
-            roster = self._roster or self._look_again()
-            raise Unavailable(self.explain(self._left_out(roster, tried, ())))
+            raise Unavailable(self.explain(self._left_out(None, tried)))
         if self.request_queue.waiting >= self.settings.queue:
             raise QueueFull(f"{self.waiting} requests wait already for pool {self.name!r}")
         name = self.settings.priority_field
@@ -208,12 +200,11 @@ class Pool:
         Requests that have no backend left to wait for are told so now instead of at their timeout.
         """
         self.health.reconsider()
-        self._roster = None
         if not self.request_queue.waiting:
             return
         self._serve_queue(self.backends)
         for ticket in self.request_queue.hopeless([*self._worth_waiting_for()]):
-            ticket.passed_over = self._left_out(self._roster or self._look_again(), ticket.tried, ())
+            ticket.passed_over = self._left_out(None, ticket.tried)
             self.request_queue.call(ticket, Turn.REFUSED)
 
     def _serve_queue(self, among: Sequence[Backend]) -> None:
@@ -288,23 +279,3 @@ class Pool:
         if not self.backends:
             return f"pool {self.name!r} has no backends"
         return f"no backend is available: {passed_over.in_words()}"
-
-    def _left_out(
-        self, roster: Roster, tried: Collection[Backend], candidates: Sequence[Backend]
-    ) -> PassedOver:
-        """All but these candidates: what is out for every request, and of the rest the first by name."""
-        chosen = set(candidates)
-        others = [backend for backend in roster.open if backend not in chosen]
-        named = [(backend.id, self._reason(backend, backend in tried)) for backend in others[:NAMED]]
-        kept = candidates[0].id if candidates and not candidates[0].is_open else ""
-        if not (others or tried or kept):
-            return roster.out
-        ids = [backend.id for backend in tried]
-        return PassedOver(roster.out.out, named, len(others) - len(named), ids, kept)
-
-    def _reason(self, backend: Backend, is_tried: bool) -> str:
-        if is_tried:
-            return TRIED
-        if (why := backend.why_not()) is not None:
-            return why
-        return f"pool full {self.in_flight}/{self.cap}" if self.is_full else "not needed"

@@ -1,27 +1,282 @@
-"""What a pool keeps ready about its backends from one change to the next, so that no request works it out."""
+"""Who of a pool may be chosen, kept up to date as backends change, so that no request works it out.
 
-from collections.abc import Sequence
+Each backend has one place: it is shut, or *free* (the policy chooses among these), or full, or in *reserve*,
+as backups are while any other is open. A backend tells that it has changed, and gets its place anew before
+the next choice; that costs the same however many there are. Where many have changed, all are placed at once.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import chain, islice
 
 from lb.core.backend import AdminState, Backend
-from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
+from lb.core.passed_over import NAMED, NONE_PASSED_OVER, TRIED, PassedOver, Reason
+from lb.core.policies.base import Asking, Counts, Follows, Policy
+from lb.core.policies.round_robin import hand_over
+
+MANY = 8
+"""Where more than one in so many has changed, all are placed anew."""
+
+Pick = Callable[[Asking], Backend]
 
 
 class Roster:
-    """Made with one look at each backend; wrong as soon as one of them, or the set, has changed.
+    """The places of the backends of one pool, each by its id.
 
-    `open` are the backends that may take requests, `draining` those that may keep clients of their own.
-    `has_caps`: one of the open ones may be full. `out` is what is passed over for every request.
+    `pick` chooses for a request that nothing narrows. It is None where there is more to ask: then `choose`
+    and `passed_over` are for one request. `out` is what is passed over for every request, `is_stale`: it must
+    `catch_up` first.
     """
 
-    __slots__ = ("draining", "has_backups", "has_caps", "open", "out")
+    __slots__ = (
+        "_changed",
+        "_follower",
+        "_has_only_backups",
+        "_inner",
+        "_is_anew",
+        "_is_choosy",
+        "_leavers",
+        "_policy",
+        "_sequence",
+        "counter",
+        "draining",
+        "free",
+        "full",
+        "is_stale",
+        "open",
+        "out",
+        "pick",
+        "reserve",
+        "shut",
+    )
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
-        self.open = [backend for backend in backends if backend.shut is None]
-        self.has_caps = any([backend.cap is not None for backend in self.open])
-        self.has_backups = any([backend.spec.backup for backend in self.open])
-        self.draining: list[Backend] = []
+    def __init__(self, policy: Policy) -> None:
+        self._changed: dict[Backend, None] = {}
+        self._leavers: list[Backend] = []
+        self._follower: Follows | None = None
+        self.counter: Counts | None = None
         self.out = NONE_PASSED_OVER
-        if len(self.open) < len(backends):
-            shut = [backend for backend in backends if backend.shut is not None]
-            self.draining = [backend for backend in shut if backend.admin_state is AdminState.DRAINING]
-            self.out = PassedOver(tuple([backend.shut for backend in shut if backend.shut is not None]))
+        self.respec(policy, policy, is_choosy=False)
+
+    def respec(self, policy: Policy, inner: Policy, is_choosy: bool) -> None:
+        """Choose by this policy, whose part `inner` may follow the backends.
+
+        `is_choosy`: the pool has to look at each request itself, so there is no `pick`.
+        """
+        self.forget()
+        self._policy = policy
+        self._inner = inner
+        self._is_choosy = is_choosy
+        self._place_anew()
+
+    def _place_anew(self) -> None:
+        self._is_anew = self.is_stale = True
+
+    def _clear(self) -> None:
+        self._has_only_backups = False
+        self._sequence: list[Backend] | None = None
+        self.open: dict[str, Backend] = {}
+        self.free: dict[str, Backend] = {}
+        self.full: dict[str, Reason] = {}
+        self.reserve: dict[str, Backend] = {}
+        self.shut: dict[str, Reason] = {}
+        self.draining: dict[str, Backend] = {}
+        self.pick: Pick | None = None
+
+    # -- what changes ----------------------------------------------------------------------------------
+
+    def changed(self, backend: Backend) -> None:
+        """What holds of the backend, or its share, is another now."""
+        self._changed[backend] = None
+        self.is_stale = True
+
+    def enter(self, backend: Backend) -> None:
+        """The backend is in the pool now."""
+        backend.roster = self
+        self.changed(backend)
+
+    def leave(self, backend: Backend) -> None:
+        """It is in the pool no more."""
+        backend.roster = None
+        self._leavers.append(backend)
+        self._place_anew()
+
+    def catch_up(self, backends: Sequence[Backend]) -> None:
+        """Place those that have changed; `backends` are all that there are."""
+        changed, self._changed = self._changed, {}
+        if self._is_anew or MANY * len(changed) > len(backends):
+            self._place_all(backends)
+        else:
+            for backend in changed:
+                self._leave_place(backend)
+                self._place(backend)
+            if self._is_misplaced():
+                self._place_all(backends)
+        self.out = PassedOver(tuple(self.shut.values())) if self.shut else NONE_PASSED_OVER
+        self._is_anew = self.is_stale = False
+        self._refresh()
+
+    def _is_misplaced(self) -> bool:
+        """The policy chooses among others now: backups or not, or too few to follow them."""
+        count = len(self.free) + len(self.full)
+        if self.reserve and (self._has_only_backups or not count):
+            return True
+        return self._worth_following(count) is not self._follower
+
+    def _worth_following(self, count: int) -> Follows | None:
+        inner = self._inner
+        return inner if isinstance(inner, Follows) and count > inner.few else None
+
+    def _place_all(self, backends: Sequence[Backend]) -> None:
+        self.forget()
+        if self._leavers:
+            hand_over(self._leavers, backends)
+            self._leavers = []
+        self._has_only_backups = all([backend.shut or backend.spec.backup for backend in backends])
+        for backend in backends:
+            self._place(backend)
+        follower = self._follower = self._worth_following(len(self.free) + len(self.full))
+        if follower is not None:
+            follower.follow(list(self.free.values()))
+            self.counter = follower if isinstance(follower, Counts) else None
+
+    def forget(self) -> None:
+        """Nobody has a place any more, and the policy follows nobody."""
+        if self._follower is not None:
+            self._follower.follow(())
+        self._follower = self.counter = None
+        self._clear()
+
+    def _place(self, backend: Backend) -> None:
+        name = backend.spec.id
+        if backend.shut is not None:
+            self.shut[name] = backend.shut
+            if backend.admin_state is AdminState.DRAINING:
+                self.draining[name] = backend
+            return
+        self.open[name] = backend
+        if backend.spec.backup is not self._has_only_backups:
+            self.reserve[name] = backend
+        elif backend.is_full:
+            self.full[name] = (name, backend.why_not() or "")
+        else:
+            self._free(backend)
+
+    def _leave_place(self, backend: Backend) -> None:
+        name = backend.spec.id
+        if self.free.pop(name, None) is not None and self._follower is not None:
+            self._follower.leave(backend)
+        for places in (self.open, self.full, self.reserve, self.shut, self.draining):
+            places.pop(name, None)
+
+    def moved(self, backend: Backend) -> None:
+        """One more, or one less, runs on the backend."""
+        if backend.roster is not self:
+            return
+        name = backend.spec.id
+        if name in self.free:
+            if backend.is_full:
+                self._fill(backend)
+            elif self.counter is not None:
+                self.counter.counted(backend)
+        elif name in self.full and not backend.is_full:
+            del self.full[name]
+            self._free(backend)
+            self._refresh()
+
+    def _fill(self, backend: Backend) -> None:
+        name = backend.spec.id
+        del self.free[name]
+        if self._follower is not None:
+            self._follower.leave(backend)
+        self.full[name] = (name, backend.why_not() or "")
+        self._refresh()
+
+    def _free(self, backend: Backend) -> None:
+        self.free[backend.spec.id] = backend
+        if self._follower is not None:
+            self._follower.enter(backend)
+
+    def _refresh(self) -> None:
+        self._sequence = None
+        if self._is_choosy or self.full or self.reserve or not self.free:
+            self.pick = None
+        elif self._follower is not None:
+            self.pick = self._follower.pick
+        else:
+            self.pick = partial(self._policy.choose, self._in_sequence())
+
+    def _in_sequence(self) -> list[Backend]:
+        if self._sequence is None:
+            self._sequence = list(self.free.values())
+        return self._sequence
+
+    # -- one request -----------------------------------------------------------------------------------
+
+    def free_one(self, names: Iterable[str], tried: Collection[Backend]) -> Backend | None:
+        """The first of these names that a request may have which has tried those."""
+        found = (self.free.get(name) for name in names)
+        return next((each for each in found if each is not None and each not in tried), None)
+
+    def choose(self, request: Asking, tried: Collection[Backend]) -> Backend | None:
+        """One that it has not tried, or None: of the free ones, else of the reserve."""
+        if not tried:
+            chosen = self._choose_free(request) if self.free else None
+        elif self._follower is not None:
+            chosen = self._choose_without(self._follower, request, tried)
+        else:
+            chosen = self._choose_of([each for each in self._in_sequence() if each not in tried], request)
+        if chosen is not None or not self.reserve:
+            return chosen
+        left = [each for each in self.reserve.values() if not each.is_full and each not in tried]
+        return self._choose_of(left, request)
+
+    def _choose_free(self, request: Asking) -> Backend:
+        if self._follower is not None:
+            return self._follower.pick(request)
+        return self._policy.choose(self._in_sequence(), request)
+
+    def _choose_without(
+        self, follower: Follows, request: Asking, tried: Collection[Backend]
+    ) -> Backend | None:
+        """Those that it has tried leave for the moment of the choice."""
+        away = [each for each in dict.fromkeys(tried) if self.free.get(each.spec.id) is each]
+        if len(away) == len(self.free):
+            return None
+        for each in away:
+            follower.leave(each)
+        chosen = follower.pick(request)
+        for each in away:
+            follower.enter(each)
+        return chosen
+
+    def _choose_of(self, candidates: Sequence[Backend], request: Asking) -> Backend | None:
+        return self._policy.choose(candidates, request) if candidates else None
+
+    def passed_over(self, chosen: Backend | None, tried: Collection[Backend], reason: str) -> PassedOver:
+        """All that were left out: for every request, and for this one the first by name.
+
+        `reason` is said of one that nothing keeps from taking it.
+        """
+        if not tried and chosen is not None and chosen.shut is None and not (self.full or self.reserve):
+            return self.out
+        ids = {each.spec.id: None for each in tried}
+        kept = chosen.spec.id if chosen is not None and chosen.shut is not None else ""
+        names, count = self._others("" if chosen is None or kept else chosen.spec.id, ids)
+        if not (count or ids or kept):
+            return self.out
+        named = [(name, TRIED if name in ids else self._why(name, reason)) for name in islice(names, NAMED)]
+        return PassedOver(self.out.out, named, count - len(named), [*ids], kept)
+
+    def _others(self, chosen: str, tried: Collection[str]) -> tuple[Iterable[str], int]:
+        """Those that are open and were no candidates beside the chosen one, and how many they are."""
+        if chosen in self.free:
+            away = [name for name in tried if name in self.free]
+            return chain(self.full, self.reserve, away), len(self.full) + len(self.reserve) + len(away)
+        if chosen in self.reserve:
+            away = [name for name, each in self.reserve.items() if name in tried or each.is_full]
+            return chain(self.full, self.free, away), len(self.full) + len(self.free) + len(away)
+        return self.open, len(self.open)
+
+    def _why(self, name: str, reason: str) -> str:
+        return self.full[name][1] if name in self.full else self.open[name].why_not() or reason

@@ -73,7 +73,7 @@ def test_an_empty_pool_says_so() -> None:
 def test_a_pool_without_a_registry_works() -> None:
     scene = Scene(spec("a"))
     pool = Pool("alone", PoolSettings(), RoundRobin())
-    pool.backends.append(scene["a"])
+    pool.enter(scene["a"])
     request = Request()
     pool.take(request)
     scene.registry.drain(scene["a"], 60)

@@ -64,6 +64,12 @@ class Scene:
         """The registry's backend with this id."""
         return self.registry.backend(id)
 
+    def gives_turn(self, id: str, turn: int = 1 << 60) -> None:
+        """Round robin owes the backend so much, instead of what it owed it."""
+        pool = self.registry.pools[self[id].pool]
+        pool.configure(pool.settings, pool.policy)  # what is owed is in the backends again
+        self[id].turn = turn
+
     @property
     def exchange(self) -> ExchangeRecord:
         """The record of the exchange that ended last."""

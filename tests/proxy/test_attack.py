@@ -28,7 +28,7 @@ def used_to(lb: Scene, seconds: float = 0.1) -> None:
 
 def first_is(lb: Scene, *ids: str) -> None:
     for n, name in enumerate(ids):
-        lb[name].turn = (100 - n) << 60
+        lb.gives_turn(name, (100 - n) << 60)
 
 
 def jump(seconds: float) -> None:

@@ -2,6 +2,10 @@
 
 A policy sees only candidates: backends that may take the request. Backends that drain, are full or ejected
 were left out before (pingora's split). It chooses in a plain call: it may keep state, but never waits.
+
+`choose` is given the candidates of one request, and may look at all of them. A policy that `Follows` is told
+who comes and goes instead, and keeps for itself what it needs to pick one without such a look. `choose` then
+says what is right: `pick` does the same in fewer steps.
 """
 
 from collections.abc import Sequence
@@ -42,6 +46,40 @@ class Policy(Protocol):
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         """One of the candidates, of which there is at least one."""
         ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A policy that keeps the candidates up to date itself, for pools with more than `few` of them.
+
+    While it follows a backend, `choose` is not given that one together with others. Of a backend whose share
+    changes it is told that it leaves, and enters again.
+    """
+
+    few: int
+
+    def follow(self, candidates: Sequence[Backend]) -> None:
+        """From now on these are the candidates, and no others."""
+        ...
+
+    def enter(self, backend: Backend) -> None:
+        """One more candidate."""
+        ...
+
+    def leave(self, backend: Backend) -> None:
+        """This one is a candidate no more."""
+        ...
+
+    def pick(self, request: Asking) -> Backend:
+        """One of the candidates, of which there is at least one."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A policy that must know when the requests in flight on a backend that it follows have changed."""
+
+    def counted(self, backend: Backend) -> None: ...
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ POLICIES: dict[str, Callable[[PoolSettings, Number, Number], Policy]] = {
     "round_robin": lambda _settings, _now, _chance: RoundRobin(),
     "least_requests": lambda _settings, _now, _chance: LeastRequests(),
     "two_choices": lambda _settings, _now, chance: TwoChoices(chance),
-    "ewma": lambda _settings, now, _chance: Ewma(now),
+    "ewma": lambda _settings, now, chance: Ewma(now, chance),
     "hash": lambda settings, _now, _chance: HashPolicy(settings.hash),
     "random": lambda _settings, _now, chance: Random(chance),
 }

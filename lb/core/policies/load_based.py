@@ -1,10 +1,11 @@
 """The policies that compare the load of the candidates, and `random`, which looks at nothing.
 
 All divide the load of a backend by its share, so twice the weight takes twice the load. They differ in what
-they look at: the requests in flight of all, the requests in flight of two, or how long responses take.
+they look at: the requests in flight of all, the requests in flight of two, or how long responses take. Those
+that draw by chance follow the candidates (`lb.core.policies.lots`).
 """
 
-from bisect import bisect
+from bisect import bisect, bisect_left, insort
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import exp, inf
@@ -12,6 +13,8 @@ from math import exp, inf
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking
 from lb.core.policies.kept import Kept
+from lb.core.policies.lots import Lots
+from lb.core.policies.rotation import Rotation
 from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
@@ -21,10 +24,19 @@ UNHEARD = 60.0
 
 
 class LeastRequests:
-    """The fewest in flight for its share; round robin among equals, so that an idle pool rotates."""
+    """The fewest in flight for its share; round robin among equals, so that an idle pool rotates.
+
+    Those that it follows stand in a rotation for each load that there is, in the order of the loads. To move
+    them is worth it only where that is less than a look at each, so it does not follow a few.
+    """
+
+    few = 16
 
     def __init__(self) -> None:
         self._rotation = RoundRobin()
+        self._loads: list[float] = []
+        self._equals: dict[float, Rotation] = {}
+        self._found: dict[Backend, float] = {}
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         loads = [len(backend.running) / backend.share for backend in candidates]
@@ -32,27 +44,67 @@ class LeastRequests:
         equals = [backend for backend, load in zip(candidates, loads, strict=True) if load == least]
         return equals[0] if len(equals) == 1 else self._rotation.choose(equals, request)
 
+    def follow(self, candidates: Sequence[Backend]) -> None:
+        for equals in self._equals.values():
+            equals.follow(())
+        self._found = {backend: len(backend.running) / backend.share for backend in candidates}
+        members: dict[float, list[Backend]] = {}
+        for backend, load in self._found.items():
+            members.setdefault(load, []).append(backend)
+        self._loads = sorted(members)
+        self._equals = {load: Rotation() for load in self._loads}
+        for load, equals in self._equals.items():
+            equals.follow(members[load])
 
-class Random:
+    def enter(self, backend: Backend) -> None:
+        load = self._found[backend] = len(backend.running) / backend.share
+        if load not in self._equals:
+            insort(self._loads, load)
+            self._equals[load] = Rotation()
+        self._equals[load].enter(backend)
+
+    def leave(self, backend: Backend) -> None:
+        load = self._found.pop(backend)
+        equals = self._equals[load]
+        equals.leave(backend)
+        if equals.is_empty:
+            del self._equals[load]
+            del self._loads[bisect_left(self._loads, load)]
+
+    def counted(self, backend: Backend) -> None:
+        """It stands among its equals again."""
+        self.leave(backend)
+        self.enter(backend)
+
+    def pick(self, request: Asking) -> Backend:
+        return self._equals[self._loads[0]].pick(request)
+
+
+class Random(Lots):
     """By chance, in proportion to the shares."""
 
-    def __init__(self, chance: Callable[[], float]) -> None:
-        self._chance = chance
+    few = 3
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         ends = list(accumulate([backend.share for backend in candidates]))
         # The random point may round up to the total; `hi` keeps the index in range.
         return candidates[bisect(ends, self._chance() * ends[-1], hi=len(ends) - 1)]
 
+    def pick(self, request: Asking) -> Backend:
+        return self.draw()
 
-class TwoChoices:
+
+class TwoChoices(Lots):
     """Two by chance, and of these the one with fewer in flight for its share (the power of two choices).
 
     With least requests, balancers that do not know of each other would all choose the same idle backend. Both
     are drawn in proportion to the shares, so weights count in an idle pool too.
     """
 
+    few = 3
+
     def __init__(self, chance: Callable[[], float]) -> None:
+        super().__init__(chance)
         self._draw = Random(chance)
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
@@ -60,7 +112,13 @@ class TwoChoices:
         others = [backend for backend in candidates if backend is not first]
         if not others:
             return first
-        second = self._draw.choose(others, request)
+        return self._less_busy(first, self._draw.choose(others, request))
+
+    def pick(self, request: Asking) -> Backend:
+        first = self.draw()
+        return first if len(self._places) == 1 else self._less_busy(first, self.draw_other(first))
+
+    def _less_busy(self, first: Backend, second: Backend) -> Backend:
         is_second_less_busy = len(second.running) * first.share < len(first.running) * second.share
         return second if is_second_less_busy else first
 
@@ -93,17 +151,33 @@ class Latency:
         return self._seconds * exp((self.asked - now) / DECAY)
 
 
-class Ewma:
+class Ewma(Lots):
     """The shortest expected wait: the peak EWMA of Finagle and linkerd.
 
     The wait is the backend's recent latency, times the requests that it would have in flight, for its share.
+    With few backends all are compared, with more two, which are drawn by their shares, as by `TwoChoices`.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    few = 4
+
+    def __init__(self, now: Callable[[], float], chance: Callable[[], float]) -> None:
+        super().__init__(chance)
         self._now = now
+        self._draw = Random(chance)
         self._latencies = Kept(lambda _backend: Latency())
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
+        if len(candidates) > self.few:
+            first = self._draw.choose(candidates, request)
+            others = [backend for backend in candidates if backend is not first]
+            candidates = first, self._draw.choose(others, request)
+        return self._quickest(candidates)
+
+    def pick(self, request: Asking) -> Backend:
+        first = self.draw()
+        return self._quickest((first,) if len(self._places) == 1 else (first, self.draw_other(first)))
+
+    def _quickest(self, candidates: Sequence[Backend]) -> Backend:
         now = self._now()
         best, least = candidates[0], inf
         for backend in candidates:

@@ -19,32 +19,31 @@ The proof is by induction over the requests. Let j be chosen, and A be k backend
 candidate in A, A is owed no more than before. Otherwise let i be a candidate in A. j was owed at least as
 much as i and has paid one, so now i is owed at most one more than j: A, twice, is owed at most what A and j
 together, A without i, and one are: (f(k+1) + f(k-1) + 1) / 2 = f(k) for f(k) = k(n-k)/2.
+
+`choose` does this as it is told here, with a look at each candidate. Among candidates that it follows
+(`lb.core.policies.rotation`) the policy makes the very same choices, without one.
 """
 
 from collections.abc import Sequence
-from math import lcm
 
-from lb.core.backend import FULL_SHARE, Backend
+from lb.core.backend import Backend
 from lb.core.policies.base import Asking
-
-ONE = FULL_SHARE * lcm(*range(1, 37))
-"""One request. What a request costs is a multiple of the sum of all shares, the largest that is not above
-ONE, so that the division by shares is exact. Where the weights add up to 36 or less that is ONE itself, else
-less by one part in a million at most."""
+from lb.core.policies.rotation import ONE, Rotation
 
 
-class RoundRobin:
+class RoundRobin(Rotation):
     """In turn, each as often as its share says."""
 
-    __slots__ = ("_grain", "_total")
+    __slots__ = ("_last_grain", "_last_total")
 
     def __init__(self) -> None:
-        self._total = 0
-        self._grain = 0
+        super().__init__()
+        self._last_total = 0
+        self._last_grain = 0
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         """One pass, O(n). It assumes that the shares add up to the same total as the last time."""
-        grain, total = self._grain, 0
+        grain, total = self._last_grain, 0
         best = candidates[0]
         most = best.turn
         for backend in candidates:
@@ -53,15 +52,15 @@ class RoundRobin:
             turn = backend.turn = backend.turn + share * grain
             if turn > most:
                 best, most = backend, turn
-        if total != self._total:
+        if total != self._last_total:
             return self._choose_anew(candidates, total, request)
         best.turn = most - total * grain
         return best
 
     def _choose_anew(self, candidates: Sequence[Backend], total: int, request: Asking) -> Backend:
         for backend in candidates:
-            backend.turn -= backend.share * self._grain
-        self._total, self._grain = total, ONE // total
+            backend.turn -= backend.share * self._last_grain
+        self._last_total, self._last_grain = total, ONE // total
         return self.choose(candidates, request)
 
 

@@ -41,7 +41,7 @@ def _copy_pool(pool: Pool, into: Registry) -> None:
 
 def _backend(backend: Backend) -> Backend:
     twin = copy(backend)
-    twin.tally = None
+    twin.tally = twin.roster = None
     twin.running = {StandIn() for _ in backend.running}
     twin.outcomes, twin.health = copy(backend.outcomes), copy(backend.health)
     twin.drain = None if backend.drain is None else _drain(backend.drain)

@@ -71,3 +71,8 @@ def test_one_of_your_own_is_guarded() -> None:
 def test_one_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"module lb\.core has no class Nothing"):
         policy(policy="lb.core:Nothing")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_true_also_while_it_has_nobody(name: str) -> None:
+    assert POLICIES[name](PoolSettings(), lambda: 0.0, lambda: 0.5)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lb.core.backend import Backend
 from lb.core.policies.load_based import DECAY, Ewma, LeastRequests, Random, TwoChoices
 from lb.core.policies.round_robin import RoundRobin
+from tests.core.policies.follow import STEPS, Twins
 from tests.core.scene import Clock, Request, backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)
@@ -68,6 +69,29 @@ def test_an_idle_pool_rotates_under_least_requests_as_under_round_robin(weights:
         assert least.choose(one, ANY).id == rotation.choose(other, ANY).id
 
 
+@given(weights=WEIGHTS, steps=STEPS)
+def test_least_requests_that_follows_chooses_as_one_that_looks_at_all(
+    weights: list[int], steps: list[tuple[int, int]]
+) -> None:
+    """The very same, whoever comes and goes, and whatever ends in between."""
+    fast, slow = LeastRequests(), LeastRequests()
+    twins = Twins(weights, fast)
+    for at, what in steps:
+        one, other = (each[at % len(weights)] for each in (twins.fast, twins.slow))
+        if twins.change(at, what):
+            continue
+        if what > 30 and one.running and other in twins.candidates:
+            other.running.remove(one.running.pop())
+            fast.counted(one)
+            continue
+        chosen, same = fast.pick(ANY), slow.choose(twins.candidates, ANY)
+        assert chosen.id == same.id
+        chosen.running.add(request := Request())
+        same.running.add(request)
+        fast.counted(chosen)
+    assert fast._loads == sorted({len(each.running) / each.share for each in fast._found})
+
+
 def test_one_that_warms_up_gets_its_small_share() -> None:
     a, b = busy((1, 5), (1, 1))
     b.share = 10
@@ -120,7 +144,7 @@ class Race:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.policy = Ewma(self.clock)
+        self.policy = Ewma(self.clock, Chance(1).random)
         self.a, self.b = self.pair = backends(1, 1)
 
     def heard(self, a: float, b: float) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.backend import Backend
-from lb.core.policies.round_robin import ONE, RoundRobin, hand_over
+from lb.core.policies.rotation import ONE
+from lb.core.policies.round_robin import RoundRobin, hand_over
 from tests.core.scene import Request, backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)

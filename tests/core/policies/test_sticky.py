@@ -116,7 +116,9 @@ def test_the_cookie_has_the_name_that_was_set() -> None:
     assert policy.names(bearer(value)) == ()
 
 
-@pytest.mark.parametrize(("inner", "learns"), [(RoundRobin, False), (lambda: Ewma(Clock()), True)])
+@pytest.mark.parametrize(
+    ("inner", "learns"), [(RoundRobin, False), (lambda: Ewma(Clock(), lambda: 0.5), True)]
+)
 def test_what_attempts_show_goes_to_the_inner_policy(inner: Callable[[], Policy], learns: bool) -> None:
     policy = sticky(inner=inner())
     assert (policy.ended is not None) is learns

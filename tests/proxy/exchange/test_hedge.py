@@ -137,7 +137,7 @@ async def test_a_stale_connection_is_made_up_for_within_the_race() -> None:
         await stale.says(OK)
         await client.hears(200)
         used_to(lb)
-        lb["one"].turn = 1 << 60  # it is its turn again
+        lb.gives_turn("one")
         await client.says(GET)
         await stale.hears_request()
         stale.closes()

@@ -212,7 +212,7 @@ async def test_each_failure_is_held_against_its_backend_once() -> None:
     async with running(Backend, Backend, timeouts={"response_head": 1}) as lb:
         async with lb.backends[1].answering(OK):
             for _ in range(3):
-                lb["one"].turn = 1 << 60  # it is its turn
+                lb.gives_turn("one")
                 client = await lb.asks(GET)
                 await client.hears(200)
             assert lb["one"].state == "ejected"
