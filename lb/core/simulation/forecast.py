@@ -26,7 +26,7 @@ from lb.settings.pool_settings import PoolSettings
 MOST, LEAST = 1000, 100
 """Requests that are replayed: the last ones, if there are more."""
 LOOKS = 500_000
-"""A request looks at each backend. Where all together would look more often, fewer are replayed."""
+"""With some policies a request looks at each backend. Where all would look more often, fewer are replayed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ the exchange. So while a client connection's task waits for the next request, it
 request that arrives whole, or is there before the task sleeps, is sent at once, if there is an idle
 connection to its backend. A plain response is passed on when it arrives. In every other case the task is
 woken and goes on from there: the bytes are put back, and the `Exchange` knows how far it has come. Nothing is
-decided here. The steps are the exchange's own,
-and an error in a step is raised in the task, which owns the exchange. `ClientConnection._next_request` enters
-the fast path whenever it waits for a request.
+decided here. The steps are the exchange's own, and an error in a step is raised in the task, which owns the
+exchange. `ClientConnection._next_request` enters the fast path whenever it waits for a request.
 
 A cancellation of the task (a deadline, a cut, a shutdown) ends the exchange wherever it is, as it does when
 the task itself drives the exchange. `just bench` guards what this saves.
