@@ -76,3 +76,23 @@ async def test_an_event_stream_goes_on_to_whoever_is_said_to_read() -> None:
         await trio.sleep(30)
         await peer.says(b"0\r\n\r\n")
         assert (await client.hears(200)).body == b":\n"
+
+
+@pytest.mark.parametrize("how", ["resets", "ends an event stream", "ends where that means that it left"])
+async def test_f5_16_no_client_is_asked_where_something_else_tells(how: str) -> None:
+    half_close = "left" if how.startswith("ends where") else "ask"
+    async with running(half_close=half_close) as lb:
+        client = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        if how == "ends an event stream":
+            await peer.says(EVENTS)
+            await client.hears_head(200)
+        if how == "resets":
+            client.resets()
+        else:
+            client.ends()
+        await peer.hears_end()
+        if client.is_open:
+            heard, _ = await client.hears_all()
+            assert b"HTTP/1.1 100" not in heard
+        assert lb.reason == "client_disconnected"
