@@ -6,6 +6,7 @@ and each error, whatever raised it, becomes a problem.
 
 import logging
 import secrets
+from collections.abc import Sequence
 
 from quart import Response, g, request
 from quart.wrappers import BaseRequestWebsocket
@@ -16,30 +17,43 @@ from werkzeug.routing import MapAdapter
 from admin.dispatch import dispatched, refused
 from admin.page import assets, home
 from admin.protocol import responses
+from admin.protocol.near_paths import near_path
 from admin.protocol.operation import PLACE, Operation
 from admin.protocol.problems import Problem, of_http
-from admin.protocol.version import VERSION, VERSION_FIELD
+from admin.reference import served_docs
 from admin.resources import (
     alerting,
     api_docs,
     audit,
     backends,
     balancer_drain,
+    cluster_members,
     configuration,
     events,
     exchanges,
+    handshakes,
     healthz,
     info,
+    log_levels,
     metrics,
+    pool_routes,
+    pool_sources,
     pools,
+    program_upgrade,
+    route_finding,
+    served_certificates,
     stats,
+    troubles,
     whatif,
+    worker_processes,
 )
 from admin.resources.healthz import PROBES
-from admin.security.authentication import token_of, unauthorized
+from admin.security.authentication import secured, token_of, unauthorized
 from admin.security.host_check import check_host, check_origin
 from admin.security.keyring import Keyring
+from lb.about import VERSION, VERSION_FIELD
 from lb.control import Control
+from lb.core.cluster_view import MaybeShared, NotShared
 from lb.core.registry import Conflict, NotThere
 from lb.observe.counters import METHODS
 
@@ -51,7 +65,7 @@ log = logging.getLogger(__name__)
 
 
 def create_app(control: Control, token: str | None) -> QuartTrio:
-    """The admin API over this balancer.
+    """The admin API over this balancer. It blocks, and may be called from a thread: it only reads.
 
     `token`, if it is one, is needed for all but the open operations, as are those of `admin.tokens_file`.
     """
@@ -65,7 +79,7 @@ def create_app(control: Control, token: str | None) -> QuartTrio:
     keyring = Keyring(token, control.config.admin.tokens_file, control.registry.now)
     _guard(app, control, keyring, {_rule(each) for each in served if each.is_open})
     _finish(app, control)
-    _handle_errors(app)
+    _handle_errors(app, [each.path for each in served])
     return app
 
 
@@ -87,19 +101,30 @@ def operations(control: Control) -> tuple[Operation, ...]:
     served: tuple[Operation, ...] = (
         *backends.operations(control),
         *pools.operations(control),
+        *pool_sources.operations(control),
         *configuration.operations(control),
         *exchanges.operations(control),
         *stats.operations(control),
+        *troubles.operations(control),
+        *pool_routes.operations(control),
+        *worker_processes.operations(control),
+        *cluster_members.operations(control),
+        *served_certificates.operations(control),
+        *handshakes.operations(control),
         *events.operations(control),
         *balancer_drain.operations(control),
+        *program_upgrade.operations(control),
         *healthz.operations(control),
         *metrics.operations(control, is_open=control.config.admin.metrics_open),
         *alerting.operations(is_open=control.config.admin.metrics_open),
         *audit.operations(control),
         *whatif.operations(control),
+        *route_finding.operations(control),
         *home.operations(control, page_assets, lambda: served),
+        *log_levels.operations(control),
         *info.operations(control),
         *api_docs.operations(lambda: served),
+        *served_docs.operations(lambda: served),
         *assets.operations(page_assets),
     )
     return served
@@ -130,12 +155,12 @@ def _guard(app: QuartTrio, control: Control, keyring: Keyring, open_rules: set[s
         g.request_id = secrets.token_hex(8)
         if request.path in PROBES:
             return
-        check_host(request, (*control.config.admin.allowed_hosts, *_own_address()))
+        check_host(request, (*control.config.admin.allowed_hosts, *_own_address(), *_certified(control)))
         _check_origin(control)
         g.token = await token_of(request, keyring)
         g.is_let_in = g.token is not None
         if not g.is_let_in and (request.url_rule is None or request.url_rule.rule not in open_rules):
-            raise refused(control, request, unauthorized())
+            raise refused(control, request, unauthorized(request))
 
 
 def _check_origin(control: Control) -> None:
@@ -152,10 +177,24 @@ def _own_address() -> tuple[str, ...]:
     return () if server is None else (server[0],)
 
 
+def _certified(control: Control) -> tuple[str, ...]:
+    """The server name of the handshake, if it stands in a certificate, whole.
+
+    A page of another site would have no such certificate. One that begins with `*` may be for that site too.
+    """
+    agreed = secured(request)
+    if agreed is None or control.tls is None:
+        return ()
+    names = control.tls.certificates.admin_table.names
+    return (agreed.server_name,) if agreed.server_name in names else ()
+
+
 def _finish(app: QuartTrio, control: Control) -> None:
     @app.after_request
     async def finish(response: Response) -> Response:
         response.headers[VERSION_FIELD] = VERSION
+        if control.handed_over.is_set():
+            response.headers["Connection"] = "close"  # the next request is for another program
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         route = "none" if request.url_rule is None else request.url_rule.rule
@@ -164,7 +203,7 @@ def _finish(app: QuartTrio, control: Control) -> None:
         return response
 
 
-def _handle_errors(app: QuartTrio) -> None:
+def _handle_errors(app: QuartTrio, served: Sequence[str]) -> None:
     """Answer every exception of a handler as a problem; an unexpected one is logged, and is a 500."""
 
     @app.errorhandler(Problem)
@@ -173,11 +212,23 @@ def _handle_errors(app: QuartTrio) -> None:
 
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
-        return _answer(of_http(error))
+        problem = of_http(error)
+        if request.url_rule is None and problem.slug == "not-found":
+            meant = near_path(request.path, served)
+            problem.detail = f"{'' if meant is None else f'did you mean {meant}? '}GET / lists every path"
+        return _answer(problem)
 
     @app.errorhandler(Conflict)
     async def conflict(error: Conflict) -> Response:
         return _answer(Problem("conflict", str(error)))
+
+    @app.errorhandler(NotShared)
+    async def not_shared(error: NotShared) -> Response:
+        return _answer(Problem("cluster-unavailable", f"nothing was changed: {error}"))
+
+    @app.errorhandler(MaybeShared)
+    async def maybe_shared(error: MaybeShared) -> Response:
+        return _answer(Problem("cluster-unknown", f"it is not known whether it was changed: {error}"))
 
     @app.errorhandler(NotThere)
     async def not_there(error: NotThere) -> Response:

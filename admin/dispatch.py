@@ -1,9 +1,13 @@
-"""One request to one operation: check the scope of its token, call the handler, record the act."""
+"""One request to one operation: check the scope of its token, call the handler, record the act.
+
+Before a handler that shows numbers, the workers are asked for theirs, where there are several.
+"""
 
 from collections.abc import Sequence
 
 from quart import Request, Response, g
 
+from admin.changes.persistence import TOO_LATE
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
 from admin.protocol.problems import Problem
@@ -14,6 +18,7 @@ from admin.security.keyring import ANONYMOUS_READER
 from lb.config.tokens import Token
 from lb.control import Control
 from lb.observe.audit_trail import Act
+from lb.slices import freed
 
 
 async def dispatched(
@@ -28,7 +33,11 @@ async def dispatched(
         check_scope(operation, token)
     except Problem as exc:
         raise refused(control, request, exc) from None
+    if operation.counts:
+        await control.workers.refresh()
     call = Call(operation, request, token.scope)
+    if operation.changes and control.is_handing_over:
+        raise Problem("conflict", TOO_LATE)
     if not operation.changes:
         return await operation.handler(call, *path)
     called = f"{operation.method} {operation.path}"
@@ -43,14 +52,14 @@ async def _audited(control: Control, act: Act, call: Call, path: Sequence[str]) 
     Recorded is every act that succeeded, and every act that has changed something, whatever its answer was
     and even if the client had left before. A dry run is no act.
     """
-    status, is_done = None, False
+    status, is_done, why = None, False, ""
     try:
         with control.audit.act(act):
             response = await call.operation.handler(call, *path)
         status, is_done = response.status_code, DRY_RUN_FIELD not in response.headers
         return response
     except Problem as exc:
-        status = exc.status
+        status, why, is_done = exc.status, str(exc), exc.slug == "not-everywhere"
         if exc.slug == "forbidden":
             refused(control, call.request, exc)
         raise
@@ -58,8 +67,9 @@ async def _audited(control: Control, act: Act, call: Call, path: Sequence[str]) 
         status = 500  # a mistake of ours; the error handler logs it
         raise
     finally:
-        if is_done or act.changes:
-            control.audit.note(act, status)
+        if is_done or act.count:
+            control.audit.note(act, status, why)
+        await freed(act.backends)
 
 
 def refused(control: Control, request: Request, problem: Problem) -> Problem:

@@ -1,17 +1,29 @@
 """An HTTP/1.1 load balancer on Trio.
 
-The folders, from the top down; imports point only downwards:
+The rooms, from the top down; imports point only downwards. `lb docs folders` has a line for each module:
 
-    cli         commands and flags; the only module that knows both `lb` and `admin`
+    cli         commands and flags, and where each command is
+    program     the balancer and the admin side together, as `lb run` starts them
     process     signals, the service manager, the exit code
+    upgrade     the program is replaced by another one, on the same sockets
+    workers     several processes as one balancer
     app         the nursery tree, the order in which it ends
+    steering    the side that decides: registry, names, probes, sources, state, reloads
+    traffic     the side that carries requests, which is told what was decided
+    cluster     many balancers that share in etcd what operators wish
+    discovery   backends that are found
+    acme        certificates that are ordered and renewed
     control     what the admin side is handed of a running balancer
     probes      active health checks of backends
     proxy       client connections, exchanges, connections to backends
     observe     counters, logs, records, events, the audit trail
     config      lb.toml and flags, reloads, the state file, tokens
+    etcd        a client of etcd
+    http_client a client of servers that tell of backends
     net         sockets without HTTP: listen, connect, resolve, send, receive, splice
-    http1       bytes to messages and back, without I/O; h11 decides what is valid
+    certificate_files   the contexts of TLS as files change
+    http1       bytes to messages and back, without I/O; h11 judges every head that is not plain
+    tls         TLS without sockets: the ClientHello, certificates, contexts
     core        the decisions, without I/O: which backend, whether to retry, whether a drain is over
     settings    every setting with its default and its rule
     errors      how an exchange can fail: at whose fault, with which status and reason

@@ -25,6 +25,9 @@ class Reason(StrEnum):
     HTTP_RESPONSE_TIMEOUT = "http_response_timeout"
     HTTP_UPGRADE_FAILED = "http_upgrade_failed"
     HTTP_PROTOCOL_ERROR = "http_protocol_error"
+    TLS_PROTOCOL_ERROR = "tls_protocol_error"
+    TLS_CERTIFICATE_ERROR = "tls_certificate_error"
+    TLS_ALERT_RECEIVED = "tls_alert_received"
     PROXY_INTERNAL_ERROR = "proxy_internal_error"
     PROXY_LOOP_DETECTED = "proxy_loop_detected"
     CLIENT_DISCONNECTED = "client_disconnected"
@@ -117,6 +120,24 @@ class ConnectTimeout(ConnectFailed):
 
     status = 504
     reason = Reason.CONNECTION_TIMEOUT
+
+
+class TlsFailed(ConnectFailed):
+    """The connection was made, and no TLS came about on it."""
+
+    reason = Reason.TLS_PROTOCOL_ERROR
+
+
+class CertificateRefused(TlsFailed):
+    """We do not accept the backend's certificate."""
+
+    reason = Reason.TLS_CERTIFICATE_ERROR
+
+
+class TlsRefused(TlsFailed):
+    """The backend has refused the handshake, and said so."""
+
+    reason = Reason.TLS_ALERT_RECEIVED
 
 
 class NameNotResolved(ConnectFailed):
@@ -244,9 +265,25 @@ class TooManyDescriptors(LBError):
 class ConfigError(Exception):
     """A setting is wrong: the message names the key, what was found and what was expected.
 
-    `mistakes` has each of them as `key: what is wrong`, and is empty where no single key is to blame.
+    `mistakes` has each of them as `key: what is wrong`, and is empty where no single key is to blame. `told`
+    has the same as people read them, with their lines, where these are known.
     """
 
-    def __init__(self, message: str, mistakes: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, mistakes: Iterable[str] = (), told: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.mistakes = tuple(mistakes)
+        self.told = tuple(told) or self.mistakes
+
+    @property
+    def first(self) -> str:
+        """The first mistake, on one line."""
+        text = self.told[0] if self.told else str(self)
+        return text.partition("\n")[0].strip()
+
+
+class NotEverywhere(Exception):
+    """A configuration holds, but not in all workers; the message says where, and why."""
+
+
+class NotUpgraded(Exception):
+    """The program could not be replaced, and goes on as before; the message says why, and what to do."""

@@ -5,50 +5,67 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 
 from lb import early_signals
-from lb.app import Balancer, Service
+from lb.app import AnyBalancer, Service
+from lb.config.diff import parts
+from lb.config.source import Source
 from lb.control import Control
-from lb.errors import ConfigError
+from lb.errors import ConfigError, NotEverywhere, NotUpgraded
 from lb.net.service_manager import ServiceManager
 from lb.observe.audit_trail import Act
+from lb.slices import freed
 from lb.suggestions import plural
+from lb.upgrade.arrival import Arrival
+from lb.upgrade.upgrader import Upgrader
 
 STDERR = 2
-UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-"""Other servers reopen log files or upgrade at these, so scripts send them; the first one does so here."""
-
+WAITING_SECONDS = 2.0
+"""How often the service manager is told that a start waits."""
+MORE_SECONDS = 30.0
+"""How much longer the start may take each time, beyond TimeoutStartSec."""
 log = structlog.get_logger()
 
 
 async def serve(
-    balancer: Balancer,
+    balancer: AnyBalancer,
     before: Sequence[Service] = (),
     beside: Sequence[Service] = (),
     announce: Callable[[Control], None] = lambda _control: None,
+    *,
+    source: Source | None = None,
+    arrival: Arrival | None = None,
 ) -> int:
     """Run a balancer as a program until SIGTERM, SIGINT or SIGQUIT, and return the exit code.
 
     0: every accepted request has ended by itself. 1: some were cut at the end of the grace. 128 + n: a
     second signal, with the number n, stopped the program at once. SIGHUP reloads, except when the terminal
     that the program was started on has been closed: then it stops the program too. SIGUSR1 opens log files
-    again. SIGUSR2 is logged and ignored. `announce` is called once everything listens.
+    again. SIGUSR2 replaces the program by a new one, which reads `source` again. `announce` is called once
+    everything listens; where it replaces another program, that one is told by `arrival`.
     """
     manager = ServiceManager()
     try:
-        program = _Program(balancer, manager)
+        program = _Program(balancer, manager, arrival)
+        if source is not None:
+            program.upgrader = balancer.control.upgrade = Upgrader(balancer, source, manager.replaced_by)
         numbers = (*early_signals.ENDING, *early_signals.OTHERS)
         with trio.open_signal_receiver(*numbers) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(program.heed_signals, signals, nursery)
                 nursery.start_soon(program.say_alive)
                 nursery.start_soon(program.say_stopping)
+                nursery.start_soon(program.say_waiting)
+                if program.upgrader is not None:
+                    nursery.start_soon(program.upgrader.run)
                 async with trio.open_nursery() as inner:
                     await inner.start(partial(balancer.run, before, beside))
-                    announce(balancer.control)
-                    program.started()
+                    if not balancer.is_waiting:  # else it was stopped before it could serve
+                        announce(balancer.control)
+                    nursery.start_soon(program.started)
                 nursery.cancel_scope.cancel()
     finally:
         manager.close()
@@ -61,18 +78,32 @@ async def serve(
 class _Program:
     """What the tasks beside a balancer do: heed signals, and tell the service manager how it is."""
 
-    def __init__(self, balancer: Balancer, manager: ServiceManager) -> None:
+    def __init__(self, balancer: AnyBalancer, manager: ServiceManager, arrival: Arrival | None) -> None:
         self._balancer = balancer
         self._manager = manager
+        self._arrival = arrival
+        self.upgrader: Upgrader | None = None
         self._had_terminal = os.isatty(STDERR)
         self._listens = trio.Event()
+        self._is_hurried = False
         self.killed_by = 0
 
-    def started(self) -> None:
-        """Everything listens."""
-        self._listens.set()
-        if not self._balancer.control.stopping:
-            self._manager.ready(self._status())
+    async def started(self) -> None:
+        """Everything listens. The service manager is told once it takes this process for the main one."""
+        async with trio.open_nursery() as nursery:
+            if self._arrival is not None:
+                nursery.start_soon(self._talk, self._arrival)
+                await self._arrival.replaced.wait()
+            self._listens.set()
+            if not self._balancer.control.stopping:
+                self._manager.ready(self._status())
+
+    async def _talk(self, arrival: Arrival) -> None:
+        """With the program that was replaced. A bug in it may not end the traffic."""
+        try:
+            await arrival.serve()
+        except Exception:
+            log.exception("bug in an upgrade")
 
     async def heed_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Heed each signal, at first those that came before this task could."""
@@ -83,12 +114,17 @@ class _Program:
 
     def _heed(self, number: int, nursery: trio.Nursery) -> None:
         name = signal.Signals(number).name
-        if number == signal.SIGUSR1 and self._balancer.reopen_logs():
-            return
-        if number in UNUSED_SIGNALS:
-            log.warning("signal ignored: there is nothing to do for it here", signal=name)
+        if number == signal.SIGUSR1:
+            if not self._balancer.reopen_logs():
+                log.warning("signal ignored: there is no log file to be opened again", signal=name)
+        elif number == signal.SIGUSR2:
+            nursery.start_soon(self._upgrade)
         elif number == signal.SIGHUP and os.isatty(STDERR) is self._had_terminal:
             nursery.start_soon(self._reload)
+        elif self._balancer.control.handed_over.is_set() and not self._is_hurried:
+            log.info("stopping: another program serves", signal=name)
+            self._is_hurried = True  # idle connections end now; what runs has what is left of the grace
+            self._balancer.hurry()
         elif self._balancer.control.stopping:
             log.info("stopping at once", signal=name)
             self.killed_by = number
@@ -108,8 +144,24 @@ class _Program:
         if not self._balancer.control.stopping:
             self._manager.ready(self._status())
 
+    async def _upgrade(self) -> None:
+        """Replace the program once everything listens; what keeps it from that is logged."""
+        await self._listens.wait()
+        if self.upgrader is None:
+            log.warning("signal ignored: this balancer was not started from a file", signal="SIGUSR2")
+            return
+        audit, act = self._balancer.control.audit, Act(who="signal", source="SIGUSR2", operation="upgrade")
+        try:
+            with audit.act(act):
+                await self.upgrader()
+            audit.note(act)
+        except NotUpgraded as exc:
+            audit.note(act, why=str(exc))
+
     async def say_alive(self) -> None:
         """Tell the service manager that the event loop turns, as often as it wants to hear it."""
+        if self._arrival is not None:
+            await self._arrival.replaced.wait()
         every = self._manager.alive_every
         while every is not None:
             self._manager.alive()
@@ -118,8 +170,18 @@ class _Program:
     async def say_stopping(self) -> None:
         """Tell the service manager of the end, whoever has asked for it."""
         await self._balancer.stop_wished()
+        if self._balancer.control.handed_over.is_set():
+            return
         timeouts = self._balancer.config.timeouts
         self._manager.stopping(f"stopping: delay {timeouts.shutdown_delay:g} s, grace {timeouts.grace:g} s")
+
+    async def say_waiting(self) -> None:
+        """Let the service manager have patience with a start that waits for the wishes of a cluster."""
+        await trio.sleep(WAITING_SECONDS)
+        control = self._balancer.control
+        while self._balancer.is_waiting and not control.stopping:
+            self._manager.starting(control.cluster.why_not_ready(), MORE_SECONDS)
+            await trio.sleep(WAITING_SECONDS)
 
     def _status(self) -> str:
         """One line for `systemctl status`."""
@@ -136,10 +198,15 @@ async def reload_on_signal(control: Control) -> None:
         log.warning("nothing to reload: this balancer was not started from a file")
         return
     act = Act(who="signal", source="SIGHUP", operation="reload")
+    left, why = list[msgspec.Struct](), ""
     try:
         with control.audit.act(act):
-            await control.reload()
-        control.audit.note(act)
+            try:
+                left = parts(await control.reload())
+            except NotEverywhere as exc:
+                why = str(exc)
+        control.audit.note(act, why=why)
+        await freed(act.backends, left)
         await control.save()
     except ConfigError as exc:
         control.audit.note(act, why=str(exc))

@@ -26,6 +26,12 @@ def test_the_demo_says_what_it_is_and_what_to_type() -> None:
     ]
 
 
+def test_commands_say_https_where_admin_speaks_it() -> None:
+    text = banner(DEMO, ["127.0.0.1:8080"], "0.0.0.0:9000", URLS, ["0.0.0.0:9000"])
+    assert "admin       https://0.0.0.0:9000" in text
+    assert "curl https://127.0.0.1:9000/backends " in text
+
+
 def test_without_admin_the_demo_shows_no_admin_commands() -> None:
     text = banner(DEMO, ["127.0.0.1:8080"], None, URLS)
     assert text.count("curl") == 1
@@ -33,11 +39,12 @@ def test_without_admin_the_demo_shows_no_admin_commands() -> None:
 
 
 def test_each_listener_has_its_line() -> None:
-    listening = ["127.0.0.1:8080", "[::1]:8080", "unix:/run/lb.sock"]
-    assert banner(Config(), listening, "127.0.0.1:9000", URLS[:1]).splitlines() == [
+    listening = ["127.0.0.1:8080", "[::1]:8080", "unix:/run/lb.sock", "127.0.0.1:8443"]
+    assert banner(Config(), listening, "127.0.0.1:9000", URLS[:1], listening[3:]).splitlines() == [
         "  listening   http://127.0.0.1:8080",
         "  listening   http://[::1]:8080",
         "  listening   unix:/run/lb.sock",
+        "  listening   https://127.0.0.1:8443",
         "  admin       http://127.0.0.1:9000",
         "  backends    1 backend in 1 pool",
     ]

@@ -1,4 +1,5 @@
-"""The section Deploy of the README: its units are right, its settings exist, its words to frameworks work."""
+"""The section Deploy of the README, and the files that it names: units are right, settings exist, words to
+frameworks work."""
 
 import re
 import subprocess
@@ -10,28 +11,30 @@ from typing import Any
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from admin.reference.deploy_reference import NAMES, unit
 from lb import cli
 from lb.config.loader import parse
 from tests.kit import OK, running, virtual_time
-from tests.test_readme import section
+from tests.test_readme import README, section
 
 DEPLOY = section("Deploy")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [(kind, text) for kind, text in BLOCK.findall(DEPLOY)]
-UNITS = [text for kind, text in BLOCKS if kind == "ini"]
-FILES = [text for kind, text in BLOCKS if kind == "toml"]
+UNITS = [unit(name) for name in ("lb.socket", "lb.service")]
+FILES = [unit("lb.toml"), *(text for kind, text in BLOCKS if kind == "toml")]
 
 
 def test_there_is_what_is_tested() -> None:
-    assert [len(UNITS), len(FILES)] == [2, 2]
+    assert len(FILES) == 2
+    assert all(f"lb docs {name}" in README for name in NAMES)
 
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     """The program stands elsewhere, and the group of targets is that of this machine."""
-    paths = [tmp_path / unit.splitlines()[0].rpartition("/")[2] for unit in UNITS]
-    for path, unit in zip(paths, UNITS, strict=True):
-        path.write_text(unit.replace("/opt/lb/bin/lb", sys.executable))
+    paths = [tmp_path / text.splitlines()[0].rpartition("/")[2] for text in UNITS]
+    for path, text in zip(paths, UNITS, strict=True):
+        path.write_text(text.replace("/opt/lb/bin/lb", sys.executable))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *map(str, paths)],
         capture_output=True,
@@ -68,7 +71,7 @@ def test_the_units_hand_over_what_the_file_takes() -> None:
 
 
 def test_the_container_has_ten_lines_and_names_what_there_is() -> None:
-    [text] = [text for kind, text in BLOCKS if kind == "dockerfile"]
+    text = unit("Dockerfile")
     assert len(text.splitlines()) <= 10
     assert 'ENTRYPOINT ["lb", "run"]' in text
     assert (
@@ -80,7 +83,7 @@ def test_the_container_has_ten_lines_and_names_what_there_is() -> None:
 
 
 def test_the_check_of_the_container_is_a_command_that_runs() -> None:
-    [script] = re.findall(r'HEALTHCHECK CMD \["python", "-c", "(.*)"\]', DEPLOY)
+    [script] = re.findall(r'HEALTHCHECK CMD \["python", "-c", "(.*)"\]', unit("Dockerfile"))
     compile(script, "HEALTHCHECK", "exec")
 
 

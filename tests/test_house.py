@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
+
+from lb.settings.balancer_settings import AdminConfig
 
 ROOT = Path(__file__).parents[1]
 MOST_LINES = 400
@@ -22,6 +25,9 @@ IN_CIRCLES: set[str] = set()
 """Modules that still import each other."""
 TWINS = {"exchange"}
 """Names that two modules, or a module and a folder, still share."""
+LABELS = {"lb.id", "lb.network", "lb.pool", "lb.port", "lb.weight"}
+"""Those that containers may have (`lb.discovery.docker_containers`)."""
+FILES = {"lb.toml"}
 PURE = ("lb.core", "lb.http1", "lb.settings")
 DOES_IO = {"input", "open", "print"}
 """Built-in functions, which no contract about imports can see."""
@@ -40,6 +46,18 @@ def modules() -> dict[str, Path]:
 @cache
 def tree(module: str) -> ast.Module:
     return ast.parse(modules()[module].read_text())
+
+
+def spoken_of() -> list[str]:
+    """The dotted names between backticks in any text or comment of ours."""
+    found = [re.findall(r"`((?:lb|admin)(?:\.\w+)+)`", path.read_text()) for path in modules().values()]
+    keys = {f"admin.{key}" for key in AdminConfig.__struct_fields__}
+    return sorted({name for names in found for name in names} - keys - LABELS - FILES)
+
+
+@pytest.mark.parametrize("name", spoken_of())
+def test_what_a_text_names_is_there(name: str) -> None:
+    resolve_name(name)
 
 
 def packages() -> list[str]:

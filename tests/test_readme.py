@@ -1,4 +1,4 @@
-"""The README shows the real defaults and every key, names what exists, and its policy works."""
+"""The README is short, its links lead somewhere, what it names exists, and its policy works."""
 
 import re
 import sys
@@ -7,15 +7,18 @@ from pathlib import Path
 from pkgutil import resolve_name
 from types import ModuleType
 
-import msgspec
 import pytest
 
 import lb
 import lb.app
+from admin.application import operations
+from admin.reference.no_balancer import no_balancer
+from admin.reference.reference_book import ReferenceBook
+from admin.reference.settings_reference import settings_topic
+from lb import cli
 from lb.config.loader import build
-from lb.errors import Reason
-from lb.settings.balancer_settings import Route
-from lb.settings.pool_settings import Buffer, Ejection, Hash, Hedge, PoolSettings, Probe, Retry, Sticky
+from lb.discovery import kinds
+from lb.run_command import FIRST_FILE
 from tests.kit.backend import OK, Backend
 from tests.kit.balancer import running
 from tests.kit.client import GET
@@ -29,21 +32,6 @@ def block(language: str, word: str) -> str:
     """The code block in this language that contains this word."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     return str(next(text for text in blocks if word in text))
-
-
-def test_the_configuration_shows_the_defaults() -> None:
-    shown = tomllib.loads(block("toml", "[timeouts]"))
-    pool = dict(shown["pools"]["default"])
-    [backend] = pool.pop("backends")
-    default = build({}).pools["default"]
-    assert (
-        build({"pools": {"default": pool}}).pools["default"].settings
-        == lb.build({"pools": {"default": {"probe": {}}}}).pools["default"].settings
-    )
-    assert default.probe is None
-    assert lb.BackendSpec(**backend).checked() == lb.BackendSpec(
-        id="web1", url="http://10.0.0.1:8000", labels={"rack": "a"}
-    )
 
 
 @pytest.fixture
@@ -85,11 +73,8 @@ def named(pattern: str, text: str = README) -> list[str]:
     return sorted({span for span in re.findall(r"`([^`]+)`", prose) if re.fullmatch(pattern, span)})
 
 
-DOTTED = named(r"(lb|admin)(?!\.toml)(\.\w+)+", section("How it is built") + section("Contributing"))
+DOTTED = named(r"(lb|admin)(?!\.toml)(\.\w+)+", section("Inside"))
 PATHS = [*named(r"(lb|admin|tests|\.ci|\.github)/[\w./]*"), "pyproject.toml"]
-FOLDERS = [
-    path for root in ("lb", "admin") for path in (ROOT / root).iterdir() if (path / "__init__.py").exists()
-]
 
 
 @pytest.mark.parametrize("name", DOTTED)
@@ -104,62 +89,133 @@ def test_a_path_exists(path: str) -> None:
 
 def test_the_names_are_found() -> None:
     assert "lb.proxy.context.Context.finished" in DOTTED
-    assert "lb/proxy/client_side/fast_path.py" in PATHS
-
-
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_each_folder_has_its_row(folder: Path) -> None:
-    rows = section("How it is built").partition("| folder |")[2]
-    assert f"`{folder.relative_to(ROOT)}/`" in rows.partition("\n\n")[0]
+    assert "lb/settings/pool_settings.py" in PATHS
 
 
 @pytest.mark.parametrize("package", ["lb", "admin", "lb.proxy"])
-def test_the_layers_are_those_of_the_contract(package: str) -> None:
+def test_the_layers_are_in_the_order_of_the_contract(package: str) -> None:
+    """Not all of them have to be drawn."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [layers] = [
-        [name.replace(f"{package}.", "") for name in contract["layers"] if name != "__main__"]
+        [name.replace(f"{package}.", "") for layer in contract["layers"] for name in layer.split(" | ")]
         for contract in contracts
         if contract["type"] == "layers"
-        and (contract.get("containers", []) == [package] or f"{package}.server" in contract["layers"])
+        and (
+            contract.get("containers", []) == [package] or f"{package}.application" in str(contract["layers"])
+        )
     ]
-    drawn = re.search(rf"^{package} +(\w[^`]*?)(?=^\S|^```)", section("Contributing"), re.MULTILINE)
+    drawn = re.search(rf"^{package} +(\w[^`]*?)(?=^\S|^```)", section("Inside"), re.MULTILINE)
     assert drawn is not None
-    assert re.split(r"\s+>\s+", drawn[1].strip()) == layers
+    names = re.split(r"\s+[>|]\s+", drawn[1].strip())
+    assert len(names) >= 9
+    assert names == sorted(names, key=layers.index)
 
 
 def test_the_tree_of_tasks_is_that_of_the_program() -> None:
     def tasks(text: str) -> list[str]:
         return re.findall(r"[├└]─+ ([^ ]+(?: [^ ]+)*?)  ", text)
 
-    drawn = tasks(section("How it is built"))
+    drawn = tasks(section("Inside"))
     assert drawn == tasks(lb.app.__doc__ or "")
     assert "readiness" in drawn
 
 
-NEVER_ANSWERED = {Reason.CLIENT_DISCONNECTED, Reason.CONNECTION_READ_TIMEOUT}
-"""Reasons of exchanges whose client has left, or has a part of its response already."""
+def test_certificates_are_ordered_as_is_said() -> None:
+    config = build(tomllib.loads(block("toml", "[tls.acme]\nnames")))
+    assert config.tls.acme is not None
+    assert config.tls.acme.directory == ("letsencrypt",)
 
 
-@pytest.mark.parametrize("reason", sorted({*Reason} - NEVER_ANSWERED))
-def test_each_error_that_a_client_can_get_has_its_row(reason: Reason) -> None:
-    assert re.search(rf"^\| \d.*`{reason}`.*\|", section("When something fails"), re.MULTILINE)
+RECIPES = [
+    text
+    for text in re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    if ".discover]]" in text
+]
 
 
-@pytest.mark.parametrize("table", ["access_log", "timeouts", "limits", "admin"])
-def test_each_key_of_a_table_is_shown_with_its_default(table: str) -> None:
-    text = block("toml", "[timeouts]").partition(f"\n[{table}]")[2].partition("\n[")[0]
-    shown = re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE)
-    default = getattr(build({}), table)
-    assert sorted(shown) == sorted(default.__struct_fields__)
-    assert getattr(build({table: tomllib.loads(text)}), table) == default
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_recipe_of_a_source_can_be_followed(recipe: str) -> None:
+    """As it stands, and with the lines that are commented out where they say no other source."""
+    more = re.sub(r"^# (?!(dns|files|http|docker|etcd|kubernetes|consul) = )", "", recipe, flags=re.MULTILINE)
+    for text in (recipe, more):
+        pools = build(tomllib.loads(text)).pools
+        kinds.check(pools)
+        assert any(pool.discover for pool in pools.values())
 
 
-@pytest.mark.parametrize(
-    "struct",
-    [PoolSettings, Buffer, Probe, Ejection, Retry, Hedge, Hash, Sticky, lb.BackendSpec, Route],
-    ids=str,
+# -- its links, commands and keys ---------------------------------------------------------------------------
+
+MOST_LINES = 600
+PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+SHOWN = [*re.findall(r"^\$ (.*)$", README, re.MULTILINE), *re.findall(r"`([^`]+)`", PROSE)]
+COMMANDS = sorted(
+    {
+        command.partition("  #")[0].strip()
+        for line in SHOWN
+        for command in re.split(r" && |; |[|>()]", line)
+        if re.match(r" *lb [a-z]", command)
+    }
 )
-def test_each_key_of_a_pool_is_shown(struct: type[msgspec.Struct]) -> None:
-    text = block("toml", "[timeouts]")
-    for key in struct.__struct_fields__:
-        assert re.search(rf"^(# )?(\w+\.)*(\[+pools\.default\.)?{key}( = |\])", text, re.MULTILINE), key
+KEYS = {entry.name for entry in settings_topic().entries}
+TABLES = {key.removeprefix("pools.").partition(".")[0] for key in KEYS if "." in key}
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_its_links_lead_somewhere() -> None:
+    titles = re.findall(r"^#+ (.*)$", PROSE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = re.findall(r"\]\(([^)\s]+)\)", PROSE)
+    assert len(links) > 30
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        else:
+            assert link.startswith("https://") or (ROOT / link).is_file(), link
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_exists_with_its_flags(command: str) -> None:
+    resolve(command.split()[1:])
+
+
+def resolve(words: list[str]) -> None:
+    """Fails where there is no such command, or it has no such flag."""
+    command = cli.app
+    while words and words[0] in command:
+        command, words = command[words[0]], words[1:]
+    assert command is not cli.app, words
+    shown = {name for each in command.assemble_argument_collection() for name in each.names}
+    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    assert {*flags} <= shown | {"--admin", "--token-file", "--json"}, (command.name, flags)
+
+
+def test_the_commands_are_found() -> None:
+    assert {"lb backends drain server1", "lb token new me admin", "lb docs lb.socket"} <= {*COMMANDS}
+    assert len(COMMANDS) > 30
+
+
+def test_a_key_that_is_named_exists() -> None:
+    """Those of a pool may stand without its name, such as `retry.statuses`."""
+    spans = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?: = [^`]*)?`", PROSE)
+    found = {each for each in spans if each.partition(".")[0] in TABLES}
+    assert {"timeouts.grace", "retry.statuses"} <= found
+    assert {each for each in found if each not in KEYS and f"pools.{each}" not in KEYS} == set()
+
+
+@pytest.mark.parametrize("word", sorted({*re.findall(r"`lb docs ([^`]+)`", PROSE)} - {"TOKEN"}))
+def test_what_it_says_to_look_up_is_there(word: str) -> None:
+    ReferenceBook(lambda: operations(no_balancer())).look_up(word)
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+def test_each_file_that_is_shown_is_right(text: str) -> None:
+    build(tomllib.loads(text))
+
+
+def test_the_smallest_file_is_what_init_writes() -> None:
+    first, rest = FIRST_FILE.split("[[", 1)
+    assert all(line.startswith("#") for line in first.splitlines())
+    assert f"[[{rest}" in README

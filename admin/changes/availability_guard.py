@@ -1,39 +1,60 @@
 """?keep_available=N: a change that would leave fewer backends of its pool available is refused.
 
-The change is made on a copy of the registry first, and what is available there is counted. Guard and change
-run without an await between them, so of two calls at once the second one sees what the first has changed.
+What would be available is counted in slices (`lb.core.simulation.prospect`), and counted again where the
+registry has changed meanwhile. Between the last count and the change there is no await, so of two calls at
+once the second one sees what the first has changed. While a whole set is being applied, the guard waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
-from admin.changes.dry_run import rehearsed
 from admin.input import parameters
 from admin.protocol.call import Call
 from admin.protocol.problems import Problem
-from admin.views.backend_json import totals
 from lb.control import Control
 from lb.core.backend import Backend
+from lb.core.simulation import prospect
+from lb.slices import at_once, sliced
 from lb.suggestions import plural
 
+COUNTS = 5
+"""The last one, after so many that were out of date, is made at once."""
 
-def keep_available(call: Call, control: Control, pool: str, change: Callable[[Control], object]) -> None:
-    """409 where the call has `keep_available`, and `change`, made on a copy, leaves fewer in this pool."""
+
+async def keep_available(
+    call: Call, control: Control, pool: str, count: Callable[[], Generator[None, None, int]]
+) -> None:
+    """409 where the call has `keep_available`, and fewer of this pool are left as `count` counts them.
+
+    The caller makes the change without an await in between.
+    """
     keep = call.get(parameters.KEEP_AVAILABLE)
     if keep is None:
         return
-    copy = rehearsed(control)
-    with control.audit.act(None):
-        change(copy)
-    left = totals(copy.registry.pool(pool).backends)
-    if left.available < keep:
-        detail = f"it would leave {plural(left.available, 'backend')} of pool {pool!r} available, not {keep}"
+    left = await _counted(control, count)
+    if left < keep:
+        detail = f"it would leave {plural(left, 'backend')} of pool {pool!r} available, not {keep}"
         raise Problem("conflict", detail)
 
 
-def keep_available_without(call: Call, control: Control, backend: Backend) -> None:
-    """The same guard where this backend is to be taken out."""
+async def _counted(control: Control, count: Callable[[], Generator[None, None, int]]) -> int:
+    for _ in range(COUNTS - 1):
+        revision = control.registry.revision
+        left = await sliced(count())
+        if control.registry.revision == revision:
+            return left
+    return at_once(count())
 
-    def take_out(copy: Control) -> None:
-        copy.registry.maintenance(copy.registry.backend(backend.id))
 
-    keep_available(call, control, backend.pool, take_out)
+async def keep_available_without(call: Call, control: Control, find: Callable[[], Backend]) -> Backend:
+    """The backend that is to be taken out, once it is sure that enough others are left.
+
+    `find` looks for it, and judges the conditions of the call; it is asked again after each wait.
+    """
+    backend = find()
+    if call.get(parameters.KEEP_AVAILABLE) is None:
+        return backend
+    async with control.one_set_at_a_time:
+        backend = find()
+        pool = control.registry.pool(backend.pool)
+        await keep_available(call, control, pool.name, lambda: prospect.without(pool, backend))
+    return find()

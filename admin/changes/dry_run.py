@@ -1,4 +1,9 @@
-"""?dry_run=true: the same handler runs on a copy of the balancer, and its answer says what would be."""
+"""?dry_run=true: the same handler runs on a copy of the balancer, and its answer says what would be.
+
+The copy is made in slices. Each backend is copied as it is at that moment; of those that come or go meanwhile
+it may have either. The revision is that of the beginning, so a condition of the call that holds for the copy
+holds for what the operator has seen. Then the copy is taken apart, in slices too.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,27 +16,37 @@ from admin.protocol.call import Call
 from admin.protocol.operation import Handler
 from admin.protocol.responses import DRY_RUN_FIELD
 from lb.control import Control
-from lb.core.simulation.registry_copy import rehearsal
+from lb.core.simulation.registry_copy import copying
+from lb.slices import made, sliced
 
 
-def rehearsable(control: Control, handler: Callable[[Control], Handler]) -> Handler:
-    """The handler of this balancer, or for a dry run that of a copy. A dry run ignores `wait`."""
+def rehearsable(
+    control: Control, handler: Callable[[Control], Handler], otherwise: Handler | None = None
+) -> Handler:
+    """The handler of this balancer (or `otherwise`), for a dry run that of a copy, which ignores `wait`."""
 
     async def either(call: Call, *path: str) -> Response:
         if not call.get(parameters.DRY_RUN):
-            return await handler(control)(call, *path)
+            return await (otherwise or handler(control))(call, *path)
         call.values.pop(parameters.WAIT.name, None)
-        with control.audit.act(None):
-            response = await handler(rehearsed(control))(call, *path)
+        copy = await rehearsed(control)
+        try:
+            with control.audit.act(None):
+                response = await handler(copy)(call, *path)
+        finally:
+            await sliced(made(copy.registry.emptying()))
         response.headers[DRY_RUN_FIELD] = "true"
         return response
 
     return either
 
 
-def rehearsed(control: Control) -> Control:
+async def rehearsed(control: Control) -> Control:
     """A copy whose registry may be changed without effect, and which saves nothing."""
-    return replace(control, registry=rehearsal(control.registry), save=_save_nothing)
+    nobody = control.registry.empty()  # the copy's audit has nothing to learn by heart
+    copy = replace(control, registry=nobody, save=_save_nothing, one_set_at_a_time=trio.Lock())
+    copy.registry = await sliced(copying(control.registry))
+    return copy
 
 
 async def _save_nothing() -> bool:

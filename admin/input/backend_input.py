@@ -1,22 +1,24 @@
 """Read backends from JSON or a form: every mistake is found, each with its place.
 
-Types and names come from one struct, `BackendFields`; the rules about values are those of `lb.core.backend`,
-which the configuration file obeys too. An answer of the API can be sent back: the fields that only the API
-writes are ignored.
+Types and names come from one struct, `BackendFields`; the rules about values are those of
+`lb.settings.backend_spec`, which the configuration file obeys too. An answer of the API can be sent back: the
+fields that only the API writes are ignored.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 
 from admin.protocol.mistakes import Hints, Mistake, hint_for, unknown_fields
 from admin.protocol.problems import invalid
-from admin.slices import sliced
 from lb.core.backend import AdminState
-from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec
+from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec, SpecError
+from lb.slices import sliced
 
 LABEL = "labels."
+SOME_URL = "http://127.0.0.1"
+"""Stands for a URL that is missing or no text, so that the other fields are judged."""
 CAPS = frozenset({"max_in_flight", "max_connections"})
 
 
@@ -26,8 +28,8 @@ Id = Annotated[str, msgspec.Meta(pattern=f"^({ID.pattern})?$")]
 Url = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^(http://[A-Za-z0-9._~%\[\]:-]+/?|unix:/[!-~]+)$",
-        examples=["http://127.0.0.1:8084", "unix:/run/app.sock"],
+        pattern=r"^(https?://[A-Za-z0-9._~%\[\]:-]+/?|unix:/[!-~]+)$",
+        examples=["http://127.0.0.1:8084", "https://10.0.0.4", "unix:/run/app.sock"],
     ),
 ]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=MAX_WEIGHT)]
@@ -48,6 +50,8 @@ class BackendFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     labels: dict[str, str] = {}
     admin_state: AdminState = AdminState.READY
     source: ReadOnly = None
+    notice: ReadOnly = None
+    missing_seconds: ReadOnly = None
     revision: ReadOnly = None
     status: ReadOnly = None
     persisted: ReadOnly = None
@@ -66,6 +70,8 @@ class BackendPatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     labels: dict[str, str | None] | None = None
     admin_state: AdminState | None = None
     source: ReadOnly = None
+    notice: ReadOnly = None
+    missing_seconds: ReadOnly = None
     revision: ReadOnly = None
     status: ReadOnly = None
     persisted: ReadOnly = None
@@ -80,7 +86,7 @@ class PoolFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     persisted: ReadOnly = None
 
 
-READ_ONLY = frozenset({"source", "revision", "status", "persisted"})
+READ_ONLY = frozenset({"source", "notice", "missing_seconds", "revision", "status", "persisted"})
 TYPES: Mapping[str, Any] = {
     name: kind for name, kind in get_type_hints(BackendFields).items() if name not in READ_ONLY
 }
@@ -108,17 +114,38 @@ class WantedBackend(NamedTuple):
     at: str
 
 
-def read_backend(fields: Mapping[str, object], *, is_form: bool = False) -> WantedBackend:
+class Known(NamedTuple):
+    """What is known here: the names of the pools, and why no backend may have one of these URLs."""
+
+    pools: Sequence[str]
+    objections: Mapping[str, str]
+
+
+def read_backend(fields: Mapping[str, object], known: Known, *, is_form: bool = False) -> WantedBackend:
     """The backend in these fields; 422 with every mistake in them otherwise."""
-    mistakes: list[Mistake] = []
-    wanted = _read(fields, "#", mistakes, Hints(), is_form)
-    if wanted is None:
+    hints = Hints()
+    mistakes = [*_contradictions(fields, known, hints)]
+    wanted = _read(fields, "#", mistakes, hints, is_form)
+    if wanted is None or mistakes:
         raise invalid(*mistakes)
     return wanted
 
 
+def _contradictions(fields: Mapping[str, object], known: Known, hints: Hints) -> Iterator[Mistake]:
+    """What is wrong with fields that are right by themselves."""
+    pool, url = fields.get("pool"), fields.get("url")
+    if isinstance(pool, str) and pool not in known.pools:
+        hint = hints(pool, [*known.pools])
+        yield Mistake(pointer="#/pool", detail=f"there is no pool {pool!r}", hint=hint)
+    if isinstance(url, str) and url in known.objections:
+        yield Mistake(pointer="#/url", detail=known.objections[url])
+
+
 async def read_backends(body: object, place: str = "#") -> list[WantedBackend]:
-    """The backends of a whole set: of a list, or of the object that `GET /backends` answers; in slices."""
+    """The backends of a whole set: of a list, or of the object that `GET /backends` answers; in slices.
+
+    Each is taken out of the body as it is read: to free ten thousand at the end would be one long step.
+    """
     return await sliced(_reading(body, place))
 
 
@@ -129,6 +156,7 @@ def _reading(body: object, place: str) -> Generator[None, None, list[WantedBacke
     seen: set[str] = set()
     hints = Hints()
     for index, fields in enumerate(items):
+        items[index] = None
         if not isinstance(fields, dict):
             mistakes.append(Mistake(pointer=f"{at}/{index}", detail="expected an object"))
         elif (wanted := _read(fields, f"{at}/{index}", mistakes, hints)) is not None:
@@ -143,7 +171,9 @@ def _reading(body: object, place: str) -> Generator[None, None, list[WantedBacke
     return result
 
 
-def read_patch(spec: BackendSpec, patch: Mapping[str, object], *, is_form: bool = False) -> WantedBackend:
+def read_patch(
+    spec: BackendSpec, patch: Mapping[str, object], known: Known, *, is_form: bool = False
+) -> WantedBackend:
     """The backend that a merge patch (RFC 7396) makes of this one; null means the default again."""
     patch = _with_nulls(_with_labels(patch)) if is_form else patch
     labels = patch.get("labels")
@@ -151,7 +181,8 @@ def read_patch(spec: BackendSpec, patch: Mapping[str, object], *, is_form: bool 
         both = {**spec.labels, **labels}
         patch = {**patch, "labels": {key: value for key, value in both.items() if value is not None}}
     after = {**{name: getattr(spec, name) for name in SPEC}, **patch}
-    return read_backend({name: value for name, value in after.items() if value is not None}, is_form=is_form)
+    given = {name: value for name, value in after.items() if value is not None}
+    return read_backend(given, known, is_form=is_form)
 
 
 def known_pool(name: str, pools: list[str], pointer: str | None = None) -> str:
@@ -184,17 +215,18 @@ def _read(
 
 
 def _spec(values: Mapping[str, Any], has_url: bool, at: str, mistakes: list[Mistake]) -> BackendSpec | None:
-    """The spec by the rules of `lb.core.backend`, or None with the mistake added to `mistakes`."""
+    """The spec by the rules of `lb.core.backend`, or None with the mistakes added to `mistakes`."""
     if not has_url:
         mistakes.append(Mistake(pointer=f"{at}/url", detail="is missing"))
-    if "url" not in values:
-        return None
+    given = {name: values[name] for name in SPEC & values.keys()}
     try:
-        return BackendSpec(**{name: values[name] for name in SPEC & values.keys()}).checked()
-    except ValueError as exc:
-        field, _, detail = str(exc).partition(": ")
-        mistakes.append(Mistake(pointer=f"{at}/{field}", detail=detail))
+        spec = BackendSpec(**{"url": SOME_URL, **given}).checked()
+    except SpecError as exc:
+        for each in exc.mistakes:
+            field, _, detail = each.partition(": ")
+            mistakes.append(Mistake(pointer=f"{at}/{field}", detail=detail))
         return None
+    return spec if "url" in given else None
 
 
 def _value(name: str, value: object, is_form: bool) -> object:

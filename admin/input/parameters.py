@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from admin.protocol.mistakes import hint_for
 from admin.protocol.operation import Parameter
-from lb.core.backend import STATES
+from lb.core.backend_state import STATES
 from lb.core.drain import Then
 from lb.settings.values import parse_duration
 
@@ -129,6 +129,7 @@ DRAIN_TIMEOUT = Parameter("drain_timeout", TIMEOUT.description, seconds(MAX_DRAI
 THEN = Parameter("then", "what becomes of it when it has drained", one_of(Then), _words(Then))
 FORCE = Parameter("force", "remove it now, cut what runs", boolean, FLAG)
 DRY_RUN = Parameter("dry_run", "say what would be, and change nothing", boolean, FLAG)
+LOCAL = Parameter("local", "in a cluster: change this balancer alone, until that is withdrawn", boolean, FLAG)
 KEEP_AVAILABLE = Parameter(
     "keep_available",
     "409 instead, where fewer than so many of its pool would be available then",

@@ -170,7 +170,7 @@ def _wanted(hint: object) -> Any:  # noqa: ANN401
     if get_origin(plain) is dict:
         return dict[str, str | None]  # null removes a field
     if get_origin(plain) is tuple:
-        return tuple[int | str, ...]  # 503, "503" and "500-599"
+        return int | str | tuple[int | str, ...]  # 503, "503" and "500-599", or several of them
     return plain | str if rule in IN_UNITS else plain
 
 

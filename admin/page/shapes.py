@@ -66,17 +66,18 @@ def phases(attempt: AttemptView, total: float) -> Sequence[Bar]:
 def spark(values: Sequence[float | None], top: float = 0.0) -> str:
     """The points of a line over five minutes, the newest at the right end; "" for fewer than two values.
 
-    The line is as high as its highest value, or as `top` if that is higher.
+    The line is as high as its highest value, or as `top` if that is higher. What was not measured, such as
+    the latency of no request, is zero: the line falls and rises there at once.
     """
-    known = [(index, value) for index, value in enumerate(values) if value is not None]
+    known = [value or 0.0 for value in values]
     if len(known) < 2:
         return ""
-    highest = max(top, *(value for _, value in known)) or 1
-    offset = POINTS - len(values)
+    highest = max(top, *known) or 1
+    offset = POINTS - len(known)
     return " ".join(
         f"{fixed((offset + index) * WIDTH / (POINTS - 1), 1)},"
         f"{fixed(HEIGHT - 1 - value / highest * (HEIGHT - 3), 1)}"
-        for index, value in known
+        for index, value in enumerate(known)
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from admin.protocol.operation import Operation
-from admin.protocol.version import VERSION
+from lb.about import VERSION
 
 EXAMPLES = """
 Add a backend, drain it and see it leave:
@@ -26,5 +26,5 @@ Bodies are JSON or forms; a setting that is null, or empty in a form, is the def
 
 def cheat_sheet(operations: Sequence[Operation], host: str) -> str:
     """The text; `host` is the name or address by which the client called us, and stands in the examples."""
-    lines = [f"{each.method:<7}{each.path:<28}{each.summary}" for each in operations]
+    lines = [f"{each.method:<7}{each.path:<32}{each.summary}" for each in operations]
     return "\n".join([f"trio-lb {VERSION}", "", *lines, EXAMPLES.replace("HERE", host)])

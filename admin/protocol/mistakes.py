@@ -11,10 +11,14 @@ MAX_HINTS = 20
 
 
 class Mistake(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One mistake: at `pointer` in the body (RFC 6901) or in the query's `parameter`."""
+    """One mistake: at `pointer` in the body (RFC 6901) or in the query's `parameter`.
+
+    Where it is about a file, `pointer` is the place in its tables and `line` that in its text.
+    """
 
     pointer: str | None = None
     parameter: str | None = None
+    line: int | None = None
     detail: str
     hint: str | None = None
 

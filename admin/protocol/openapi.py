@@ -1,15 +1,18 @@
 """/openapi.json, made from the operations that are served and the structs that they answer with."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from inspect import cleandoc
 from types import UnionType
 from typing import Any, get_args
 
 import msgspec
+from msgspec.inspect import DictType, ListType, StructType, Type, VarTupleType
+from msgspec.inspect import UnionType as OneOf
 
 from admin.protocol import responses
+from admin.protocol.attribute_docs import attribute_docs
 from admin.protocol.form_schema import of_form
 from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Report
@@ -49,7 +52,31 @@ def _components(operations: Iterable[Operation]) -> dict[str, Json]:
     _, components = msgspec.json.schema_components(sorted(structs, key=repr), ref_template=REF)
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))
+    for struct in {*_within(*msgspec.inspect.multi_type_info(structs))}:
+        _describe(components[struct.__name__], struct)
     return components
+
+
+def _describe(component: Json, struct: type) -> None:
+    """Say of each property what stands below the attribute of the struct."""
+    docs = attribute_docs(struct)
+    for name, schema in component["properties"].items():
+        if name in docs:
+            schema["description"] = docs[name]
+
+
+def _within(*types: Type) -> Iterator[type]:
+    """The structs among these types, and those in their fields."""
+    for each in types:
+        if isinstance(each, StructType):
+            yield each.cls
+            yield from _within(*(field.type for field in each.fields))
+        elif isinstance(each, OneOf):
+            yield from _within(*each.types)
+        elif isinstance(each, ListType | VarTupleType):
+            yield from _within(each.item_type)
+        elif isinstance(each, DictType):
+            yield from _within(each.value_type)
 
 
 def _operation(operation: Operation, components: Json) -> Json:

@@ -44,6 +44,7 @@ class Operation:
     `posted_parameters` says that the parameters may stand in it, `body_schemas` has a schema for each media
     type.
 
+    An operation that `counts` shows numbers of the traffic: workers are asked for theirs first.
     `is_open` operations need no token. `needs` is the scope that a token must have, where it is not the
     usual one of the method.
     """
@@ -60,6 +61,7 @@ class Operation:
     media_types: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
     event_types: tuple[type, ...] = ()
+    counts: bool = False
     is_open: bool = False
     needs: Scope | None = None
 

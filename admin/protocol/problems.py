@@ -69,6 +69,23 @@ KINDS = {
         "The state file could not be written, so a restart would lose the change. Repeat the request when"
         " the disk is well again: the same wish twice does no harm.",
     ),
+    "not-everywhere": Kind(
+        500,
+        "The change holds, but not in all workers",
+        "A worker could not apply it, and goes on with what it had; the others have it. `GET /workers` says"
+        " for how long.",
+    ),
+    "cluster-unavailable": Kind(
+        503,
+        "etcd cannot be asked",
+        "Nothing was changed, and nothing will be later. Ask again; or change this balancer alone with"
+        " ?local=true, until DELETE .../local.",
+    ),
+    "cluster-unknown": Kind(
+        504,
+        "It is not known whether it was changed",
+        "etcd was asked, and has not answered. Ask again when it is well: the same wish twice is one.",
+    ),
     "too-many-readers": Kind(
         503, "Too many read the events", "Each holds a connection. Close one of them, or ask again later."
     ),
@@ -77,7 +94,17 @@ KINDS = {
 
 MAX_MISTAKES = 100
 
-NOT_BY_STATUS = frozenset({"cross-site", "not-persisted", "too-many-readers", "http-error"})
+NOT_BY_STATUS = frozenset(
+    {
+        "cross-site",
+        "not-persisted",
+        "not-everywhere",
+        "cluster-unavailable",
+        "cluster-unknown",
+        "too-many-readers",
+        "http-error",
+    }
+)
 """Kinds that BY_STATUS leaves out: their status has another kind, or many."""
 
 BY_STATUS = {kind.status: slug for slug, kind in KINDS.items() if slug not in NOT_BY_STATUS}

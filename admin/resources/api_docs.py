@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import trio
 from quart import Response
 
 from admin.protocol import problems, responses
@@ -10,16 +11,16 @@ from admin.protocol.call import Call
 from admin.protocol.openapi import document
 from admin.protocol.operation import Operation
 from admin.protocol.problems import Problem
-from admin.protocol.version import VERSION
+from lb.about import VERSION
 
 
 def operations(everything: Callable[[], Sequence[Operation]]) -> tuple[Operation, ...]:
-    """`everything` returns all operations, these included; it is called when they are to be described."""
+    """`everything` returns all operations, these included; they are described once, in a thread."""
 
-    described = cache(lambda: document(everything(), VERSION))
+    described, one_at_a_time = cache(lambda: document(everything(), VERSION)), trio.CapacityLimiter(1)
 
     async def openapi(call: Call) -> Response:
-        return responses.json(described())
+        return responses.json(await trio.to_thread.run_sync(described, limiter=one_at_a_time))
 
     async def problem(call: Call, slug: str) -> Response:
         text = problems.page(slug)

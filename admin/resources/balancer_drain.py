@@ -72,6 +72,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             path="/drain",
             summary="whether this balancer is being taken out, and what is in flight",
             handler=show,
+            counts=True,
             answers={200: BalancerDrain},
         ),
         Operation(
@@ -79,6 +80,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             path="/drain",
             summary="take this balancer out: /readyz 503, traffic is served; ?wait=30s&exit=true",
             handler=begin,
+            counts=True,
             parameters=(parameters.WAIT, EXIT),
             posted_parameters=True,
             answers={200: BalancerDrain, 202: BalancerDrain},
@@ -117,5 +119,6 @@ async def nothing_in_flight(control: Control, drain: Drain, seconds: float) -> N
     It polls: an event would cost every request something, and calls that wait here are rare.
     """
     with trio.move_on_after(seconds):
-        while control.in_flight and drain.outcome is None:  # noqa: ASYNC110
+        while control.in_flight and drain.outcome is None:
             await trio.sleep(LOOK_SECONDS)
+            await control.workers.refresh()

@@ -15,24 +15,25 @@ from quart import Response
 
 from admin.changes.persistence import save
 from admin.input import parameters
-from admin.input.pool_input import mistake_of
+from admin.input.config_mistakes import of_config
 from admin.protocol import responses
 from admin.protocol.call import Call
+from admin.protocol.long_json import Lists
 from admin.protocol.operation import Operation, Parameter
-from admin.protocol.problems import MAX_MISTAKES, Problem, invalid
+from admin.protocol.problems import Problem
 from admin.protocol.request_body import FORM
 from admin.security.redaction import hidden_change
-from admin.slices import listed, sliced
-from admin.views.effective_config import as_toml, rows
+from admin.views.effective_config import Row, lines, rows
 from admin.views.times import timestamp
-from lb.config.diff import Difference, spoken
-from lb.config.loader import build, read_toml
-from lb.config.reload import Reloader
+from lb.config.diff import Difference, parts, spoken
+from lb.config.loader import build, decoded, read_toml
+from lb.config.reload import Reloader, specs
 from lb.config.reload_plan import planning
 from lb.config.token_scope import Scope
 from lb.control import Control
-from lb.errors import ConfigError
+from lb.errors import ConfigError, NotEverywhere
 from lb.settings.balancer_settings import Config
+from lb.slices import freed, listed, sliced
 
 TOML = "application/toml"
 MOST_DOTS = 500
@@ -69,7 +70,10 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration in effect; `file`, null where there is none, was read at `loaded`."""
+    """The configuration in effect; `file`, null where there is none, was read at `loaded`.
+
+    It holds every change up to `revision`, and perhaps later ones.
+    """
 
     file: str | None
     loaded: str | None
@@ -138,27 +142,24 @@ class Configurations:
         self._one_at_a_time = trio.CapacityLimiter(1)  # judging takes CPU from the traffic
 
     async def show(self, call: Call) -> Response:
-        shown = rows(self.control)
+        revision = self.control.registry.revision
+        shown = await listed(rows(self.control))
         if call.get(WRITTEN) is Written.TOML:
-            return Response(as_toml(shown), content_type=f"{TOML}; charset=utf-8")
-        items = [
-            Setting(
-                key=spoken(row.key),
-                value=row.value,
-                origin=row.origin,
-                configured=row.configured if row.origin == "runtime" else msgspec.UNSET,
-            )
-            for row in shown
-        ]
-        return responses.json(self._configuration(items))
+            text = await listed(f"{line}\n".encode() for line in lines(shown))
+            answer = responses.long(text, f"{TOML}; charset=utf-8")
+        else:
+            items = map(_setting, shown)
+            answer = await responses.long_json(self._configuration(revision), {"items": items})
+        await freed(shown)
+        return answer
 
-    def _configuration(self, items: list[Setting]) -> Configuration:
+    def _configuration(self, revision: int) -> Configuration:
         loaded, reload = self.control.metrics.config_loaded_at, self.control.reload
         return Configuration(
             file=str(reload.source.file) if reload is not None and reload.source.file else None,
             loaded=timestamp(loaded) if loaded else None,
-            revision=self.control.registry.revision,
-            items=items,
+            revision=revision,
+            items=[],
         )
 
     async def validate(self, call: Call) -> Response:
@@ -174,12 +175,15 @@ class Configurations:
             wanted = await trio.to_thread.run_sync(self._build, tables)
             difference = await self._difference(wanted, may_load=False)
         except ConfigError as exc:
-            raise _problem(exc) from exc
-        return responses.json(await _view(difference, "the body", applied=False))
+            raise of_config(exc) from exc
+        answer = await _answer(await _view(difference, "the body", applied=False))
+        left = specs(wanted), parts(difference)
+        del wanted, difference
+        await freed(*left)
+        return answer
 
     async def _difference(self, wanted: Config, *, may_load: bool) -> Difference:
-        planned = planning(self.control.config, wanted, self.control.registry, may_load=may_load)
-        return (await sliced(planned)).difference
+        return await _difference(self.control, wanted, may_load=may_load)
 
     def _build(self, tables: Mapping[str, Any]) -> Config:
         reload = self.control.reload
@@ -189,11 +193,15 @@ class Configurations:
         """What a reload would change. Code that the file names is imported for who may reload alone."""
         reload = self._reloader()
         try:
-            config = await reload.read()
+            config = await reload.read(may_load=may_load)
             difference = await self._difference(config, may_load=may_load)
         except ConfigError as exc:
-            raise _problem(exc) from exc
-        return responses.json(await _view(difference, str(reload.source), applied=False))
+            raise of_config(await trio.to_thread.run_sync(reload.source.located, exc)) from exc
+        answer = await _answer(await _view(difference, str(reload.source), applied=False))
+        left = specs(config), parts(difference)
+        del config, difference
+        await freed(*left)
+        return answer
 
     async def reload(self, call: Call) -> Response:
         await call.take_posted_parameters()
@@ -201,16 +209,42 @@ class Configurations:
         try:
             difference = await reload()
         except ConfigError as exc:
-            problem = _problem(exc)
+            problem = of_config(exc)
             self.control.audit.failed(problem.status, str(exc))
             raise problem from exc
-        persisted = await save(self.control)
-        return responses.json(await _view(difference, str(reload.source), applied=True, persisted=persisted))
+        except NotEverywhere as exc:
+            await save(self.control)
+            raise Problem("not-everywhere", str(exc)) from exc
+        persisted = (await save(self.control)).is_kept
+        view = await _view(difference, str(reload.source), applied=True, persisted=persisted)
+        answer = await _answer(view)
+        left = parts(difference)
+        del difference, view
+        await freed(left)
+        return answer
 
     def _reloader(self) -> Reloader:
         if self.control.reload is None:
             raise Problem("conflict", "this balancer was not started from a file or flags that it could read")
         return self.control.reload
+
+
+async def would_reload(control: Control) -> Reloaded | None:
+    """What the file would change now; None without a file. ConfigError where it has a mistake."""
+    if control.reload is None:
+        return None
+    difference = await _difference(control, await control.reload.read(), may_load=False)
+    return await _view(difference, str(control.reload.source), applied=False)
+
+
+async def _difference(control: Control, wanted: Config, *, may_load: bool) -> Difference:
+    planned = planning(control.config, wanted, control.registry, may_load=may_load)
+    return (await sliced(planned)).difference
+
+
+def _setting(row: Row) -> Setting:
+    configured = row.configured if row.origin == "runtime" else msgspec.UNSET
+    return Setting(key=spoken(row.key), value=row.value, origin=row.origin, configured=configured)
 
 
 def _tables(data: bytes, media_type: str) -> Mapping[str, Any]:
@@ -224,28 +258,34 @@ def _tables(data: bytes, media_type: str) -> Mapping[str, Any]:
             return msgspec.json.decode(data, type=dict[str, Any])
         if any(line.count(b".") > MOST_DOTS for line in data.splitlines()):
             raise Problem("malformed", f"the body has a line with more than {MOST_DOTS} dots")
-        return read_toml(data.decode(), "the body")
-    except (ConfigError, msgspec.DecodeError, UnicodeDecodeError) as exc:
+        return read_toml(decoded(data, "the body"), "the body")
+    except (ConfigError, msgspec.DecodeError) as exc:
         raise Problem("malformed", str(exc)) from exc
     except RecursionError as exc:
         raise Problem("malformed", "the body is nested too deeply") from exc
 
 
-def _problem(error: ConfigError) -> Problem:
-    """422 with each mistake and its place, or with one sentence where the file could not be read."""
-    if not error.mistakes:
-        return Problem("validation", str(error))
-    told = error.mistakes[:MAX_MISTAKES]
-    problem = invalid(*map(mistake_of, told), untold=len(error.mistakes) - len(told))
-    problem.detail = str(error).partition("\n")[0]
-    return problem
-
-
 async def _view(
     difference: Difference, source: str, *, applied: bool, persisted: bool | None = None
 ) -> Reloaded:
+    """The difference, with secrets hidden."""
     values = msgspec.structs.asdict(difference)
     for name in ("settings", "needs_restart"):
         values[name] = tuple(await listed(map(hidden_change, values[name])))
     kept = msgspec.UNSET if persisted is None else persisted
     return Reloaded(**values, source=source, applied=applied, persisted=kept)
+
+
+def long_lists(reloaded: Reloaded, above: str = "") -> Lists:
+    """Those of its lists that may have thousands of items; `above` is the path to it, with a dot."""
+    backends = reloaded.backends
+    return {
+        f"{above}backends.added": backends.added,
+        f"{above}backends.changed": backends.changed,
+        f"{above}backends.removed": backends.removed,
+        f"{above}kept": reloaded.kept,
+    }
+
+
+async def _answer(reloaded: Reloaded) -> Response:
+    return await responses.long_json(reloaded, long_lists(reloaded))

@@ -19,12 +19,26 @@ from admin.input.parameters import WORD, text
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation, Parameter
 from admin.protocol.problems import Problem
-from admin.views.event_json import BackendEvent, BalancerEvent, ConfigEvent, DrainEvent, FailedEvent
+from admin.views.event_json import (
+    BackendEvent,
+    BalancerEvent,
+    CertificateChanged,
+    ConfigEvent,
+    DrainEvent,
+    FailedEvent,
+    RenewalTold,
+    WorkerProcessEvent,
+)
 from admin.views.stats_json import Stats
+from admin.views.trouble_json import TroubleEvent
 from lb.control import Control
 from lb.observe.event_feed import Feed, Reader
 
-TYPES = ("stats", "backend", "health", "drain", "config", "balancer", "request_failed")
+TYPES = (
+    *("stats", "backend", "health", "drain", "config", "balancer", "worker", "certificate", "renewal"),
+    "trouble",
+    "request_failed",
+)
 PING_SECONDS = 15.0
 """A proxy on the way may close a stream that is silent for a minute, and only a send finds a dead client."""
 STALLED_SECONDS = 3.0
@@ -43,6 +57,23 @@ class Ending(msgspec.Struct, kw_only=True):
     """`ending`: the last event, and why the stream ends."""
 
     why: str
+
+
+SENT: tuple[type[msgspec.Struct], ...] = (
+    Stats,
+    BackendEvent,
+    DrainEvent,
+    ConfigEvent,
+    BalancerEvent,
+    WorkerProcessEvent,
+    CertificateChanged,
+    RenewalTold,
+    TroubleEvent,
+    FailedEvent,
+    Missed,
+    Ending,
+)
+"""What the field `data` of an event may have."""
 
 
 def event_types(value: object) -> frozenset[str]:
@@ -82,16 +113,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
             handler=events,
             parameters=(ONLY, AFTER),
             answers={200: "Server-sent events; the field `event` says which of these `data` is."},
-            event_types=(
-                Stats,
-                BackendEvent,
-                DrainEvent,
-                ConfigEvent,
-                BalancerEvent,
-                FailedEvent,
-                Missed,
-                Ending,
-            ),
+            event_types=SENT,
             problems=(503,),
         ),
     )

@@ -67,6 +67,8 @@ def why_not_ready(control: Control) -> Iterator[str]:
         yield "stopping"
     if control.drain is not None:
         yield "draining"
+    if why := control.cluster.why_not_ready():
+        yield why
     if not control.listening:
         yield "not listening"
     if control.metrics.full_since is not None:
@@ -74,7 +76,9 @@ def why_not_ready(control: Control) -> Iterator[str]:
     if not control.registry.backends:
         yield "there are no backends"
     for name, pool in control.registry.pools.items():
-        if _is_used(control, pool) and not _can_serve(pool):
+        if not pool.backends and _is_promised(control, pool):
+            yield f"pool {name} has no backend: its sources have named none yet"
+        elif _is_used(control, pool) and not _can_serve(pool):
             yield f"pool {name} has no available backend"
 
 
@@ -82,6 +86,12 @@ def _is_used(control: Control, pool: Pool) -> bool:
     """Whether it has backends, now or in the file: `default` may exist only for requests without a route."""
     configured = control.config.pools.get(pool.name)
     return bool(pool.backends) or (configured is not None and bool(configured.backends))
+
+
+def _is_promised(control: Control, pool: Pool) -> bool:
+    """Whether its backends are to be found, and its sources may not say that there are none."""
+    configured = control.config.pools.get(pool.name)
+    return configured is not None and bool(configured.discover) and control.discovery.is_promised(pool.name)
 
 
 def _can_serve(pool: Pool) -> bool:

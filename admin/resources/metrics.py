@@ -5,7 +5,7 @@ request. The series of a backend are made from the registry, so they end when th
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
 import trio
@@ -13,13 +13,22 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 from quart import Response
 
+from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
-from admin.protocol.version import VERSION
-from admin.views import backend_series
+from admin.views import (
+    backend_series,
+    cluster_series,
+    renewal_series,
+    source_series,
+    tls_series,
+    worker_series,
+)
 from admin.views.metric_families import Family, counter, gauge, histogram
+from lb.about import BUILD, VERSION
 from lb.control import Control
 from lb.observe import program_log
+from lb.slices import sliced
 
 OPENMETRICS = "application/openmetrics-text"
 PIECES_A_TURN = 30
@@ -31,8 +40,8 @@ def operations(control: Control, *, is_open: bool) -> tuple[Operation, ...]:
     exposition = Exposition(control)
 
     async def metrics(call: Call) -> Response:
-        body, content_type = await exposition.render(call.request.headers.get("Accept", ""))
-        return Response(body, content_type=content_type)
+        parts, content_type = await exposition.render(call.request.headers.get("Accept", ""))
+        return responses.long(parts, content_type)
 
     return (
         Operation(
@@ -41,6 +50,7 @@ def operations(control: Control, *, is_open: bool) -> tuple[Operation, ...]:
             summary="Prometheus text, or OpenMetrics where Accept asks for it",
             handler=metrics,
             answers={200: "The metrics."},
+            counts=True,
             media_types=("text/plain", OPENMETRICS),
             is_open=is_open,
         ),
@@ -60,7 +70,7 @@ class Exposition:
         GCCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
-    async def render(self, accept: str) -> tuple[bytes, str]:
+    async def render(self, accept: str) -> tuple[list[bytes], str]:
         """The metrics, and their content type, in the format that `accept` prefers.
 
         Other tasks run between the pieces, of which many backends have thousands. So the values are not all
@@ -69,12 +79,14 @@ class Exposition:
         encode, content_type = choose_encoder(accept)
         is_openmetrics = content_type.startswith(OPENMETRICS)
         parts: list[bytes] = []
-        pieces = chain.from_iterable(each.written(is_openmetrics) for each in self._numbers.collect())
+        pools = [*self._numbers.registry.pools.values()]
+        free = {pool.name: await sliced(backend_series.available(pool)) for pool in pools}
+        pieces = chain.from_iterable(each.written(is_openmetrics) for each in self._numbers.collect(free))
         while turn := "".join(islice(pieces, PIECES_A_TURN)):
             parts.append(turn.encode())
             await trio.lowlevel.checkpoint()
         parts.append(encode(self._registry))  # ends with the EOF line of OpenMetrics
-        return b"".join(parts), content_type
+        return parts, content_type
 
 
 class Numbers:
@@ -84,14 +96,24 @@ class Numbers:
         self.registry = control.registry
         self.metrics = control.metrics
         self.feed = control.feed
+        self.control = control
 
-    def collect(self) -> Iterator[Family]:
-        """Every family, with the values of this moment."""
-        yield gauge("build_info", "What runs here; always 1.", ("version", "python", "trio"), [_build()])
+    def collect(self, free: Mapping[str, int]) -> Iterator[Family]:
+        """Every family, with the values of this moment; `free` counts the available backends of each pool."""
+        yield gauge(
+            "build_info", "What runs here; always 1.", ("version", "build", "python", "trio"), [_build()]
+        )
         yield from self._exchanges()
         yield from self._connections()
         yield from backend_series.of_backends([*self.registry.backends.values()])
-        yield from backend_series.of_pools([*self.registry.pools.values()])
+        yield from backend_series.of_pools([*self.registry.pools.values()], free)
+        if workers := self.control.workers.list():
+            yield from worker_series.of_workers(workers)
+        if self.control.tls is not None:
+            yield from tls_series.of_tls(self.control.tls)
+        yield from renewal_series.of_renewals(self.control.renewals)
+        yield from source_series.of_sources(self.control)
+        yield from cluster_series.of_cluster(self.control)
         yield from self._waits()
         yield from self._ourselves()
 
@@ -172,6 +194,9 @@ class Numbers:
         yield counter("admin_restarts", "Crashes of the admin service.", (), restarts)
         reloads = (((result,), count) for result, count in [*self.metrics.config_reloads.items()])
         yield counter("config_reloads", "Reloads of the configuration.", ("result",), reloads)
+        upgrades = (((result,), count) for result, count in [*self.metrics.upgrades.items()])
+        help_text = "Upgrades of the program; those that succeeded are counted on in the new one."
+        yield counter("upgrades", help_text, ("result",), upgrades)
         help_text = "When the configuration was last read without a mistake."
         loaded = [((), self.metrics.config_loaded_at)]
         yield gauge("config_last_reload_success_timestamp_seconds", help_text, (), loaded)
@@ -185,5 +210,12 @@ class Numbers:
         yield histogram("event_loop_lag_seconds", "How much later than due a task woke up.", (), lags)
 
 
+def every_family(control: Control) -> Iterator[Family]:
+    """Every family that there may be, for the reference; `control` is of a balancer that does not run."""
+    yield from Numbers(control).collect({})
+    yield from worker_series.of_workers([])
+    yield from tls_series.of_tls(None)
+
+
 def _build() -> tuple[tuple[str, ...], float]:
-    return (VERSION, platform.python_version(), trio.__version__), 1.0
+    return (VERSION, BUILD, platform.python_version(), trio.__version__), 1.0

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from quart import Response
 
-from admin.changes.dry_run import rehearsable
-from admin.changes.persistence import save
+from admin.changes.changeable import changeable
+from admin.changes.persistence import check_everywhere, save
 from admin.input import parameters
 from admin.input.pool_input import PoolPatch, patched
 from admin.protocol import etags, responses
@@ -18,14 +18,17 @@ from admin.protocol.call import Call
 from admin.protocol.mistakes import Mistake
 from admin.protocol.operation import Operation
 from admin.protocol.problems import Problem, invalid
+from admin.resources.backends.backend_answer import revision_of_all, tag_of_all
 from admin.security.redaction import hidden_settings
 from admin.views import backend_json
-from admin.views.backend_series import custom_policy
 from lb.control import Control
+from lb.core.policies.catalogue import own_policy
 from lb.core.pool import Pool
 from lb.core.registry import NotThere
 from lb.errors import ConfigError
-from lb.settings.pool_settings import POLICIES, PoolSettings
+from lb.settings.named_code import known_policies, unknown_files
+from lb.settings.pool_settings import PoolSettings
+from lb.slices import listed, made, to_the_end
 
 COLUMNS = ("POOL", "POLICY", "BACKENDS", "AVAILABLE", "IN_FLIGHT", "WAITING", "PANIC")
 
@@ -86,6 +89,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/pools",
+            counts=True,
             summary="list pools",
             handler=handlers.list,
             parameters=(parameters.FORMAT,),
@@ -95,6 +99,7 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/pools/{name}",
+            counts=True,
             summary="one pool and its settings",
             handler=handlers.show,
             answers={200: PoolView, 304: known},
@@ -104,8 +109,8 @@ def operations(control: Control) -> tuple[Operation, ...]:
             method="PATCH",
             path="/pools/{name}",
             summary="change settings: -d policy=ewma -d probe.path=/healthz",
-            handler=rehearsable(control, lambda stage: Pools(stage).patch),
-            parameters=(parameters.DRY_RUN,),
+            handler=changeable(control, lambda stage: Pools(stage).patch),
+            parameters=(parameters.LOCAL, parameters.DRY_RUN),
             body_type=PoolPatch,
             answers={200: PoolView},
             problems=(404, 412),
@@ -121,42 +126,45 @@ class Pools:
         self.registry = control.registry
 
     async def list(self, call: Call) -> Response:
-        items = [self._view(pool) for pool in self.registry.pools.values()]
+        items = [await self._view(pool) for pool in [*self.registry.pools.values()]]
         if call.get(parameters.FORMAT) is parameters.Format.TABLE:
             return responses.text(responses.table(COLUMNS, [_row(view) for view in items]))
         return self._unless_known(call, PoolList(items=items))
 
     async def show(self, call: Call, name: str) -> Response:
-        return self._unless_known(call, self._view(self._there(name)))
+        return self._unless_known(call, await self._view(self._there(name)))
 
     async def patch(self, call: Call, name: str) -> Response:
         body = await call.body()
-        pool = self._there(name)
-        etags.check(call.request, self.registry.revision)
-        settings = patched(pool.settings, body)
-        if mistakes := [*self._objections(pool.settings, settings)]:
-            raise invalid(*mistakes)
-        self._configure(pool, settings)
-        persisted = await save(self.control)
-        view = self._view(pool)
-        view.persisted = persisted
-        return responses.json(view, headers=self._tag())
+        async with self.control.one_set_at_a_time:
+            pool = self._there(name)
+            etags.check(call.request, revision_of_all(self.control))
+            settings = patched(pool.settings, body)
+            if mistakes := [*self._objections(pool.settings, settings)]:
+                raise invalid(*mistakes)
+            await self._configure(pool, settings)
+        saved = await save(self.control)
+        check_everywhere(saved.control, f"settings of pool {pool.name}")
+        there = Pools(saved.control)
+        view = await there._view(there._there(name))
+        view.persisted = saved.is_kept
+        return responses.json(view, headers=tag_of_all(saved.control))
 
     def _objections(self, now: PoolSettings, wanted: PoolSettings) -> Iterator[Mistake]:
         """A mistake for code or a file that the configuration does not name."""
-        configured = self.control.config.pools.values()
-        policies = {*POLICIES, *(pool.policy for pool in configured), now.policy}
+        known = now, *self.control.config.pools.values()
+        policies = known_policies(known)
         if wanted.policy not in policies:
             why = "the configuration names no such class, and code is not imported for the API"
             hint = f"there are: {', '.join(sorted(policies))}"
             yield Mistake(pointer="#/policy", detail=f"{why}: {wanted.policy}", hint=hint)
-        if _secret_file(wanted) not in {None, _secret_file(now), *map(_secret_file, configured)}:
+        for pointer in unknown_files(wanted, known):
             detail = "the configuration names no such file, and no other one is read for the API"
-            yield Mistake(pointer="#/sticky/secret_file", detail=detail)
+            yield Mistake(pointer=pointer, detail=detail)
 
-    def _configure(self, pool: Pool, settings: PoolSettings) -> None:
+    async def _configure(self, pool: Pool, settings: PoolSettings) -> None:
         try:
-            self.registry.configure(pool, settings)
+            await to_the_end(made(self.registry.configuring(pool, settings)))
         except ConfigError as exc:
             raise invalid(Mistake(pointer="#/sticky", detail=str(exc))) from exc
         except ValueError as exc:
@@ -169,21 +177,21 @@ class Pools:
             raise Problem("not-found", str(exc)) from exc
 
     def _unless_known(self, call: Call, body: PoolList | PoolView) -> Response:
-        if etags.is_known(call.request, self.registry.revision):
-            return responses.nothing(304, self._tag())
-        return responses.json(body, headers=self._tag())
+        headers = tag_of_all(self.control)
+        if etags.is_known(call.request, revision_of_all(self.control)):
+            return responses.nothing(304, headers)
+        return responses.json(body, headers=headers)
 
-    def _tag(self) -> dict[str, str]:
-        return {"ETag": etags.etag(self.registry.revision)}
-
-    def _view(self, pool: Pool) -> PoolView:
+    async def _view(self, pool: Pool) -> PoolView:
+        ids = await listed(each.id for each in [*pool.backends])
+        totals = await backend_json.totals(pool.backends)
         budget = pool.budget
         return PoolView(
             name=pool.name,
             policy=pool.settings.policy,
-            totals=backend_json.totals(pool.backends),
+            totals=totals,
             queue=Queue(length=pool.waiting, limit=pool.settings.queue),
-            backends=[each.id for each in pool.backends],
+            backends=ids,
             is_panicking=pool.is_panicking,
             retry_budget=RetryBudget(
                 left=budget.left(self.registry.now()), spent=budget.spent, exhausted=budget.exhausted
@@ -194,12 +202,8 @@ class Pools:
         )
 
 
-def _secret_file(settings: PoolSettings) -> str | None:
-    return None if settings.sticky is None else settings.sticky.secret_file
-
-
 def _failures(pool: Pool) -> PolicyFailures | None:
-    policy = custom_policy(pool)
+    policy = own_policy(pool.policy)
     return None if policy is None else PolicyFailures(total=policy.failures, last=policy.last_failure or None)
 
 

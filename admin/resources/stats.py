@@ -7,13 +7,17 @@ from admin.protocol.call import Call
 from admin.protocol.operation import Operation
 from admin.views.stats_json import Stats, described
 from lb.control import Control
+from lb.slices import freed
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
     """The one operation."""
 
     async def stats(call: Call) -> Response:
-        return responses.json(await described(control, with_history=True))
+        numbers = await described(control, with_history=True)
+        answer = await responses.long_json(numbers, {"backends": numbers.backends})
+        await freed(numbers.backends)
+        return answer
 
     return (
         Operation(
@@ -22,5 +26,6 @@ def operations(control: Control) -> tuple[Operation, ...]:
             summary="rates, latencies and states of now, and of five minutes",
             handler=stats,
             answers={200: Stats},
+            counts=True,
         ),
     )

@@ -1,6 +1,6 @@
 """/whatif: how the requests of the last minute would be spread over other backends; it changes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 from statistics import median
 from typing import Any
@@ -15,7 +15,7 @@ from admin.protocol.call import Call
 from admin.protocol.mistakes import Hints, Mistake, escaped, unknown_fields
 from admin.protocol.operation import Operation
 from admin.protocol.problems import invalid
-from admin.slices import listed, sliced
+from admin.views.missing_workers import or_unset, warning
 from lb.config.token_scope import Scope
 from lb.control import Control
 from lb.core.backend import AdminState
@@ -23,9 +23,11 @@ from lb.core.client_address import without_port
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.pool import Pool
 from lb.core.simulation.forecast import Arrival, Forecast, simulation
+from lb.observe.all_exchanges import Wanted
 from lb.observe.recorder import RECORDS
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import DEFAULT_POOL
+from lb.slices import listed, sliced
 
 WINDOW_SECONDS = 60.0
 
@@ -59,9 +61,10 @@ class Expected(msgspec.Struct, kw_only=True):
 class Expectation(msgspec.Struct, kw_only=True):
     """The result: `requests` were replayed, those of the last `window_seconds`.
 
-    That is a minute, or less where more requests came than the recorder remembers; of these the last are
+    That is a minute, or less where more requests came than are remembered; of these the last are
     replayed, the fewer the more backends there are. `queued` counts those that
-    had to wait for a backend, `refused` those that got none in time.
+    had to wait for a backend, `refused` those that got none in time. The requests of `missing_workers`, which
+    did not answer in time, are not among them.
     """
 
     pool: str
@@ -72,6 +75,7 @@ class Expectation(msgspec.Struct, kw_only=True):
     refused: int
     longest_wait_seconds: float
     items: list[Expected]
+    missing_workers: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
@@ -86,10 +90,15 @@ def operations(control: Control) -> tuple[Operation, ...]:
         patience = settings.queue_timeout or control.config.timeouts.queue
         chance = Random(0).random  # the same question, the same answer
         async with one_at_a_time:
-            arrivals, window = await listed(_arrivals(control, pool.name)), _window(control)
+            found = await control.exchanges.newest(Wanted(RECORDS, pool=pool.name))
+            now = control.registry.now()
+            since = max(now - WINDOW_SECONDS, found.whole_since)
+            arrivals = await listed(_arrivals(found.items, since))
             forecast = await sliced(simulation(arrivals, specs, settings, patience, chance))
-            items = await listed(_expected(spec, forecast) for spec in specs)
-        return responses.json(_view(pool.name, settings.policy, forecast, items, window))
+        view = _view(pool.name, settings.policy, forecast, round(now - since, 3))
+        view.missing_workers = or_unset(found.missing)
+        items = (_expected(spec, forecast) for spec in specs)
+        return await responses.long_json(view, {"items": items}, headers=warning(found.missing))
 
     return (
         Operation(
@@ -128,7 +137,8 @@ async def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]
     if fields.get("items") is not None:
         return _ready(await backend_input.read_backends({"items": fields["items"]}))
     add = _ready(await backend_input.read_backends(fields.get("add", []), "#/add"))
-    there = {each.id: each.spec for each in pool.backends if each.admin_state is AdminState.READY}
+    ready = (each for each in [*pool.backends] if each.admin_state is AdminState.READY)
+    there = dict(await listed((each.id, each.spec) for each in ready))
     remove, weights = fields.get("remove", []), fields.get("weights", {})
     pointers = {name: f"#/remove/{index}" for index, name in enumerate(remove)}
     pointers |= {name: f"#/weights/{escaped(name)}" for name in weights}
@@ -141,7 +151,7 @@ async def _specs(pool: Pool, fields: Mapping[str, Any]) -> Sequence[BackendSpec]
     if mistakes:
         raise invalid(*mistakes)
     gone = set(remove)
-    left = [_weighted(spec, weights) for name, spec in there.items() if name not in gone]
+    left = await listed(_weighted(spec, weights) for name, spec in there.items() if name not in gone)
     return [*left, *add]
 
 
@@ -159,27 +169,15 @@ def _weighted(spec: BackendSpec, weights: Mapping[str, int]) -> BackendSpec:
         raise invalid(Mistake(pointer=f"#/weights/{escaped(spec.id)}", detail=detail)) from exc
 
 
-def _arrivals(control: Control, pool: str) -> Iterator[Arrival]:
-    """The requests of this pool in the last minute; one without a backend gets the median duration.
-
-    They are chosen at once, before anything is waited for: the recorder goes on.
-    """
-    since = control.registry.now() - WINDOW_SECONDS
-    recent = [each for each in control.recorder.newest() if each.pool == pool and each.started >= since]
+def _arrivals(records: Collection[ExchangeRecord], since: float) -> Iterator[Arrival]:
+    """Those of them that began since then; one without a backend gets the median duration."""
+    recent = [each for each in records if each.started >= since]
     known = [seconds for each in recent if (seconds := _seconds(each)) is not None]
     usual = median(known) if known else 0.0
     for each in recent:
         seconds = _seconds(each)
         took = usual if seconds is None else seconds
         yield Arrival(each.started, took, without_port(each.client), each.target)
-
-
-def _window(control: Control) -> float:
-    """How many seconds of the last minute the recorder remembers."""
-    kept = [*control.recorder.newest()]
-    if len(kept) < RECORDS:
-        return WINDOW_SECONDS
-    return min(WINDOW_SECONDS, round(control.registry.now() - kept[-1].started, 3))
 
 
 def _seconds(exchange: ExchangeRecord) -> float | None:
@@ -201,7 +199,8 @@ def _expected(spec: BackendSpec, forecast: Forecast) -> Expected:
     )
 
 
-def _view(pool: str, policy: str, forecast: Forecast, items: list[Expected], window: float) -> Expectation:
+def _view(pool: str, policy: str, forecast: Forecast, window: float) -> Expectation:
+    """The result without its items."""
     return Expectation(
         pool=pool,
         policy=policy,
@@ -210,5 +209,5 @@ def _view(pool: str, policy: str, forecast: Forecast, items: list[Expected], win
         queued=forecast.queued,
         refused=forecast.refused,
         longest_wait_seconds=round(forecast.longest_wait, 6),
-        items=items,
+        items=[],
     )

@@ -4,7 +4,7 @@ The text of the URL is judged here, and what its host resolves to now. What it r
 whenever that happens.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 import trio
@@ -14,13 +14,12 @@ from admin.security.host_check import is_loopback
 from lb.control import Control
 from lb.core.allowed_addresses import IP, AddressRule, ip, is_here, tcp
 from lb.settings.backend_spec import parse_url
+from lb.slices import sliced
 
 LOOK_UP_SECONDS = 5.0
 """For all names of a request together. A name that takes longer is judged when it is resolved."""
 LOOK_UPS = 8
 """At once: they take threads that others need too."""
-A_TURN = 20
-"""So many URLs are judged before other tasks run."""
 
 Place = tuple[str, int]
 
@@ -30,41 +29,65 @@ async def objections(control: Control, own: Iterable[str], urls: Iterable[object
 
     `own` are addresses of ours that `control` does not know. What is no URL is left out: its reader says so.
     """
-    texts = dict.fromkeys(url for url in urls if isinstance(url, str))
-    places = {url: place for url in texts if (place := _place(url)) is not None}
-    addresses = {place: ip(place[0]) for place in places.values()}
-    names = [
-        place
-        for place, address in addresses.items()
-        if address is None and not place[0].startswith("/") and not _looks_numeric(place[0])
-    ]
+    places, addresses = await sliced(_reading(urls))
+    names, sockets = await sliced(_sorting(addresses))
     resolved = await _look_up(control, names)
     ours = [*control.listening, control.config.admin.listen, *own]
-    sockets = [host for host, _ in places.values() if host.startswith("/")]
     refused = await trio.to_thread.run_sync(objections_to_sockets, sockets, ours) if sockets else {}
-    guard = _Guard(control, ours, resolved, refused)
+    return await sliced(_judging(_Guard(control, ours, resolved, refused), places, addresses))
+
+
+def _reading(
+    urls: Iterable[object],
+) -> Generator[None, None, tuple[Mapping[str, Place], Mapping[Place, IP | None]]]:
+    """The place of each URL, and what the host of each place is."""
+    places: dict[str, Place] = {}
+    addresses: dict[Place, IP | None] = {}
+    for url in urls:
+        if isinstance(url, str) and (place := _place(url)) is not None:
+            places[url] = place
+            addresses[place] = ip(place[0])
+        yield
+    return places, addresses
+
+
+def _sorting(addresses: Mapping[Place, IP | None]) -> Generator[None, None, tuple[list[Place], list[str]]]:
+    """The places that are to be looked up, and the paths of sockets."""
+    names, sockets = [], []
+    for place, address in addresses.items():
+        host, _ = place
+        if host.startswith("/"):
+            sockets.append(host)
+        elif address is None and not _looks_numeric(host):
+            names.append(place)
+        yield
+    return names, sockets
+
+
+def _judging(
+    guard: "_Guard", places: Mapping[str, Place], addresses: Mapping[Place, IP | None]
+) -> Generator[None, None, Mapping[str, str]]:
     found: dict[str, str] = {}
-    for count, (url, place) in enumerate(places.items(), 1):
+    for url, place in places.items():
         if (why := guard.objection(place, addresses[place])) is not None:
             found[url] = why
-        if count % A_TURN == 0:
-            await trio.lowlevel.checkpoint()
+        yield
     return found
 
 
 async def _look_up(control: Control, names: Iterable[Place]) -> Mapping[Place, list[IP]]:
     """What each host resolves to; it is missing where that is not known in time."""
     found: dict[Place, list[IP]] = {}
-    few = trio.CapacityLimiter(LOOK_UPS)
+    left = iter(names)
 
-    async def one(host: str, port: int) -> None:
-        async with few:
+    async def one_by_one() -> None:
+        for host, port in left:
             found[host, port] = [ip_address(text) for text in await control.look_up(host, port)]
 
     with trio.move_on_after(LOOK_UP_SECONDS):
         async with trio.open_nursery() as nursery:
-            for place in names:
-                nursery.start_soon(one, *place)
+            for _ in range(LOOK_UPS):
+                nursery.start_soon(one_by_one)
     return found
 
 
@@ -79,6 +102,7 @@ class _Guard:
         refused: Mapping[str, str],
     ) -> None:
         self._ours = ours
+        self._is_own_word = control.is_own_word
         self._rule = AddressRule(lambda: control.config, lambda: self._ours)
         self._resolved = resolved
         self._refused = refused
@@ -86,7 +110,7 @@ class _Guard:
     def objection(self, place: Place, address: IP | None) -> str | None:
         """Why no backend may be there, or None; `address` is what its host is, None for a name."""
         host, port = place
-        if self._rule.is_own_word(host, port):
+        if self._is_own_word(host, port):
             return None
         if host.startswith("/"):
             return self._refused.get(host) or self._rule.judged_socket(host)

@@ -6,7 +6,8 @@ file that cannot be read, or that has a mistake, is logged, and the tokens read 
 
 import hmac
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from math import inf
 
 import structlog
 import trio
@@ -29,14 +30,17 @@ log = structlog.get_logger()
 
 
 class Keyring:
-    """The accepted tokens. `single` has the scope `admin`; `file` names a file with others."""
+    """The accepted tokens. `single` has the scope `admin`; `file` names a file with others.
+
+    It may be made in a thread, and reads the file.
+    """
 
     def __init__(self, single: str | None, file: str | None, now: Callable[[], float]) -> None:
         self._single = () if single is None else (Token(SINGLE, Scope.ADMIN, tokens.digest(single)),)
         self._file, self._now = file, now
         self._others: tuple[Token, ...] = ()
         self._stamp: Stamp | None = None
-        self._look_at = now() + LOOK_SECONDS
+        self._look_at = -inf
         if file is not None:
             self._look(file)
 
@@ -50,6 +54,10 @@ class Keyring:
         wanted = tokens.digest(given)
         found = [each for each in self._known() if hmac.compare_digest(each.digest, wanted)]
         return found[0] if found else None
+
+    def of_certificate(self, owners: Collection[str]) -> Token | None:
+        """The first one that is for any of these owners of a certificate, which OpenSSL has found good."""
+        return next((each for each in self._known() if each.owner and each.owner in owners), None)
 
     def _known(self) -> Iterable[Token]:
         return *self._single, *self._others

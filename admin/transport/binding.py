@@ -1,23 +1,29 @@
 """The listeners of the admin service: on TCP, on a Unix socket, or on an inherited descriptor."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 from lb import socket_file
+from lb.net.bind_advice import advice
 from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress, parse_address
 
 UNIX = "unix:"
 PRIVATE = 0o600
 
 
-async def bind(listen: str) -> list[trio.SocketListener]:
+async def bind(listen: str, inherited: Sequence[int] = ()) -> list[trio.SocketListener]:
     """Listeners on HOST:PORT, fd://N or unix:PATH, which the caller closes with `close`.
 
-    OSError, whose text is one line, where the address cannot be bound.
+    `inherited` are the descriptors of sockets of another program at this address, which are taken. OSError,
+    whose text is one line, where the address cannot be bound.
     """
+    if inherited:
+        return [trio.SocketListener(trio.socket.socket(fileno=number)) for number in inherited]
+    where = parse_address(listen)
     try:
-        match parse_address(listen):
+        match where:
             case TcpAddress(host, port):
                 listeners = await trio.open_tcp_listeners(port, host=host or None)
                 return _same_port(listeners) if port == 0 else listeners
@@ -26,7 +32,9 @@ async def bind(listen: str) -> list[trio.SocketListener]:
             case UnixAddress() as address_of_file:
                 return [await _bind_unix(address_of_file)]
     except OSError as exc:
-        raise OSError(exc.errno, f"admin cannot listen on {listen}: {exc.strerror or exc}") from exc
+        more = advice(exc.errno, where.port) if isinstance(where, TcpAddress) else ""
+        why = (exc.strerror or str(exc)).lower()
+        raise OSError(exc.errno, f"admin cannot listen on {listen}: {why}{more}") from exc
 
 
 def close(listener: trio.SocketListener, listen: str) -> None:

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import trio
+
+if TYPE_CHECKING:
+    from admin.transport.secure_stream import SecureStream
 
 SEND_SECONDS = 3.0
 LINGER_SECONDS = 1.0
@@ -17,7 +21,7 @@ class BoundedStream:
     the answer before it (RFC 9112 section 9.6).
     """
 
-    def __init__(self, stream: trio.SocketStream, heard: Callable[[], object]) -> None:
+    def __init__(self, stream: "trio.SocketStream | SecureStream", heard: Callable[[], object]) -> None:
         self._stream = stream
         self._heard = heard
         self.socket = stream.socket
@@ -67,3 +71,17 @@ class BoundedStream:
         self._receiving.deadline = trio.current_time() + LINGER_SECONDS
         with suppress(OSError):  # the client may have left already
             self.socket.shutdown(trio.socket.SHUT_WR)
+
+
+class SecuredStream(BoundedStream):
+    """The same over TLS, of which hypercorn asks what it would ask a `trio.SSLStream`."""
+
+    async def do_handshake(self) -> None:
+        """It is done."""
+
+    def selected_alpn_protocol(self) -> str:
+        return "http/1.1"
+
+    @property
+    def transport_stream(self) -> Self:
+        return self

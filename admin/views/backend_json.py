@@ -3,21 +3,24 @@
 Times are RFC 3339 in UTC, durations are seconds. All values are those of the moment of the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator
 from math import isfinite
 from typing import Literal
 
 import msgspec
 
-from admin.slices import listed
+from admin.views.cluster_json import DrainInCluster, LocalOverride, local_override
 from admin.views.running_json import WaitedFor, waited_for
+from admin.views.source_json import missing_seconds
 from admin.views.times import timestamp
 from lb.control import Control
+from lb.core.announced import Notice
 from lb.core.backend import FULL_SHARE, AdminState, Backend
 from lb.core.drain import Drain, Outcome
+from lb.core.exchange_record import CLIENTS_DOING
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Check, Health
-from lb.observe.sampler import CLIENTS_DOING
+from lb.slices import sliced
 
 WHY_LENGTH = 60
 
@@ -49,7 +52,7 @@ class CheckView(msgspec.Struct, kw_only=True):
 
 
 class HealthView(msgspec.Struct, kw_only=True):
-    """The verdict of the probes, since when, and `why`: the result of the probe that turned it.
+    """The verdict of the probes, since when, and `why`: the result of the last probe that bears it out.
 
     `recent` has the last results, the newest last. The verdict is unknown where the pool has no probe.
     """
@@ -76,12 +79,15 @@ class OutcomesView(msgspec.Struct, kw_only=True):
 class Status(msgspec.Struct, kw_only=True):
     """The state of a backend now, and its counters since it was added.
 
-    `why_not` says why it takes no request now, null where it takes one. `share` is its weight, or less of it
-    during slow start.
+    `why_not` says why it takes no request now, null where it takes one. `why` says that too, or why it takes
+    only some, where the state does not say it; and how long its source has not named it, or that this
+    balancer alone of its cluster has it otherwise. `share` is its weight, or less of it during slow start.
+    `responses_5xx_total` are its own answers, `failures_total` attempts without a whole one.
     """
 
     state: str
     why_not: str | None
+    why: str
     health: HealthView
     outcomes: OutcomesView
     share: float
@@ -89,13 +95,20 @@ class Status(msgspec.Struct, kw_only=True):
     connections: int
     idle_connections: int
     requests_total: int
+    responses_5xx_total: int
     failures_total: int
     since: str
     drain: DrainProgress | None
 
 
 class BackendView(msgspec.Struct, kw_only=True):
-    """One backend."""
+    """One backend.
+
+    `source` is `config`, `api`, or the name of the pool's source that has found it. Of one that was found
+    `notice` is what its source says of it, and `missing_seconds` how long it has not named it; else null.
+    In a cluster `local` is there where this balancer alone has it otherwise, and `cluster` in the answer to
+    a drain that was waited for.
+    """
 
     id: str
     url: str
@@ -107,9 +120,13 @@ class BackendView(msgspec.Struct, kw_only=True):
     admin_state: AdminState
     labels: dict[str, str]
     source: str
+    notice: Notice | None
+    missing_seconds: float | None
     revision: int
     status: Status
     persisted: bool | msgspec.UnsetType = msgspec.UNSET
+    cluster: DrainInCluster | msgspec.UnsetType = msgspec.UNSET
+    local: LocalOverride | msgspec.UnsetType = msgspec.UNSET
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -143,42 +160,77 @@ def backend_view(control: Control, backend: Backend, drain: Drain | None = None)
         admin_state=backend.admin_state,
         labels=spec.labels,
         source=backend.source,
+        notice=None if backend.said is None else backend.notice,
+        missing_seconds=missing_seconds(control, backend),
         revision=backend.revision,
         status=_status(control, backend, backend.drain or drain),
+        local=local_override(control, backend.pool, backend.id),
     )
 
 
-def backend_alone(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
+async def backend_alone(control: Control, backend: Backend, drain: Drain | None = None) -> BackendView:
     """The same for an answer about one backend: while it drains, with the exchanges that it waits for."""
+    drains = backend.drain is not None and backend.drain.outcome is None
+    waiting_for = await waited_for(control, backend) if drains else []
     view = backend_view(control, backend, drain)
     progress = view.status.drain
     if progress is not None and progress.outcome is None:
-        progress.waiting_for = waited_for(control, backend)
+        progress.waiting_for = waiting_for
     return view
 
 
-async def backend_list(control: Control, shown: Sequence[Backend]) -> BackendList:
-    """These backends, rendered in slices, with their totals and the revision of the moment before."""
-    sums, revision = totals(shown), control.registry.revision
-    items = await listed(backend_view(control, each) for each in shown)
-    return BackendList(items=items, totals=sums, revision=revision)
+async def backend_list(shown: Collection[Backend], revision: int) -> BackendList:
+    """The list of these without its items, which are of this revision; the totals are counted in slices."""
+    return BackendList(items=[], totals=await totals(shown), revision=revision)
+
+
+def backend_views(control: Control, shown: Iterable[Backend]) -> Iterator[BackendView]:
+    """The items of a list; each is as it is when it is made."""
+    return (backend_view(control, each) for each in shown)
 
 
 def short_why(backend: Backend) -> str:
-    """Why the backend takes no request, or only some; "" where its state says that already."""
+    """The beginning of `why`, for a cell of a table."""
+    return _why(backend)[:WHY_LENGTH]
+
+
+def told_why(control: Control, backend: Backend) -> str:
+    """What `Status.why` says of it."""
+    own, missing = control.cluster.own_wish(backend.pool, backend.id), missing_seconds(control, backend)
+    return ", ".join(
+        part
+        for part in (
+            "" if own is None else f"{own.wish} here alone, by {own.by or '?'}",
+            "" if missing is None else f"missing {missing:.0f} s",
+            _why(backend),
+        )
+        if part
+    )
+
+
+def _why(backend: Backend) -> str:
+    """Why the backend takes no request, or only some; "" where its state says that already.
+
+    What stands beside it in any table, its id and its URL, is not repeated.
+    """
     doubts = "" if backend.health is None else backend.health.doubts
     why = backend.why_not() or backend.why_unfit() or doubts
-    why = why.removeprefix(f"{backend.state}: ")
-    return "" if why in set(AdminState) | {backend.state} else why[:WHY_LENGTH]
+    why = why.removeprefix(f"{backend.state}: ").replace(f"{backend.id} at {backend.spec.url}: ", "", 1)
+    return "" if why in set(AdminState) | {backend.state} else why
 
 
-def totals(shown: Sequence[Backend]) -> Totals:
-    """The sums over these backends."""
-    return Totals(
-        backends=len(shown),
-        available=sum(each.why_not() is None for each in shown),
-        in_flight=sum(each.in_flight for each in shown),
-    )
+async def totals(shown: Iterable[Backend]) -> Totals:
+    """The sums over these backends, made in slices."""
+    return await sliced(_adding_up([*shown]))
+
+
+def _adding_up(shown: Collection[Backend]) -> Generator[None, None, Totals]:
+    available = in_flight = 0
+    for backend in shown:
+        available += backend.is_open and not backend.is_full
+        in_flight += backend.in_flight
+        yield
+    return Totals(backends=len(shown), available=available, in_flight=in_flight)
 
 
 def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
@@ -186,6 +238,7 @@ def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
     return Status(
         state=backend.state,
         why_not=backend.why_not(),
+        why=told_why(control, backend),
         health=_health(control, backend.health),
         outcomes=_outcomes(control, backend.outcomes),
         share=backend.share / FULL_SHARE,
@@ -193,6 +246,7 @@ def _status(control: Control, backend: Backend, drain: Drain | None) -> Status:
         connections=backend.connections,
         idle_connections=backend.idle_connections,
         requests_total=sum(backend.codes.values()) + sum(backend.failures.values()),
+        responses_5xx_total=sum(count for code, count in backend.codes.items() if code >= 500),
         failures_total=failures,
         since=timestamp(control.wall(backend.state_since)),
         drain=None if drain is None else _progress(control, backend, drain),

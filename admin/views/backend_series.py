@@ -1,13 +1,14 @@
 """The metrics of backends and pools. A series ends with its backend, or with the probe that counts it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import chain
 
 from admin.views.metric_families import Family, counter, gauge, histogram
-from lb.core.backend import FULL_SHARE, STATES, Backend
+from lb.core.backend import FULL_SHARE, Backend
+from lb.core.backend_state import STATES
 from lb.core.health.ejection import Cause, Standing
 from lb.core.health.probe_verdict import Health, Verdict
-from lb.core.policies.custom import Guarded
-from lb.core.policies.sticky import Sticky
+from lb.core.policies.catalogue import own_policy
 from lb.core.pool import Pool
 
 LABELS = ("pool", "backend")
@@ -30,7 +31,7 @@ def of_backends(backends: Sequence[Backend]) -> Iterator[Family]:
 def _requests(keyed: Keyed) -> Iterator[Family]:
     yield counter(
         "backend_requests",
-        "Attempts that a backend answered, by its status.",
+        "Attempts by the status that the backend answered; 499: its answer was not waited for.",
         (*LABELS, "code"),
         (((*key, str(code)), n) for key, backend in keyed for code, n in [*backend.codes.items()]),
     )
@@ -52,12 +53,16 @@ def _states(keyed: Keyed) -> Iterator[Family]:
     yield gauge("backend_weight", "The share of requests, against the pool's others.", LABELS, weights)
     shares = ((key, backend.share / FULL_SHARE) for key, backend in keyed)
     yield gauge("backend_effective_weight", "The weight, or in slow start less.", LABELS, shares)
-    words = [(key, backend.state) for key, backend in keyed]
     yield gauge(
         "backend_state",
         "1 for the state that a backend is in.",
         (*LABELS, "state"),
-        (((*key, state), float(now == state)) for key, now in words for state in STATES),
+        (
+            ((*key, state), float(now == state))
+            for key, backend in keyed
+            for now in (backend.state,)
+            for state in STATES
+        ),
     )
     up = ((key, float(_is_up(backend.health))) for key, backend in keyed)
     yield gauge("backend_up", "1 while probes find a backend up, or there are none.", LABELS, up)
@@ -71,7 +76,7 @@ def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family
     passes = (((*key, "pass"), health.passes) for key, health in probed)
     fails = (((*key, "fail"), health.fails) for key, health in probed)
     help_text = "Probes that ended, by their result."
-    yield counter("backend_health_checks", help_text, (*LABELS, "result"), (*passes, *fails))
+    yield counter("backend_health_checks", help_text, (*LABELS, "result"), chain(passes, fails))
     yield counter(
         "backend_health_transitions",
         "Turns of a backend's verdict, by what it turned to.",
@@ -95,7 +100,7 @@ def _connections(keyed: Keyed) -> Iterator[Family]:
     active = (((*key, "active"), backend.connections - backend.idle_connections) for key, backend in keyed)
     idle = (((*key, "idle"), backend.idle_connections) for key, backend in keyed)
     help_text = "Connections to a backend, in use or waiting for reuse."
-    yield gauge("backend_connections", help_text, (*LABELS, "state"), (*active, *idle))
+    yield gauge("backend_connections", help_text, (*LABELS, "state"), chain(active, idle))
     opened = ((key, backend.connections_opened) for key, backend in keyed)
     yield counter("backend_connections_opened", "Connections made to a backend.", LABELS, opened)
     reused = ((key, backend.connections_reused) for key, backend in keyed)
@@ -103,11 +108,11 @@ def _connections(keyed: Keyed) -> Iterator[Family]:
     yield counter("backend_connections_reused", help_text, LABELS, reused)
 
 
-def of_pools(pools: Sequence[Pool]) -> Iterator[Family]:
-    """Every family with series by pool that the pool itself counts."""
-    available = (((pool.name, "available"), _available(pool)) for pool in pools)
+def of_pools(pools: Sequence[Pool], counts: Mapping[str, int]) -> Iterator[Family]:
+    """Every family with series by pool that the pool itself counts; `counts` are of those `available`."""
+    available = (((pool.name, "available"), counts.get(pool.name, 0)) for pool in pools)
     total = (((pool.name, "total"), len(pool.backends)) for pool in pools)
-    yield gauge("pool_backends", "Backends of a pool.", ("pool", "state"), (*available, *total))
+    yield gauge("pool_backends", "Backends of a pool.", ("pool", "state"), chain(available, total))
     waiting = (((pool.name,), pool.waiting) for pool in pools)
     yield gauge("queue_length", "Requests waiting for a backend below its cap.", POOL, waiting)
     panics = (((pool.name,), float(pool.is_panicking)) for pool in pools)
@@ -118,16 +123,17 @@ def of_pools(pools: Sequence[Pool]) -> Iterator[Family]:
     yield counter("retry_budget_exhausted", help_text, POOL, exhausted)
     hedged = (((pool.name,), pool.hedged) for pool in pools)
     yield counter("hedges", "Second attempts made beside a slow first one.", POOL, hedged)
-    failures = (((pool.name,), own.failures) for pool in pools if (own := custom_policy(pool)) is not None)
+    failures = (
+        ((pool.name,), own.failures) for pool in pools if (own := own_policy(pool.policy)) is not None
+    )
     help_text = "Choices in which a policy of one's own failed, and round robin chose instead."
     yield counter("policy_failures", help_text, POOL, failures)
 
 
-def custom_policy(pool: Pool) -> Guarded | None:
-    """The pool's policy if it is a custom one, which may fail."""
-    policy = pool.policy.inner if isinstance(pool.policy, Sticky) else pool.policy
-    return policy if isinstance(policy, Guarded) else None
-
-
-def _available(pool: Pool) -> int:
-    return sum(backend.why_not() is None for backend in pool.backends)
+def available(pool: Pool) -> Generator[None, None, int]:
+    """How many backends of the pool may take a request; one is looked at with each step."""
+    count = 0
+    for backend in [*pool.backends]:
+        count += backend.is_open and not backend.is_full
+        yield
+    return count

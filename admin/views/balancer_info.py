@@ -6,8 +6,8 @@ import platform
 import msgspec
 import trio
 
-from admin.protocol.version import VERSION
 from admin.views.times import timestamp
+from lb.about import BUILD, VERSION, Build
 from lb.config.tokens import Token
 from lb.control import Control
 
@@ -20,10 +20,11 @@ class Caller(msgspec.Struct, kw_only=True):
 
 
 class Info(msgspec.Struct, kw_only=True):
-    """One balancer: its version, its host, its configuration, its addresses, and the caller."""
+    """One balancer: its version and build, its host, its configuration, its addresses, and the caller."""
 
     name: str = "trio-lb"
     version: str = VERSION
+    build: Build = BUILD
     python: str
     trio: str
     pid: int

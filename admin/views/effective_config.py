@@ -1,13 +1,12 @@
 """The configuration in effect, key by key: each value, and its origin.
 
 The origin is `runtime` where the API has changed a pool or a backend, so that the file has another value.
-Secrets are hidden.
+Secrets are hidden. There may be thousands of backends and routes, so all is made piece by piece.
 """
 
-import json
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,14 +15,15 @@ from admin.security.redaction import HIDDEN, hidden_value
 from lb.config.decode import told
 from lb.config.diff import flat, spoken
 from lb.config.source import Key
+from lb.config.toml_text import toml, toml_key
 from lb.control import Control
 from lb.core.pool import Pool
+from lb.settings.admin_defaults import TOKEN_VARIABLE
 from lb.settings.backend_spec import BackendSpec
-from lb.settings.balancer_settings import TOKEN_VARIABLE, PoolConfig
+from lb.settings.balancer_settings import PoolConfig
 
 Origin = Literal["default", "file", "flag", "environment", "runtime"]
 BACKENDS = "backends"
-BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Row(NamedTuple):
@@ -35,9 +35,14 @@ class Row(NamedTuple):
     configured: Any = None
 
 
-def rows(control: Control) -> list[Row]:
-    """Every key with its value now. A backend is one value under its id, None if it was removed."""
-    return [*_general(control), *_token(control), *_pools(control)]
+def rows(control: Control) -> Iterator[Row]:
+    """Every key with its value now. A backend is one value under its id, None if it was removed.
+
+    Where something changes between two rows, those that follow show it.
+    """
+    yield from _general(control)
+    yield from _token(control)
+    yield from _pools(control)
 
 
 def _general(control: Control) -> Iterator[Row]:
@@ -52,7 +57,7 @@ def _token(control: Control) -> Iterator[Row]:
 
 
 def _pools(control: Control) -> Iterator[Row]:
-    for name, pool in control.registry.pools.items():
+    for name, pool in [*control.registry.pools.items()]:
         configured = control.config.pools.get(name, PoolConfig())
         yield from _settings(control, pool, configured)
         yield from _backends(control, pool, configured)
@@ -71,13 +76,18 @@ def _settings(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[
 
 def _backends(control: Control, pool: Pool, configured: PoolConfig) -> Iterator[Row]:
     path = ("pools", pool.name, BACKENDS)
-    said = {spec.id: spec for spec in configured.backends}
-    now = {backend.id: backend.spec for backend in pool.backends}
-    for name in dict.fromkeys((*said, *now)):
-        before, value = (_plain(each.get(name)) for each in (said, now))
-        is_changed = before != value
-        origin: Origin = "runtime" if is_changed else _origin(control, path)
-        yield Row((*path, name), value, origin, before if is_changed else None)
+    configured_by, said = _origin(control, path), set[str]()
+    for spec in configured.backends:
+        said.add(spec.id)
+        there = control.registry.backends.get(spec.id)
+        now = there.spec if there is not None and there.pool == pool.name else None
+        if now == spec:
+            yield Row((*path, spec.id), _plain(now), configured_by)
+        else:
+            yield Row((*path, spec.id), _plain(now), "runtime", _plain(spec))
+    for backend in [*pool.backends]:
+        if backend.id not in said:
+            yield Row((*path, backend.id), _plain(backend.spec), "runtime")
 
 
 def _plain(spec: BackendSpec | None) -> object:
@@ -96,32 +106,40 @@ def _origin(control: Control, key: Key) -> Origin:
 # -- as a file -------------------------------------------------------------------------------------------
 
 
-def as_toml(rows: Sequence[Row]) -> str:
-    """A file with all of it; keys that are unset or hidden are comments, and a comment has each origin."""
-    lines = [_line(row) for row in rows if BACKENDS not in row.key]
-    pools = dict.fromkeys(row.key[:3] for row in rows if BACKENDS in row.key)
-    for key in pools:
-        there = [row for row in rows if row.key[:3] == key and row.value is not None]
-        lines += [f"{_toml_key(key)} = [", *(f"  {_toml(row.value)},  # {row.origin}" for row in there), "]"]
-    return "\n".join(lines) + "\n"
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """A file with all of it, line by line; keys that are unset or hidden are comments.
+
+    Each table of a list has its line, and a comment has each origin.
+    """
+    for key, there in groupby(rows, lambda row: _list_of(row.key)):
+        if key is not None:
+            yield from _listed(key, (row for row in there if row.value is not None))
+            continue
+        for row in there:
+            if _is_list_of_tables(row.value):
+                yield from _listed(row.key, (row._replace(value=each) for each in row.value))
+            else:
+                yield _line(row)
+
+
+def _list_of(key: Key) -> Key | None:
+    """The key of the list of backends that this one is in."""
+    return key[:3] if key[0] == "pools" and key[2:3] == (BACKENDS,) else None
+
+
+def _is_list_of_tables(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and isinstance(value[0], dict)
+
+
+def _listed(key: Key, rows: Iterable[Row]) -> Iterator[str]:
+    yield f"{toml_key(key)} = ["
+    for row in rows:
+        yield f"  {toml(row.value)},  # {row.origin}"
+    yield "]"
 
 
 def _line(row: Row) -> str:
     if row.value is None:
-        return f"# {_toml_key(row.key)} is unset  # {row.origin}"
+        return f"# {toml_key(row.key)} is unset  # {row.origin}"
     hidden = "# " if row.value == HIDDEN else ""
-    return f"{hidden}{_toml_key(row.key)} = {_toml(row.value)}  # {row.origin}"
-
-
-def _toml_key(key: Key) -> str:
-    return ".".join(step if BARE.fullmatch(step) else _toml(step) for step in key)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - plain data
-    """The value in TOML: numbers, booleans and texts are those of JSON, except for one character."""
-    if isinstance(value, dict):
-        inner = (f"{_toml_key((name,))} = {_toml(each)}" for name, each in value.items() if each is not None)
-        return f"{{{', '.join(inner)}}}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{hidden}{toml_key(row.key)} = {toml(row.value)}  # {row.origin}"

@@ -1,38 +1,77 @@
-"""The events of /events: the struct of each type, and how it is made from what happened."""
+"""The events of /events: the struct of each type, and how it is made from what happened.
 
-from typing import Literal, cast
+Where an operator did it `by` is the name of the token, `anonymous` where none is needed, or `signal`.
+"""
+
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
 from admin.views.stats_json import progress
 from admin.views.times import timestamp
 from lb.config.reload import Kind as ReloadKind
-from lb.control import Control
+from lb.control import Control, UpgradeKind
 from lb.core.backend import Backend
 from lb.core.drain import Drain
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.registry import Event
 from lb.core.registry_events import PoolEvent
+from lb.core.renewal_view import RenewalEvent
+from lb.core.worker_view import WorkerEvent, WorkerKind
 from lb.observe.access_log import safe
 
+if TYPE_CHECKING:
+    from lb.certificate_files.termination import CertificateEvent
+
 BackendKind = Literal[
-    "added", "changed", "ready", "maintenance", "removed", "up", "down", "ejected", "trial", "admitted"
+    "added",
+    "changed",
+    "ready",
+    "maintenance",
+    "removed",
+    "up",
+    "down",
+    "ejected",
+    "trial",
+    "admitted",
+    "missing",
+    "found",
+    "not_ready",
+    "leaving",
 ]
 DrainKind = Literal["draining", "progress", "drained"]
 ConfigKind = Literal[
-    "added", "configured", "removed", "panic", "calm", "policy failed", "reloaded", "not reloaded"
+    "added",
+    "configured",
+    "removed",
+    "panic",
+    "calm",
+    "policy failed",
+    "held",
+    "followed",
+    "stale",
+    "fresh",
+    "reloaded",
+    "not reloaded",
 ]
-BalancerKind = Literal["draining", "ready", "stopping"]
+CertificateKind = Literal["swapped", "refused", "expiring", "critical", "expired"]
+RenewalKind = Literal["certificate renewed", "renewal failed", "challenge rehearsed"]
+BalancerKind = Literal["draining", "ready", "stopping", "upgrading", "upgraded", "not upgraded", "log level"]
 
 
 class BackendEvent(msgspec.Struct, kw_only=True):
-    """`backend`: an operator changed it; `health`: probes or exchanges did. `state` is the state after it."""
+    """`backend`: an operator changed it, or it came or went; `health`: probes, exchanges or its source did.
+
+    `state` is the state after it. `by` is the name of who did it, left out where nobody did; so it is in the
+    events `drain`, `config` and `balancer`.
+    """
 
     kind: BackendKind
     backend: str
     pool: str
     state: str
     detail: str
+    by: str | msgspec.UnsetType = msgspec.UNSET
     at: str
 
 
@@ -48,26 +87,72 @@ class DrainEvent(msgspec.Struct, kw_only=True):
     duration_seconds: float
     aborted: int
     detail: str
+    by: str | msgspec.UnsetType = msgspec.UNSET
     at: str
 
 
 class ConfigEvent(msgspec.Struct, kw_only=True):
     """`config`: a reload added or removed a pool, its settings changed (`detail` names them), it panics or is
-    calm again, or its policy failed. A reload as a whole has no `pool`; its `detail` says what it changed, or
-    the first mistake.
+    calm again, or its policy failed; a source of it fails (`stale`) or is well again (`fresh`), or backends
+    are `held` against what it says, or no more (`followed`). A reload as a whole has no `pool`; its `detail`
+    says what it changed, or the first mistake.
     """
 
     kind: ConfigKind
     pool: str | msgspec.UnsetType = msgspec.UNSET
     detail: str
+    by: str | msgspec.UnsetType = msgspec.UNSET
     at: str
 
 
 class BalancerEvent(msgspec.Struct, kw_only=True):
-    """`balancer`: the balancer itself begins to drain, is ready again, or stops."""
+    """`balancer`: the balancer itself begins to drain, is ready again, stops, is upgraded, or its log has
+    another level.
+
+    `detail` has words about an upgrade, and about the level.
+    """
 
     kind: BalancerKind
     remaining: int
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+    by: str | msgspec.UnsetType = msgspec.UNSET
+    at: str
+
+
+class WorkerProcessEvent(msgspec.Struct, kw_only=True):
+    """`worker`: one process of several serves, is silent, answers again, or has ended too early."""
+
+    kind: WorkerKind
+    worker: int
+    pid: int | None
+    detail: str
+    at: str
+
+
+class CertificateChanged(msgspec.Struct, kw_only=True):
+    """`certificate`: files have changed and what they hold is served, or cannot be; or one certificate is
+    `expiring` (below a quarter of its lifetime), `critical` (below a tenth, or 48 h) or `expired`.
+
+    `certificate` is its id, "" where it is about all.
+    """
+
+    kind: CertificateKind
+    certificate: str
+    detail: str
+    at: str
+
+
+class RenewalTold(msgspec.Struct, kw_only=True):
+    """`renewal`: a certificate was ordered, or could not be, or its challenge was rehearsed.
+
+    `name` is empty where the folder as a whole is at fault. `next_attempt` is when the name is tried or
+    renewed next, null where that cannot be said.
+    """
+
+    kind: RenewalKind
+    name: str
+    detail: str
+    next_attempt: str | None
     at: str
 
 
@@ -98,6 +183,7 @@ def backend_event(control: Control, event: Event) -> BackendEvent:
         pool=backend.pool,
         state=backend.state,
         detail=encodable(event.detail),
+        by=_by(control),
         at=_now(control),
     )
 
@@ -118,6 +204,7 @@ def drain_event(
         duration_seconds=round(drain.duration(now), 3),
         aborted=drain.aborted,
         detail=encodable(detail),
+        by=_by(control),
         at=_now(control),
     )
 
@@ -125,17 +212,60 @@ def drain_event(
 def pool_event(control: Control, event: PoolEvent) -> ConfigEvent:
     """A pool was added, removed or configured, or its state has changed."""
     kind = cast("ConfigKind", event.kind)
-    return ConfigEvent(kind=kind, pool=event.pool.name, detail=encodable(event.detail), at=_now(control))
+    return ConfigEvent(
+        kind=kind, pool=event.pool.name, detail=encodable(event.detail), by=_by(control), at=_now(control)
+    )
 
 
 def reload_event(control: Control, kind: ReloadKind, detail: str) -> ConfigEvent:
     """A reload has succeeded or failed."""
-    return ConfigEvent(kind=kind, detail=encodable(detail), at=_now(control))
+    return ConfigEvent(kind=kind, detail=encodable(detail), by=_by(control), at=_now(control))
 
 
 def balancer_event(control: Control, kind: BalancerKind) -> BalancerEvent:
     """The balancer itself drains, is ready again, or stops."""
-    return BalancerEvent(kind=kind, remaining=control.in_flight, at=_now(control))
+    return BalancerEvent(kind=kind, remaining=control.in_flight, by=_by(control), at=_now(control))
+
+
+def worker_event(control: Control, event: WorkerEvent) -> WorkerProcessEvent:
+    """Something has happened to a worker."""
+    return WorkerProcessEvent(
+        kind=event.kind, worker=event.worker, pid=event.pid, detail=event.detail, at=_now(control)
+    )
+
+
+def certificate_event(control: Control, event: "CertificateEvent") -> CertificateChanged:
+    """Certificates were swapped or refused, or one nears its end."""
+    return CertificateChanged(
+        kind=event.kind,
+        certificate=event.certificate,
+        detail=encodable(event.detail),
+        at=_now(control),
+    )
+
+
+def renewal_event(control: Control, event: RenewalEvent) -> RenewalTold:
+    """Something has happened to a name whose certificate is ordered."""
+    return RenewalTold(
+        kind=event.kind.value,
+        name=event.name,
+        detail=encodable(event.text),
+        next_attempt=None if event.next_attempt is None else timestamp(event.next_attempt),
+        at=_now(control),
+    )
+
+
+def log_level_event(control: Control, level: str, why: str) -> BalancerEvent:
+    """The program's log has lines from another level on."""
+    detail = f"{level}, {why}"
+    return BalancerEvent(kind="log level", remaining=control.in_flight, detail=detail, at=_now(control))
+
+
+def upgrade_event(control: Control, kind: UpgradeKind, detail: str) -> BalancerEvent:
+    """An upgrade begins, has replaced this program, or has failed."""
+    return BalancerEvent(
+        kind=kind, remaining=control.in_flight, detail=encodable(detail), by=_by(control), at=_now(control)
+    )
 
 
 def failed_event(control: Control, exchange: ExchangeRecord, untold: int) -> FailedEvent:
@@ -168,3 +298,8 @@ def encodable(text: str) -> str:
 
 def _now(control: Control) -> str:
     return timestamp(control.wall(control.registry.now()))
+
+
+def _by(control: Control) -> str | msgspec.UnsetType:
+    """Who did it, where somebody did."""
+    return control.audit.actor or msgspec.UNSET

@@ -12,6 +12,7 @@ from admin.views.failed_exchange_backends import NO_BACKEND, standings, standing
 from admin.views.failure_words import DID, HAPPENED, LOOK, error_of
 from admin.views.retry_explanation import why_no_other
 from admin.views.sentences import Wall, duration, names, quoted, size
+from admin.views.time_words import where_time_went
 from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord
 from lb.core.pool import Pool
@@ -27,6 +28,7 @@ from lb.errors import (
     NotHttp,
     QueueFull,
     Reason,
+    TlsFailed,
     Unavailable,
 )
 
@@ -68,6 +70,7 @@ def _of_an_answer(exchange: ExchangeRecord) -> list[str]:
         "That is its own answer, passed on as it came: look into its log." if exchange.status >= 500 else "",
         f"{names(beaten)} was asked too, and was slower." if beaten else "",
         _before_that(_failed(exchange)),
+        *where_time_went(exchange),
     ]
 
 
@@ -92,7 +95,7 @@ def _of_others(exchange: ExchangeRecord, error: type[LBError], registry: Registr
         del failed[-1]  # that attempt was running when the exchange ended, and its backend did not fail
     concerned: Sequence[Backend] = ()
     if error in (Unavailable, QueueFull) and pool is not None:
-        concerned = pool.backends
+        concerned = [*pool.backends]
     elif error is AttemptCut:
         concerned = [each.backend for each in exchange.attempts[-1:]]
     return [
@@ -164,5 +167,7 @@ def _where(exchange: ExchangeRecord) -> str:
 
 
 def _detail_says_more(exchange: ExchangeRecord, error: type[LBError]) -> bool:
-    """Whether the detail tells more than the error: a bad answer, a failed connect that was not refused."""
-    return error in (BadResponse, NotHttp) or (error is ConnectFailed and "refused" not in exchange.detail)
+    """Whether the detail tells more than the error: a bad answer, no TLS, a connect that was not refused."""
+    if error in (BadResponse, NotHttp) or issubclass(error, TlsFailed):
+        return True
+    return error is ConnectFailed and "refused" not in exchange.detail

@@ -42,7 +42,9 @@ def standings_then(pool: Pool, exchange: ExchangeRecord, now: float, wall: Wall)
 def _sentence(ids: Sequence[str], how: str) -> str:
     path, whom = (ids[0], "it") if len(ids) == 1 else ("ID", "each")
     cure = f": POST /backends/{path}/ready brings {whom} back" if how.startswith("well but ") else ""
-    return f"{_are(ids, how)}{cure}." if not how.startswith("was ") else f"{names(ids)} {how}."
+    if how.startswith("was "):
+        return f"{names(ids)} {'was' if len(ids) == 1 else 'were'} {how.removeprefix('was ')}."
+    return f"{_are(ids, how)}{cure}."
 
 
 def _then_and_now(backend: Backend, why: str | None, ended: float, now: float, wall: Wall) -> str:

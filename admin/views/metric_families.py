@@ -22,6 +22,7 @@ class Family(NamedTuple):
     name: str
     kind: str
     help_text: str
+    labels: tuple[str, ...]
     pieces: Iterator[str]
 
     def written(self, is_openmetrics: bool) -> Iterator[str]:
@@ -31,15 +32,15 @@ class Family(NamedTuple):
 
 
 def counter(name: str, help_text: str, labels: tuple[str, ...], samples: Samples) -> Family:
-    return Family(f"lb_{name}", "counter", help_text, _lines(f"lb_{name}_total", labels, samples))
+    return Family(f"lb_{name}", "counter", help_text, labels, _lines(f"lb_{name}_total", labels, samples))
 
 
 def gauge(name: str, help_text: str, labels: tuple[str, ...], samples: Samples) -> Family:
-    return Family(f"lb_{name}", "gauge", help_text, _lines(f"lb_{name}", labels, samples))
+    return Family(f"lb_{name}", "gauge", help_text, labels, _lines(f"lb_{name}", labels, samples))
 
 
 def histogram(name: str, help_text: str, labels: tuple[str, ...], histograms: Histograms) -> Family:
-    return Family(f"lb_{name}", "histogram", help_text, _buckets(f"lb_{name}", labels, histograms))
+    return Family(f"lb_{name}", "histogram", help_text, labels, _buckets(f"lb_{name}", labels, histograms))
 
 
 def _lines(name: str, labels: tuple[str, ...], samples: Samples) -> Iterator[str]:

@@ -11,11 +11,14 @@ import msgspec
 from admin.views.explanation import explain
 from admin.views.times import timestamp
 from lb.control import Control
-from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.client_address import UNIX, peer_of
+from lb.core.exchange_record import Announced, AttemptRecord, ExchangeRecord
 from lb.core.passed_over import PassedOver as Names
+from lb.core.proxy_tlvs import told
+from lb.core.time_spent import time_spent
 from lb.errors import Reason
 from lb.observe import access_log
-from lb.observe.recorder import Kind
+from lb.observe.failure_kind import Kind
 
 
 class PassedOver(msgspec.Struct, kw_only=True):
@@ -53,6 +56,25 @@ class Timings(msgspec.Struct, kw_only=True):
     total: float
 
 
+class Spent(msgspec.Struct, kw_only=True):
+    """Where the time went: milliseconds of each phase, in the order in which they passed.
+
+    `gathering`: its head came from the client, and its body, where that was received before a backend was
+    chosen. `trying`: earlier attempts, and the pauses behind them. `sending`: the client sent its body.
+    `waiting`: until the first byte of the answer. `answering`: until the backend had sent all of it.
+    `reading`: the client took it.
+    """
+
+    gathering: float
+    queueing: float
+    trying: float
+    connecting: float
+    sending: float
+    waiting: float
+    answering: float
+    reading: float
+
+
 class Buffered(msgspec.Struct, kw_only=True):
     """What was held so that a slow client did not hold a backend.
 
@@ -64,19 +86,35 @@ class Buffered(msgspec.Struct, kw_only=True):
     response_bytes: int
 
 
+class ProxyHeaderView(msgspec.Struct, kw_only=True):
+    """What a PROXY protocol header said of the connection beside its source, which is `peer`.
+
+    `sent_by` is the balancer in front. `destination` is where the client had connected to there. `told` has
+    what was said in TLVs, by name; values that are no text are in hex.
+    """
+
+    sent_by: str
+    destination: str
+    told: dict[str, str]
+
+
 class RequestView(msgspec.Struct, kw_only=True):
     """One exchange that has ended.
 
     `peer` is a proxy where it has named another address as the client's. `error` is the RFC 9209 token, null
     where nothing failed. `policy` is the one that the pool has now. Where kinds were asked for, `alike`
     counts the failures of this kind, and `alike_since` is when the first ended. `passed_over` are the
-    backends of the pool where none could take the request.
+    backends of the pool where none could take the request. Only those over TLS have `tls`. `proxy_header` is
+    null where the connection began with none, or with one that said nothing. `usual_ms` is the median of the
+    pool in the process that carried it: of its minute where it is kept as slow, else of the minute in which
+    it was asked for; since the start where that has few, and null where that has few too.
     """
 
     id: str
     listener: str
     client: str
     peer: str
+    proxy_header: ProxyHeaderView | None
     method: str
     target: str
     pool: str | None
@@ -89,19 +127,28 @@ class RequestView(msgspec.Struct, kw_only=True):
     started: str
     ended: str
     timings_ms: Timings
+    spent_ms: Spent
+    usual_ms: float | None
     buffered: Buffered
     client_left: bool
     attempts: list[AttemptView]
     passed_over: list[PassedOver]
     explain: str
+    tls: access_log.LoggedTls | msgspec.UnsetType = msgspec.UNSET
     alike: int | msgspec.UnsetType = msgspec.UNSET
     alike_since: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RequestList(msgspec.Struct, kw_only=True):
-    """Exchanges, the newest first."""
+    """Exchanges, the newest first. `missing_workers` did not answer in time, so theirs are not among them.
+
+    Such exchanges that ended before `remembered_since` may be forgotten; null where none is, as where the
+    slowest or kinds are asked for.
+    """
 
     items: list[RequestView]
+    remembered_since: str | None
+    missing_workers: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 def recorded(
@@ -118,6 +165,7 @@ def recorded(
         listener=logged.listener,
         client=logged.client,
         peer=logged.peer,
+        proxy_header=_proxy_header(exchange.announced),
         method=logged.method,
         target=logged.target,
         pool=logged.pool,
@@ -135,6 +183,8 @@ def recorded(
             first_byte=logged.first_byte_ms,
             total=logged.total_ms,
         ),
+        spent_ms=Spent(**{n: access_log.milliseconds(s) for n, s in time_spent(exchange)._asdict().items()}),
+        usual_ms=None if exchange.usual is None else access_log.milliseconds(exchange.usual),
         buffered=Buffered(
             request_ms=None if exchange.gathered is None else access_log.milliseconds(exchange.gathered),
             response_bytes=exchange.held,
@@ -143,9 +193,17 @@ def recorded(
         attempts=[_attempt(each, exchange.started, named) for each in exchange.attempts],
         passed_over=_named(exchange.passed_over, named),
         explain=explain(exchange, control.registry, control.wall),
+        tls=logged.tls,
         alike=msgspec.UNSET if kind is None else kind.count,
         alike_since=msgspec.UNSET if kind is None else _time(control, kind.first_ended),
     )
+
+
+def _proxy_header(header: Announced | None) -> ProxyHeaderView | None:
+    if header is None:
+        return None
+    _, destination = peer_of(None if header.destination[0] == UNIX else header.destination)
+    return ProxyHeaderView(sent_by=header.by, destination=destination, told=told(header.tlvs))
 
 
 def _time(control: Control, moment: float | None) -> str | msgspec.UnsetType:

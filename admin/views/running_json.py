@@ -1,8 +1,5 @@
 """The exchanges that run now, to JSON: what each does or waits for, and since when."""
 
-from heapq import nsmallest
-from typing import NamedTuple
-
 import msgspec
 
 from admin.views.times import timestamp
@@ -10,6 +7,7 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.running_exchange import RunningExchange
 from lb.observe.access_log import safe
+from lb.observe.all_exchanges import Wanted
 
 MOST_WAITED_FOR = 5
 WAITS = {
@@ -50,10 +48,14 @@ class RunningRequest(msgspec.Struct, kw_only=True):
 
 
 class RunningList(msgspec.Struct, kw_only=True):
-    """Exchanges that run now, those that run longest first; `total` counts those that were not listed too."""
+    """Exchanges that run now, those that run longest first; `total` counts those that were not listed too.
+
+    `missing_workers` did not answer in time, so theirs are not among them.
+    """
 
     items: list[RunningRequest]
     total: int
+    missing_workers: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class WaitedFor(msgspec.Struct, kw_only=True):
@@ -65,30 +67,6 @@ class WaitedFor(msgspec.Struct, kw_only=True):
     target: str
     phase: str
     seconds: float
-
-
-class Selection(NamedTuple):
-    """Exchanges, those that run longest first, and how many there are in all."""
-
-    longest: list[RunningExchange]
-    total: int
-
-
-def select_running(
-    control: Control,
-    most: int,
-    *,
-    pool: str | None = None,
-    backend: str | None = None,
-    exchange_id: bytes | None = None,
-) -> Selection:
-    """The exchanges that have run longest, of this pool, on this backend, or with this id."""
-    wanted = [
-        each
-        for each in control.running.list()
-        if pool in (None, each.pool) and backend in (None, each.backend) and exchange_id in (None, each.id)
-    ]
-    return Selection(nsmallest(most, wanted, key=lambda each: each.since), len(wanted))
 
 
 def running(control: Control, exchange: RunningExchange) -> RunningRequest:
@@ -114,8 +92,9 @@ def running(control: Control, exchange: RunningExchange) -> RunningRequest:
     )
 
 
-def waited_for(control: Control, backend: Backend) -> list[WaitedFor]:
+async def waited_for(control: Control, backend: Backend) -> list[WaitedFor]:
     """The first few exchanges that the drain of this backend waits for, those that run longest first."""
+    found = await control.exchanges.running(Wanted(MOST_WAITED_FOR, backend=backend.id))
     now = control.registry.now()
     return [
         WaitedFor(
@@ -126,7 +105,7 @@ def waited_for(control: Control, backend: Backend) -> list[WaitedFor]:
             phase=each.phase,
             seconds=_since(each.since, now),
         )
-        for each in select_running(control, MOST_WAITED_FOR, backend=backend.id).longest
+        for each in found.items
     ]
 
 

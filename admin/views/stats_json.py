@@ -6,21 +6,22 @@ first byte of its answers. GET /stats answers with these numbers and the history
 each second the event `stats` has them without the history.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Collection, Generator, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
-from admin.slices import listed
 from admin.views import backend_json
+from admin.views.source_json import missing_seconds
 from admin.views.times import timestamp
+from admin.views.trouble_json import TroubleView, troubles
+from admin.views.worker_json import WorkerStats, worker_stats
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.drain import Drain
 from lb.core.measures.rates import STEP, WINDOW, Codes, Point, Rates, Trend
 from lb.core.pool import Pool
-from lb.observe.sampler import available
+from lb.slices import sliced
 
 MARKS = {True: ".", False: "x"}
 
@@ -66,7 +67,11 @@ class TotalStats(Traffic, kw_only=True):
 
 
 class PoolStats(Traffic, kw_only=True):
-    """One pool; while `panicking`, it uses all ready backends, because too few are fit."""
+    """One pool; while `panicking`, it uses all ready backends, because too few are fit.
+
+    `held` counts the backends that stay although their source does not want them; `failing` are the sources
+    that do not say what there is.
+    """
 
     name: str
     policy: str
@@ -74,6 +79,8 @@ class PoolStats(Traffic, kw_only=True):
     available: int
     backends: int
     panicking: bool
+    held: int
+    failing: list[str]
     history: History | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -82,7 +89,8 @@ class BackendStats(Traffic, kw_only=True, gc=False):
 
     `share` is its part of the pool's attempts, null where there were none; `expected_share` is the part that
     its weight gives it among the backends that take requests now. `why` says why it takes none or only some,
-    beyond its state. `checks` has a letter for each of the last thirty probes, the newest last: `.` passed,
+    beyond its state. `source` is who named it, `missing_seconds` how long its source has not named it, null
+    where it does. `checks` has a letter for each of the last thirty probes, the newest last: `.` passed,
     `x` failed.
     """
 
@@ -94,6 +102,8 @@ class BackendStats(Traffic, kw_only=True, gc=False):
     why: str
     checks: str
     labels: Mapping[str, str]
+    source: str
+    missing_seconds: float | None
     weight: int
     available: bool
     share: float | None
@@ -104,62 +114,90 @@ class BackendStats(Traffic, kw_only=True, gc=False):
 
 
 class Stats(msgspec.Struct, kw_only=True):
-    """The numbers at the time `at`; the rates are those of the last `window_seconds`."""
+    """The numbers at the time `at`; the rates are those of the last `window_seconds`.
+
+    `trouble` is what is wrong, the gravest first. `workers` is empty where one process does all.
+    """
 
     at: str
     uptime_seconds: float
     window_seconds: int = WINDOW
     draining: bool
     stopping: bool
+    trouble: list[TroubleView]
     totals: TotalStats
     pools: list[PoolStats]
     backends: list[BackendStats]
+    workers: list[WorkerStats]
 
 
 async def described(control: Control, *, with_history: bool = False) -> Stats:
     """The numbers of this moment, those of many backends made in slices."""
-    stats = _without_backends(control, with_history)
-    stats.backends = await listed(_rows(control))
+    counts = {name: await sliced(_counting(pool)) for name, pool in [*control.registry.pools.items()]}
+    stats = _without_backends(control, counts, with_history)
+    for pool in [*control.registry.pools.values()]:
+        stats.backends += await sliced(_backends(control, pool))
     return stats
 
 
-def _without_backends(control: Control, with_history: bool) -> Stats:
+class _Counts(NamedTuple):
+    """What is counted of the backends of one pool; `cap` is None where one of them has none."""
+
+    available: int = 0
+    backends: int = 0
+    cap: int | None = 0
+
+
+def _counting(pool: Pool) -> Generator[None, None, _Counts]:
+    available, cap, is_capped = 0, 0, True
+    backends = [*pool.backends]
+    for backend in backends:
+        available += backend.is_open and not backend.is_full
+        cap += backend.cap or 0
+        is_capped &= backend.cap is not None
+        yield
+    return _Counts(available, len(backends), cap if is_capped else None)
+
+
+def _without_backends(control: Control, counts: Mapping[str, _Counts], with_history: bool) -> Stats:
     registry, now = control.registry, control.registry.now()
     return Stats(
         at=timestamp(control.wall(now)),
         uptime_seconds=round(now - control.started, 3),
         draining=control.drain is not None,
         stopping=control.stopping,
-        totals=_totals(control, with_history),
-        pools=[_pool(control, pool, with_history) for pool in registry.pools.values()],
+        trouble=troubles(control),
+        totals=_totals(control, counts.values(), with_history),
+        pools=[
+            _pool(control, pool, counts.get(pool.name, _Counts()), with_history)
+            for pool in registry.pools.values()
+        ],
         backends=[],
+        workers=worker_stats(control),
     )
 
 
-def _rows(control: Control) -> Iterator[BackendStats]:
-    return chain.from_iterable(_backends(control, pool) for pool in [*control.registry.pools.values()])
-
-
-def _totals(control: Control, with_history: bool) -> TotalStats:
-    backends = list(control.registry.backends.values())
+def _totals(control: Control, counts: Collection[_Counts], with_history: bool) -> TotalStats:
+    backends = sum(each.backends for each in counts)
     trend = control.sampler.total
-    caps = [backend.cap for backend in backends]
+    caps = [each.cap for each in counts]
     listeners = control.metrics.listeners.values()
     return TotalStats(
         rates=trend.lately(),
         minute=trend.minute(),
         in_flight=control.in_flight,
-        cap=sum(cap or 0 for cap in caps) if caps and None not in caps else None,
+        cap=sum(cap or 0 for cap in caps) if backends and None not in caps else None,
         queued=sum(pool.waiting for pool in control.registry.pools.values()),
-        available=available(backends),
-        backends=len(backends),
+        available=sum(each.available for each in counts),
+        backends=backends,
         connections=sum(counts.open for counts in listeners),
         history=_history(trend) if with_history else msgspec.UNSET,
     )
 
 
-def _pool(control: Control, pool: Pool, with_history: bool) -> PoolStats:
+def _pool(control: Control, pool: Pool, counts: _Counts, with_history: bool) -> PoolStats:
     trend = control.sampler.of_pool(pool.name)
+    sources = control.discovery.standings(pool.name)
     return PoolStats(
         rates=trend.lately(),
         minute=trend.minute(),
@@ -168,29 +206,38 @@ def _pool(control: Control, pool: Pool, with_history: bool) -> PoolStats:
         in_flight=pool.in_flight,
         cap=pool.cap,
         queued=pool.waiting,
-        available=available(pool.backends),
-        backends=len(pool.backends),
+        available=counts.available,
+        backends=counts.backends,
         panicking=pool.is_panicking,
+        held=sum(len(each.held) for each in sources),
+        failing=[each.name for each in sources if each.error],
         history=_history(trend) if with_history else msgspec.UNSET,
     )
 
 
-def _backends(control: Control, pool: Pool) -> Iterator[BackendStats]:
+def _backends(control: Control, pool: Pool) -> Generator[None, None, list[BackendStats]]:
     """The backends of the pool. One may be removed while the others are described."""
+    found, count = [], 0
     backends = [*pool.backends]
-    trends = [control.sampler.of(backend) for backend in backends]
-    rates = [trend.lately() for trend in trends]
-    count = sum(each.ended for each in rates)
-    expected = expected_shares(backends)
-    now = control.registry.now()
-    for backend, trend, each in zip(backends, trends, rates, strict=True):
-        share = each.ended / count if count else None
-        yield _backend(backend, trend, each, share, expected[backend], now)
+    expected = yield from expected_shares(backends)
+    for backend in backends:
+        trend = control.sampler.of(backend)
+        rates = trend.lately()
+        count += rates.ended
+        found.append((backend, trend, rates))
+        yield
+    described = []
+    for backend, trend, rates in found:
+        share = rates.ended / count if count else None
+        described.append(_backend(control, backend, trend, rates, share, expected.get(backend, 0.0)))
+        yield
+    return described
 
 
 def _backend(
-    backend: Backend, trend: Trend, rates: Rates, share: float | None, expected: float, now: float
+    control: Control, backend: Backend, trend: Trend, rates: Rates, share: float | None, expected: float
 ) -> BackendStats:
+    now = control.registry.now()
     is_available = backend.is_open and not backend.is_full
     return BackendStats(
         rates=rates,
@@ -203,6 +250,8 @@ def _backend(
         why="" if is_available else backend_json.short_why(backend),
         checks="" if backend.health is None else "".join(MARKS[ok] for ok in backend.health.recent),
         labels=backend.spec.labels,
+        source=backend.source,
+        missing_seconds=missing_seconds(control, backend),
         weight=backend.spec.weight,
         available=is_available,
         in_flight=backend.in_flight,
@@ -215,13 +264,19 @@ def _backend(
     )
 
 
-def expected_shares(backends: Sequence[Backend]) -> Mapping[Backend, float]:
+def expected_shares(backends: Iterable[Backend]) -> Generator[None, None, Mapping[Backend, float]]:
     """The shares by weight, less in slow start, of those that take requests; backups only without others."""
-    taking = [each for each in backends if each.is_open]
-    taking = [each for each in taking if not each.spec.backup] or taking
-    total = sum(each.share for each in taking)
-    shares = dict.fromkeys(backends, 0.0)
-    shares.update({each: each.share / total for each in taking} if total else {})
+    usual, backups = dict[Backend, int](), dict[Backend, int]()
+    for each in backends:
+        if each.is_open:
+            (backups if each.spec.backup else usual)[each] = each.share
+        yield
+    taking = usual or backups
+    total = sum(taking.values())
+    shares = {}
+    for each, share in taking.items():
+        shares[each] = share / total if total else 0.0
+        yield
     return shares
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from lb.config import secret_file, tokens
 from lb.errors import ConfigError
-from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
+from lb.settings.admin_defaults import TOKEN_VARIABLE
+from lb.settings.balancer_settings import AdminConfig
 from lb.settings.listen_address import is_loopback, parse_address
 
 
@@ -18,6 +19,12 @@ def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> 
     other machines can reach the admin address and there is no token at all. No message shows a token.
     """
     others = () if admin.tokens_file is None else tokens.read(admin.tokens_file)
+    owner = next((each for each in others if each.owner), None)
+    if owner is not None and admin.client_ca is None:
+        raise ConfigError(
+            f"admin.tokens_file: {admin.tokens_file}: {owner.name} is to show a certificate, "
+            "and there is no admin.client_ca"
+        )
     if admin.token_file is not None:
         where = f"admin.token_file: {admin.token_file}"
         token = secret_file.read(admin.token_file, where).removeprefix(BOM_UTF8)
@@ -33,6 +40,6 @@ def admin_token(admin: AdminConfig, environ: Mapping[str, str] = os.environ) -> 
 
 
 def _sendable(token: str, where: str) -> str:
-    if not tokens.is_sendable(token):
+    if not secret_file.is_sendable(token):
         raise ConfigError(f"{where}: expected one word of visible ASCII characters")
     return token

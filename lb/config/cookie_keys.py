@@ -1,6 +1,7 @@
 """The keys that sign sticky cookies: read from the file that a pool names, or random.
 
-A random key lives as long as the process, so after a restart its cookies are void.
+A random key lives as long as the process, and is handed over in an upgrade; after a restart its cookies are
+void.
 """
 
 import secrets
@@ -13,10 +14,11 @@ SHORTEST_KEY = 16
 
 
 class CookieKeys:
-    """The keys of one balancer. Each file is read once."""
+    """The keys of one balancer. Each file is read once. All its processes have the same `random_key`."""
 
-    def __init__(self) -> None:
-        self._known: dict[str | None, bytes] = {None: secrets.token_bytes(KEY_BYTES)}
+    def __init__(self, random_key: bytes | None = None) -> None:
+        self.random_key = random_key or secrets.token_bytes(KEY_BYTES)
+        self._known: dict[str | None, bytes] = {None: self.random_key}
 
     def read(self, path: str | None) -> bytes:
         """The key in this file, or the random one for None; ConfigError if it is none, or open to others."""

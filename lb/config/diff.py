@@ -71,6 +71,15 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     unchecked: tuple[str, ...] = ()
 
 
+def parts(difference: Difference) -> list[msgspec.Struct]:
+    """Those of its parts that may be thousands.
+
+    To drop the difference, and then have these `freed`, holds the loop briefly.
+    """
+    backends = difference.backends
+    return [*backends.added, *backends.changed, *backends.removed, *difference.kept]
+
+
 def spoken(key: Key) -> str:
     """The key as text, as the file would write it."""
     return reduce(join, key, "")
@@ -89,10 +98,24 @@ def _flat(value: object, above: Key) -> Iterator[tuple[Key, object]]:
         yield above, value
 
 
+def changed(before: msgspec.Struct, after: msgspec.Struct) -> tuple[Change, ...]:
+    """The keys in which two structs of one type differ. Fields that are equal are not taken apart."""
+    names = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+    parts = [{name: msgspec.to_builtins(getattr(each, name)) for name in names} for each in (before, after)]
+    return compared(*[dict(_flat(part, ())) for part in parts])
+
+
 def compared(before: Mapping[Key, Any], after: Mapping[Key, Any]) -> tuple[Change, ...]:
     """The keys whose values differ. A missing key counts as unset, and so does an empty table."""
-    pairs = ((key, _value(before, key), _value(after, key)) for key in dict.fromkeys((*before, *after)))
-    return tuple(Change(key=spoken(key), before=old, after=new) for key, old, new in pairs if old != new)
+    return tuple(Change(key=spoken(key), before=old, after=new) for key, old, new in differing(before, after))
+
+
+def differing(before: Mapping[Key, Any], after: Mapping[Key, Any]) -> Iterator[tuple[Key, Any, Any]]:
+    """`compared`, with keys that nobody may want to read."""
+    for key in dict.fromkeys((*before, *after)):
+        old, new = _value(before, key), _value(after, key)
+        if old != new:
+            yield key, old, new
 
 
 def _value(values: Mapping[Key, Any], key: Key) -> object:

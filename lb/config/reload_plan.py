@@ -5,14 +5,15 @@ a pool, differs from the file before, an operator has changed it at runtime: it 
 difference lists it as *kept*. Otherwise it follows the file now. Backends that are no longer in the file are
 drained and removed.
 
-`plan` changes nothing, and everything that can fail fails there. `apply` is a row of plain calls that do not
-fail. There must be no await between the two, because a plan holds only for the registry as it was read.
+Planning changes nothing, and everything that can fail fails there. A plan holds for the registry as it was
+read: it may be applied as long as the registry's revision is the same. Applying is a row of plain calls that
+do not fail. Between two of them an operator may change a backend: what comes later stays.
 """
 
+from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, cast
 
 import msgspec
 
@@ -24,40 +25,51 @@ from lb.config.diff import (
     Difference,
     Kept,
     PoolNames,
+    changed,
     compared,
     flat,
     spoken,
     summary,
 )
 from lb.config.loader import wrong
-from lb.core.backend import AdminState, Backend
+from lb.config.reload_steps import Place, add_pool, change, enter, leave, take_over
+from lb.core.backend import Backend
 from lb.core.drain import Outcome, Then
 from lb.core.policies.catalogue import Policy
 from lb.core.registry import Registry
 from lb.errors import ConfigError
-from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import DEFAULT_POOL, Config, PoolConfig
-from lb.settings.pool_settings import PoolSettings
+from lb.settings.discover_settings import Discover
+from lb.settings.pool_settings import SYSTEM, PoolSettings
+from lb.slices import at_once
 
-AT_START = ("listen", "state", "demo")
-ADMIN_AT_START = ("listen", "enabled", "token_file", "tokens_file", "audit_file", "metrics_open")
+AT_START = ("listen", "state", "demo", "workers", "cluster")
+ADMIN_AT_START = (
+    "listen",
+    "enabled",
+    "client_ca",
+    "token_file",
+    "tokens_file",
+    "audit_file",
+    "metrics_open",
+)
 """Keys that are used only when the program starts, so a reload keeps their old value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The Config after the reload, how it differs, and the calls that `apply` makes in this order."""
+    """The Config after the reload, how it differs, and the calls to be made, in this order.
+
+    First pools and backends come or change, then backends `move` to other pools, then others leave. A call
+    that returns an iterator is done when that has ended. A call that was made is dropped: to free them all at
+    the end would be one long step.
+    """
 
     config: Config
     difference: Difference
-    steps: tuple[Callable[[], object], ...]
-
-
-class Place(NamedTuple):
-    """The pool and the spec of one backend: in a Config, or in the registry."""
-
-    pool: str
-    spec: BackendSpec
+    coming: deque[Callable[[], object]]
+    moving: deque[Callable[[], object]]
+    leaving: deque[Callable[[], object]]
 
 
 def plan(before: Config, wanted: Config, registry: Registry) -> Plan:
@@ -65,12 +77,7 @@ def plan(before: Config, wanted: Config, registry: Registry) -> Plan:
 
     ConfigError where a policy cannot be made.
     """
-    work = planning(before, wanted, registry)
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            return cast("Plan", done.value)
+    return at_once(planning(before, wanted, registry))
 
 
 def planning(
@@ -78,22 +85,39 @@ def planning(
 ) -> Generator[None, None, Plan]:
     """The making of the plan, a pool or a backend at a time.
 
-    Where the registry has changed meanwhile, the plan shows the difference and must not be applied; so it is
-    without `may_load`, when no code is imported and no file is opened.
+    Where the registry's revision has changed meanwhile, the plan shows the difference and must not be
+    applied; so it is without `may_load`, when no code is imported and no file is opened.
     """
     config = in_effect(before, wanted)
     planner = _Planner(before, config, registry, may_load)
+    planner.look_at_certificates()
     yield from planner.look_at_pools()
     yield from planner.look_at_backends()
     return planner.result(wanted)
 
 
-def apply(plan: Plan, registry: Registry) -> None:
-    """Make the calls of the plan. Each pool recomputes its candidates once, at the end."""
-    with registry.together():
-        for step in plan.steps:
-            step()
+def applying(plan: Plan, registry: Registry, switch: Callable[[], None]) -> Iterator[None]:
+    """Make the calls of the plan, one with each step; `switch` gives requests the routes of the new Config.
+
+    Backends that the new routes lead to are there before the switch, those that the old ones led to leave
+    behind it. To move takes a backend from the one and gives it to the other, so that is done with the
+    switch, in one step.
+    """
+    yield from _made(plan.coming)
+    for step in plan.moving:
+        step()
+    switch()
+    yield
+    yield from _made(plan.leaving)
     registry.forget_pools(plan.config.pools)
+
+
+def _made(steps: deque[Callable[[], object]]) -> Iterator[None]:
+    while steps:
+        made = steps.popleft()()
+        if isinstance(made, Iterator):
+            yield from made
+        yield
 
 
 def in_effect(before: Config, wanted: Config) -> Config:
@@ -132,14 +156,19 @@ class _Planner:
         self._removed: list[BackendChange] = []
         self._pool_steps: list[Callable[[], object]] = []
         self._entering: list[Callable[[], object]] = []
+        self._moving: list[Callable[[], object]] = []
         self._leaving: list[Callable[[], object]] = []
 
     def result(self, wanted: Config) -> Plan:
         if self._mistakes:
             raise wrong(self._mistakes, "")
-        # Add backends before removing others, so queued requests always see a candidate.
-        steps = (*self._pool_steps, *self._entering, *self._leaving)
-        return Plan(config=self._config, difference=self._difference(wanted), steps=steps)
+        return Plan(
+            config=self._config,
+            difference=self._difference(wanted),
+            coming=deque((*self._pool_steps, *self._entering)),
+            moving=deque(self._moving),
+            leaving=deque(self._leaving),
+        )
 
     def _difference(self, wanted: Config) -> Difference:
         emptied = tuple(name for name in self._before.pools if name not in self._config.pools)
@@ -160,6 +189,13 @@ class _Planner:
             unchecked=tuple(self._unchecked),
         )
 
+    def look_at_certificates(self) -> None:
+        """Where files are read, that is done before there is a plan."""
+        if not self._may_load:
+            before, after = self._before.tls, self._config.tls
+            names = [name for name in ("certificates", "clients") if getattr(after, name)]
+            self._unchecked += [f"tls.{n}" for n in names if getattr(after, n) != getattr(before, n)]
+
     # -- pools -----------------------------------------------------------------------------------------
 
     def look_at_pools(self) -> Iterator[None]:
@@ -168,9 +204,10 @@ class _Planner:
             if name not in self._registry.pools:
                 self._added_pools.append(name)
                 policy = self._prepared(name, config.settings)
-                self._pool_steps.append(partial(_add_pool, self._registry, name, config.settings, policy))
+                self._pool_steps.append(partial(add_pool, self._registry, name, config.settings, policy))
             else:
                 self._look_at_pool(name, config.settings)
+            self._look_at_sources(name, config)
 
     def _look_at_pool(self, name: str, wanted: PoolSettings) -> None:
         pool = self._registry.pools[name]
@@ -182,7 +219,16 @@ class _Planner:
         self._changed_pools.append(name)
         path = ("pools", name)
         self._settings += compared(flat(pool.settings, path), flat(settings, path))
-        self._pool_steps.append(partial(self._registry.configure, pool, settings, policy))
+        self._pool_steps.append(partial(self._registry.configuring, pool, settings, policy))
+
+    def _look_at_sources(self, name: str, config: PoolConfig) -> None:
+        """Who follows them is told of the Config; here they are a difference."""
+        before = self._before.pools[name].discover if name in self._before.pools else ()
+        if before != config.discover:
+            told = [msgspec.to_builtins([_said(each) for each in one]) for one in (before, config.discover)]
+            self._settings.append(
+                Change(key=spoken(("pools", name, "discover")), before=told[0], after=told[1])
+            )
 
     def _merged(self, name: str, old: PoolSettings, now: PoolSettings, new: PoolSettings) -> PoolSettings:
         """The settings key by key: a value changed at runtime stays, any other is that of the file."""
@@ -212,17 +258,30 @@ class _Planner:
     # -- backends --------------------------------------------------------------------------------------
 
     def look_at_backends(self) -> Iterator[None]:
-        old, new = _places(self._before), _places(self._config)
-        for backend_id in dict.fromkeys((*new, *old, *self._registry.backends)):
-            there = self._registry.backends.get(backend_id)
-            now = None if there is None or _is_leaving(there) else Place(there.pool, there.spec)
-            yield
-            self._look_at_backend(backend_id, old.get(backend_id), new.get(backend_id), now)
+        old = yield from _places(self._before)
+        new = yield from _places(self._config)
+        seen = set[str]()
+        for places in (new, old, self._registry.backends):
+            for backend_id in [*places]:
+                if backend_id not in seen:
+                    seen.add(backend_id)
+                    there = self._registry.backends.get(backend_id)
+                    now = None if there is None or _is_leaving(there) else Place(there.pool, there.spec)
+                    was, will_be = old.pop(backend_id, None), new.pop(backend_id, None)
+                    self._look_at_backend(backend_id, was, will_be, now)
+                yield
 
     def _look_at_backend(
         self, backend_id: str, old: Place | None, new: Place | None, now: Place | None
     ) -> None:
-        """`old` is its place in the Config before, `new` in the wanted one, `now` in the registry."""
+        """`old` is its place in the Config before, `new` in the wanted one, `now` in the registry.
+
+        One that a source has found is nobody's yet; the file comes before sources.
+        """
+        if now is not None and self._registry.backends[backend_id].said is not None:
+            if new is not None:
+                self._take_over(backend_id, now, new)
+            return
         if now == new:
             return
         if now != old:
@@ -232,9 +291,16 @@ class _Planner:
             self._remove(backend_id, now)
         elif now is None:
             self._added.append(BackendChange(id=backend_id, pool=new.pool))
-            self._entering.append(partial(_enter, self._registry, new))
+            there = self._registry.backends.get(backend_id)
+            steps = self._entering if there is None or there.pool == new.pool else self._moving
+            steps.append(partial(enter, self._registry, new))
         else:
             self._change(backend_id, now, new)
+
+    def _take_over(self, backend_id: str, now: Place, new: Place) -> None:
+        self._added.append(BackendChange(id=backend_id, pool=new.pool, changes=changed(now.spec, new.spec)))
+        steps = self._entering if now.pool == new.pool else self._moving
+        steps.append(partial(take_over, self._registry, self._registry.backends[backend_id], new))
 
     def _keep(self, backend_id: str, old: Place | None, new: Place | None, now: Place | None) -> None:
         if now is None:
@@ -254,26 +320,26 @@ class _Planner:
     def _remove(self, backend_id: str, now: Place) -> None:
         backend = self._registry.backends[backend_id]
         self._removed.append(BackendChange(id=backend_id, pool=now.pool))
-        self._leaving.append(partial(self._registry.drain, backend, self._config.timeouts.drain, Then.REMOVE))
+        self._leaving.append(partial(leave, self._registry, backend, self._config.timeouts.drain))
 
     def _change(self, backend_id: str, now: Place, new: Place) -> None:
-        changes = compared(flat(now.spec), flat(new.spec))
+        changes = changed(now.spec, new.spec)
         if now.pool != new.pool:
             changes = (Change(key="pool", before=now.pool, after=new.pool), *changes)
         self._changed.append(BackendChange(id=backend_id, pool=now.pool, changes=changes))
-        self._entering.append(partial(_change, self._registry, self._registry.backends[backend_id], new))
+        steps = self._entering if now.pool == new.pool else self._moving
+        steps.append(partial(change, self._registry, self._registry.backends[backend_id], new))
 
 
 def _general(before: Config, after: Config) -> tuple[Change, ...]:
     """The changed keys outside the pools."""
-    return compared(*[flat(_with_pools(each, ())) for each in (before, after)])
+    return changed(_with_pools(before, ()), _with_pools(after, ()))
 
 
 def _at_restart(config: Config, wanted: Config) -> tuple[Change, ...]:
     """The keys in which the wanted Config waits for a restart; of the pools that is the demo's alone."""
     names = {DEFAULT_POOL} & config.pools.keys() if config.demo is not wanted.demo else set()
-    shown = [flat(_with_pools(each, names)) for each in (config, wanted)]
-    return compared(*shown)
+    return changed(_with_pools(config, names), _with_pools(wanted, names))
 
 
 def _with_pools(config: Config, names: Container[str]) -> Config:
@@ -281,8 +347,13 @@ def _with_pools(config: Config, names: Container[str]) -> Config:
     return msgspec.structs.replace(config, pools=pools)
 
 
-def _places(config: Config) -> dict[str, Place]:
-    return {spec.id: Place(name, spec) for name, pool in config.pools.items() for spec in pool.backends}
+def _places(config: Config) -> Generator[None, None, dict[str, Place]]:
+    places = {}
+    for name, pool in config.pools.items():
+        for spec in pool.backends:
+            places[spec.id] = Place(name, spec)
+            yield
+    return places
 
 
 def _is_leaving(backend: Backend) -> bool:
@@ -291,43 +362,22 @@ def _is_leaving(backend: Backend) -> bool:
     return drain is not None and drain.then is Then.REMOVE and drain.outcome is not Outcome.CANCELLED
 
 
+def _said(source: Discover) -> dict[str, object]:
+    """The keys of a source that were set."""
+    return {
+        field.name: value
+        for field in msgspec.structs.fields(source)
+        if (value := getattr(source, field.name)) != field.default
+    }
+
+
 def _loaded(settings: PoolSettings) -> Iterator[str]:
     """The keys of these settings whose value names code or a file."""
     if ":" in settings.policy:
         yield "policy"
     if settings.sticky is not None and settings.sticky.secret_file is not None:
         yield "sticky.secret_file"
-
-
-# -- the steps -------------------------------------------------------------------------------------------
-
-
-def _add_pool(registry: Registry, name: str, settings: PoolSettings, policy: Policy | None) -> None:
-    registry.add_pool(name, settings, policy)
-    registry.revision += 1
-
-
-def _enter(registry: Registry, place: Place) -> None:
-    """Add a backend, which starts slowly like any new one; or keep one that was about to be removed."""
-    there = registry.backends.get(place.spec.id)
-    if there is None:
-        backend, _ = registry.add(place.spec, place.pool, "config")
-        backend.begin_ramp(registry.now())
-    elif there.pool != place.pool:
-        registry.move(there, place.spec, place.pool)
-    else:
-        registry.change(there, place.spec)
-        registry.ready(there)
-
-
-def _change(registry: Registry, backend: Backend, place: Place) -> None:
-    """Change a backend. If it moves to another pool, the operator's wish (maintenance, drain) moves too."""
-    if backend.pool == place.pool:
-        registry.change(backend, place.spec)
-        return
-    wish, then = backend.admin_state, None if backend.drain is None else backend.drain.then
-    moved = registry.move(backend, place.spec, place.pool)
-    if wish is AdminState.MAINTENANCE:
-        registry.maintenance(moved)
-    elif wish is AdminState.DRAINING:
-        registry.drain(moved, None, then)
+    if settings.tls.ca != SYSTEM:
+        yield "tls.ca"
+    if settings.tls.chain is not None:
+        yield "tls.chain"

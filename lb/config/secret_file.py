@@ -36,3 +36,8 @@ def read(path: str, where: str) -> bytes:
 def objection(path: str, mode: int) -> str | None:
     """Why a file of this mode holds no secret, or None."""
     return f"can be read or changed by others: chmod 600 {path}" if mode & BY_OTHERS else None
+
+
+def is_sendable(token: str) -> bool:
+    """Whether a client can send this token in a field: one word of visible ASCII characters."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token

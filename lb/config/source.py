@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lb.config.loader import build, overlay, read_file
+from lb.config.key_lines import KeyLines
+from lb.config.loader import build, overlay, read_file, read_text, wrong
+from lb.config.spoken_keys import sentence
+from lb.errors import ConfigError
 from lb.settings.balancer_settings import Config
 
 Tables = Mapping[str, Any]
@@ -40,10 +43,35 @@ class Source:
     def read_with_origins(self) -> tuple[Config, Mapping[Key, Origin]]:
         """The Config, and for each key that is set whether the file or a flag sets it. It blocks."""
         tables = self.tables()
-        config = self.build(tables)
+        try:
+            config = self.build(tables)
+        except ConfigError as exc:
+            raise self.located(exc) from None
         if any(":" in pool.policy for pool in config.pools.values()):
             _import_from_here()
-        return config, self.origins(tables)
+        origins = self.origins(tables)
+        _free_backends(tables)
+        return config, origins
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """The error with the file and the lines of its keys, as the file is now. It blocks.
+
+        The error as it is where no key of it has a line: a flag sets it, or it is about no key.
+        """
+        mistakes = error.mistakes or (str(error),)
+        lines = self._lines()
+        if lines is None or all(sentence(each, lines)[0] is None for each in mistakes):
+            return error
+        return wrong(mistakes, str(self), lines)
+
+    def _lines(self) -> KeyLines | None:
+        """The lines of all keys that no flag sets; None without a file that can be read."""
+        if self.file is None:
+            return None
+        try:
+            return KeyLines(read_text(self.file), besides=set(keys(self.flags)))
+        except ConfigError:
+            return None
 
     def build(self, tables: Tables) -> Config:
         """The Config of these tables with the flags laid over them; ConfigError with every mistake."""
@@ -68,6 +96,14 @@ def keys(tables: Tables, above: Key = ()) -> Iterator[Key]:
             yield from keys(value, (*above, name))
         else:
             yield (*above, name)
+
+
+def _free_backends(tables: Tables) -> None:
+    """Let go of the backends one by one: a thread that frees all at once does not let go of the lock."""
+    for pool in tables.get("pools", {}).values():
+        backends = pool.get("backends")
+        while isinstance(backends, list) and backends:
+            backends.pop()
 
 
 def _has_backends(tables: Tables) -> bool:

@@ -11,24 +11,29 @@ is a ConfigError, and the program does not start.
 import os
 import stat
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
+import structlog
 
 from lb.config import whole_file
 from lb.config.decode import Reader, told, without_none
 from lb.config.loader import overlay
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
+from lb.core.found_control import FoundControl, Word, word_of
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, Registry
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import PoolConfig
 from lb.settings.pool_settings import PoolSettings
+from lb.slices import at_once
+from lb.suggestions import plural
 
+log = structlog.get_logger()
 FORMAT = "trio-lb state"
 VERSION = 1
 
@@ -36,7 +41,9 @@ VERSION = 1
 class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How one pool differs from its Config. `admin_state` has the backends that are not ready, by id.
 
-    `settings` is a merge patch (RFC 7396): the changed keys, with null where a value was unset.
+    `settings` is a merge patch (RFC 7396): the changed keys, with null where a value was unset. Backends that
+    a source has found are none of the added ones: of them there is what an operator said (`found`), and which
+    of them an operator has removed (`hidden`).
     """
 
     added: tuple[BackendSpec, ...] = ()
@@ -44,6 +51,8 @@ class PoolChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     removed: tuple[str, ...] = ()
     admin_state: dict[str, Literal["draining", "maintenance"]] = {}
     settings: dict[str, Any] = {}
+    found: dict[str, Word] = {}
+    hidden: tuple[str, ...] = ()
 
 
 Changes = dict[str, PoolChanges]
@@ -63,26 +72,58 @@ def changes(configured: Mapping[str, PoolConfig], registry: Registry) -> Changes
 
     A backend that a drain is about to remove counts as removed, because after a restart it has no requests.
     """
-    found = {
-        name: _pool_changes(configured.get(name, PoolConfig()), pool) for name, pool in registry.pools.items()
-    }
-    return {name: change for name, change in found.items() if change != PoolChanges()}
+    return at_once(comparing(configured, registry))
 
 
-def _pool_changes(config: PoolConfig, pool: Pool) -> PoolChanges:
-    configured = {spec.id: spec for spec in config.backends}
-    staying = {backend.id: backend for backend in pool.backends if _drained_to(backend) is not Then.REMOVE}
-    specs = [backend.spec for backend in staying.values()]
+def comparing(configured: Mapping[str, PoolConfig], registry: Registry) -> Generator[None, None, Changes]:
+    """`changes`, one backend with each step.
+
+    Of a backend that changes between two steps the result has the earlier or the later state. Whoever has
+    changed it saves again.
+    """
+    found: Changes = {}
+    for name, pool in [*registry.pools.items()]:
+        change = yield from _comparing_pool(configured.get(name, PoolConfig()), pool, registry.found)
+        if change != PoolChanges():
+            found[name] = change
+    return found
+
+
+def _comparing_pool(
+    config: PoolConfig, pool: Pool, found: FoundControl
+) -> Generator[None, None, PoolChanges]:
+    missing, words = {}, {**found.words.get(pool.name, {})}
+    hidden = dict.fromkeys(found.hidden.get(pool.name, ()))
+    for spec in config.backends:
+        missing[spec.id] = spec
+        yield
+    added, changed = list[BackendSpec](), list[BackendSpec]()
+    wishes: dict[str, Literal["draining", "maintenance"]] = {}
+    for backend in [*pool.backends]:
+        yield
+        if backend.removed:
+            continue
+        if backend.said is not None:
+            if (word := word_of(backend)).is_said:
+                words[backend.id] = word
+            if _drained_to(backend) is Then.REMOVE:
+                hidden[backend.id] = None
+            continue
+        if _drained_to(backend) is Then.REMOVE:
+            continue
+        configured = missing.pop(backend.id, None)
+        if configured != backend.spec:
+            (added if configured is None else changed).append(backend.spec)
+        if (wish := _wish(backend)) is not None:
+            wishes[backend.id] = wish
     return PoolChanges(
-        added=tuple(spec for spec in specs if spec.id not in configured),
-        changed=tuple(spec for spec in specs if spec.id in configured and spec != configured[spec.id]),
-        removed=tuple(backend_id for backend_id in configured if backend_id not in staying),
-        admin_state={
-            backend_id: wish
-            for backend_id, backend in staying.items()
-            if (wish := _wish(backend)) is not None
-        },
+        added=tuple(added),
+        changed=tuple(changed),
+        removed=tuple(missing),
+        admin_state=wishes,
         settings=patch_between(told(config.settings), told(pool.settings)),
+        found=words,
+        hidden=tuple(hidden),
     )
 
 
@@ -115,6 +156,10 @@ def apply(changes: Changes, registry: Registry) -> list[str]:
         overtaken += _put(name, change, registry)
     for name, change in known.items():
         _set_wishes(name, change, registry)
+        for backend_id, word in change.found.items():
+            registry.found.remember(name, backend_id, word)
+        for backend_id in change.hidden:
+            registry.found.hide(name, backend_id)
     return overtaken
 
 
@@ -128,7 +173,7 @@ def _remove(name: str, change: PoolChanges, registry: Registry) -> None:
 def _configure(name: str, change: PoolChanges, registry: Registry) -> Iterator[str]:
     try:
         pool = registry.pool(name)
-        registry.configure(pool, _patched(told(pool.settings), change.settings))
+        registry.configure(pool, patched(told(pool.settings), change.settings))
     except (ValueError, ConfigError) as exc:
         yield f"the settings of pool {name!r} are of no use any more: {exc}"
 
@@ -209,6 +254,17 @@ def load(path: str | os.PathLike[str]) -> Changes | None:
         raise ConfigError(f"state: {os.fspath(path)} {exc}; it was left as it is") from exc
 
 
+def opened(path: str) -> Changes:
+    """The saved changes, once it is sure that others can be saved; notes about that are logged. It blocks."""
+    changes = load(path)
+    if warning := try_out(path):
+        log.warning("state file", path=path, note=warning)
+    if count := sweep(path):
+        note = f"{plural(count, 'temporary file')} of killed writers removed"
+        log.info("state file", path=path, note=note)
+    return changes or {}
+
+
 def _changes_in(data: bytes) -> Changes:
     try:
         raw = msgspec.json.decode(data)
@@ -235,8 +291,8 @@ def patch_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
     return patch
 
 
-def _patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
-    """The table with the patch applied; ValueError with every mistake where a setting breaks its rule."""
+def patched(table: Mapping[str, Any], patch: Mapping[str, Any]) -> PoolSettings:
+    """The settings of the table with this patch; ValueError with every mistake where one breaks its rule."""
     reader = Reader()
     settings = reader.struct(PoolSettings, without_none(overlay(table, patch)), "settings")
     if reader.mistakes:
@@ -250,7 +306,7 @@ def _checked(raw: object) -> Changes:
         for change in pools.values():
             for spec in (*change.added, *change.changed):
                 spec.checked()
-            _patched({}, change.settings)
+            patched({}, change.settings)
     except (msgspec.ValidationError, ValueError) as exc:
         raise ValueError(f"is invalid: {exc}") from exc
     return pools

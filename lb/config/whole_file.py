@@ -32,6 +32,8 @@ def replace(path: str | os.PathLike[str], data: bytes) -> None:
     call it in a thread, and one call at a time.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # a device, which a rename would put away
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
     try:
         _replace(target, data)
     except OSError as exc:

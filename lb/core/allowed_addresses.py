@@ -9,13 +9,13 @@ the file names is the operator's own word.
 Addresses are judged, not texts: a name is judged by what it resolves to, each time that it is resolved.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from lb.core.client_address import UNIX
 from lb.settings.backend_spec import parse_url
-from lb.settings.balancer_settings import Config
+from lb.settings.balancer_settings import Config, PoolConfig
 from lb.settings.listen_address import TcpAddress, parse_address
 
 IP = IPv4Address | IPv6Address
@@ -35,14 +35,36 @@ class AddressRule:
     def __init__(self, config: Callable[[], Config], own: Callable[[], Iterable[str]]) -> None:
         self._config, self._own = config, own
         self._read: Config | None = None
-        self._places: frozenset[tuple[str, int]] = frozenset()
+        self._pools: Mapping[str, PoolConfig] = {}
+        self._places: Set[tuple[str, int]] = frozenset()
+        self._next: tuple[Mapping[str, PoolConfig], Set[tuple[str, int]]] = self._pools, self._places
         self._allowed: Sequence[IPv4Network | IPv6Network] = ()
         self._is_limited = self._takes_sockets = False
 
     def is_own_word(self, host: str, port: int) -> bool:
         """Whether the configuration names a backend there; no such one is judged."""
-        self._look_at_config()
+        self.look_at_pools()
         return (host, port) in self._places
+
+    def look_at_pools(self) -> None:
+        """Go on with the pools of the Config, and let go of those before.
+
+        They are read at once where `reading` has not been given them.
+        """
+        if self._pools is not (pools := self._config().pools):
+            if self._next[0] is not pools:
+                for _ in self.reading(pools):
+                    pass
+            self._pools, self._places = self._next
+
+    def reading(self, pools: Mapping[str, PoolConfig]) -> Iterator[None]:
+        """Read these pools, which the Config is about to have, one backend with each step."""
+        places = set()
+        for pool in pools.values():
+            for spec in pool.backends:
+                places.add(parse_url(spec.url))
+                yield
+        self._next = pools, places
 
     def objection(self, host: str, port: int, address: str) -> str | None:
         """Why no backend of this host and port may have this address, or None."""
@@ -66,9 +88,7 @@ class AddressRule:
     def _look_at_config(self) -> None:
         """Read what a reload has changed; there may be thousands of addresses to judge between two."""
         if self._read is not (config := self._config()):
-            specs = [spec for pool in config.pools.values() for spec in pool.backends]
-            self._read, self._places = config, frozenset(parse_url(spec.url) for spec in specs)
-            allowed = config.admin.allowed_backends
+            self._read, allowed = config, config.admin.allowed_backends
             self._allowed = [ip_network(text) for text in allowed if text != UNIX]
             self._is_limited, self._takes_sockets = bool(allowed), UNIX in allowed
 

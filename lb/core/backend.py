@@ -1,17 +1,19 @@
 """One backend: what the operator said of it, and what is running on it now.
 
-Four separate facts decide whether a backend takes requests: the operator's wish (ready, draining,
-maintenance), what probes say (up, down), what exchanges have shown (admitted, ejected, on trial), and its
-cap. Each has an owner of its own. `is_open` sums up all but the cap; it is derived when one of them changes,
-and the cap is compared for each request.
+Five separate facts decide whether a backend takes requests: the operator's wish (ready, draining,
+maintenance), what its source says where it was found (here, missing, not ready, leaving), what probes say
+(up, down), what exchanges have shown (admitted, ejected, on trial), and its cap. Each has an owner of its
+own. `is_open` sums up all but the cap; it is derived when one of them changes, and the cap is compared for
+each request.
 """
 
 from collections import Counter
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from lb.core.announced import Notice
+from lb.core.backend_state import AdminState, Running
 from lb.core.drain import Drain
 from lb.core.health.ejection import Outcomes, Standing
 from lb.core.health.probe_verdict import Health, Verdict
@@ -21,42 +23,17 @@ from lb.errors import Reason
 from lb.settings.backend_spec import BackendSpec, parse_url
 from lb.settings.pool_settings import PoolSettings
 
+__all__ = ["AdminState", "Backend", "Running"]
+
 FULL_SHARE = 100
 """The share of a backend is its weight times this; in slow start less of it."""
 FIRST_SHARE = 0.1
 """The part of its full share with which a backend in slow start begins."""
 RAMP_STEPS = 50
 
+UNUSED = {Notice.NOT_READY: "not ready", Notice.LEAVING: "leaving"}
+"""What a source says of backends that get no request, in words."""
 STANDINGS = {Standing.ADMITTED: 0, Standing.EJECTED: EJECTED, Standing.TRIAL: TRIAL}
-
-STATES = (
-    "ready",
-    "warming",
-    "checking",
-    "down",
-    "ejected",
-    "trial",
-    "draining",
-    "drained",
-    "maintenance",
-)
-"""Every word that `Backend.state` may be."""
-
-
-class AdminState(StrEnum):
-    """What the operator wishes."""
-
-    READY = "ready"
-    DRAINING = "draining"
-    MAINTENANCE = "maintenance"
-
-
-class Running(Protocol):
-    """What runs on a backend and can be cut."""
-
-    def cut(self) -> None:
-        """End soon. The backend is given back later, never within this call."""
-        ...
 
 
 class Watches(Protocol):
@@ -65,11 +42,25 @@ class Watches(Protocol):
     def changed(self, backend: "Backend") -> None: ...
 
 
+class LendsPlaces(Protocol):
+    """Who says how many of a backend's places are here, where several processes share them."""
+
+    def backend_cap(self, backend: "Backend", cap: int | None) -> int | None:
+        """How many requests may run on it here, where `cap` may in all."""
+        ...
+
+
 class Backend:
     """One backend while it is in the registry. Only the registry and its pool change it.
 
-    `running` is what runs on it, `share` its part of the requests at this moment, `turn` what round robin
-    owes it. `kind` is how it stands for the `tally` of its pool, which is told of each change, as is the
+    `serial` is a number that no other backend of its registry has had, so it tells namesakes apart. `cuts`
+    is another number after all that ran on it was cut; a move to another pool keeps it. `running` is what
+    runs on it, `share` its part of the requests at this moment, `turn` what round robin owes it. With
+    several workers the keeper has in `elsewhere` how many requests run on it in them, and in `awaited`
+    those of them that may still run some while it drains; a worker has in `others` how many the other ones
+    have, which they show each other in a `row` (0: nowhere), and the `lender` says how many of its places
+    are here. `source` is who named it, `said` what a source said of it last, None where it was
+    not found. `kind` is how it stands for the `tally` of its pool, which is told of each change, as is the
     `roster` of the pool. `shut` is its id and why it is not open, None while it is: one object for all
     records. The counters are plain ints, because they are counted for each request; /metrics and the API
     read them.
@@ -78,18 +69,24 @@ class Backend:
     __slots__ = (
         "_admin_state",
         "_is_trusted_blindly",
+        "_notice",
+        "awaited",
         "cap",
         "codes",
         "connections",
         "connections_opened",
         "connections_reused",
+        "cuts",
         "drain",
+        "elsewhere",
         "failures",
         "health",
         "host",
         "idle_connections",
         "is_open",
         "kind",
+        "lender",
+        "others",
         "outcomes",
         "pool",
         "port",
@@ -99,7 +96,10 @@ class Backend:
         "response_start",
         "revision",
         "roster",
+        "row",
         "running",
+        "said",
+        "serial",
         "share",
         "shut",
         "since",
@@ -120,9 +120,13 @@ class Backend:
         settings: PoolSettings = PoolSettings(),  # noqa: B008 - it is frozen
     ) -> None:
         self._admin_state = AdminState.READY
+        self._notice = Notice.HERE
         self._is_trusted_blindly = False
+        self.said: BackendSpec | None = None
         self.tally: Tally[Backend] | None = None
         self.roster: Watches | None = None
+        self.lender: LendsPlaces | None = None
+        self.row = 0
         self.kind = 0
         self.health = None if settings.probe is None else Health(settings.probe, now)
         self.outcomes = Outcomes(settings.ejection)
@@ -137,7 +141,12 @@ class Backend:
         self.drain: Drain | None = None
         self.removed = False
         self.turn = 0
+        self.serial = 0
+        self.cuts = 0
         self.running: set[Running] = set()
+        self.elsewhere = 0
+        self.others = 0
+        self.awaited: set[Running] = set()
         self.connections = 0
         self.connections_opened = 0
         self.connections_reused = 0
@@ -147,6 +156,27 @@ class Backend:
         self.response_start = Histogram()
         self.recent = Recent()
 
+    def copy(self, settings: PoolSettings) -> "Backend":
+        """One that stands the same, for a rehearsal in a pool with these settings.
+
+        Nothing runs on it, it does not drain, and nobody is told of its changes. Its counters of requests are
+        those of both.
+        """
+        twin = Backend(self.spec, self.pool, self.source, self.since, settings)
+        twin.health = None if self.health is None else self.health.copy()
+        twin.outcomes = self.outcomes.copy()
+        twin.slow_start, twin.ramp_until, twin.share = self.slow_start, self.ramp_until, self.share
+        twin.trial_places, twin.turn = self.trial_places, self.turn
+        twin.revision, twin.removed, twin.serial = self.revision, self.removed, self.serial
+        twin.connections, twin.connections_opened = self.connections, self.connections_opened
+        twin.connections_reused, twin.idle_connections = self.connections_reused, self.idle_connections
+        twin.codes, twin.failures = self.codes, self.failures
+        twin.response_start, twin.recent = self.response_start, self.recent
+        twin._admin_state, twin._is_trusted_blindly = self._admin_state, self._is_trusted_blindly
+        twin._notice, twin.said = self._notice, self.said
+        twin.derive()
+        return twin
+
     def respec(self, spec: BackendSpec) -> None:
         """Take on another spec; requests that run keep their connections."""
         self.host, self.port = parse_url(spec.url)
@@ -154,8 +184,9 @@ class Backend:
         self.share = spec.weight * FULL_SHARE
         self.derive()
 
-    def resettle(self, settings: PoolSettings, now: float) -> None:
-        """Take on the pool's other settings; verdicts and counts are kept where they still mean something."""
+    def resettle(self, settings: PoolSettings, now: float) -> bool:
+        """Take on other settings, and keep what still means something. Whether its health begins anew."""
+        begins = self.health is None and settings.probe is not None
         if settings.probe is None:
             self.health = None
         elif self.health is None:
@@ -168,17 +199,25 @@ class Backend:
         self.slow_start = settings.slow_start
         self.ramp_until = min(self.ramp_until, now + self.slow_start)
         self.derive()
+        return begins
 
     def derive(self) -> None:
         """Work out `is_open` (may it have requests at all?), `shut`, and `cap` (how many at once)."""
+        self._is_trusted_blindly = self.tally is not None and self.tally.is_trusted_blindly
         self.is_open = self.is_ready and (self.is_fit or self._is_trusted_blindly)
         self.shut = None if self.is_open else (self.spec.id, self.why_not() or "")
-        is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
-        caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
-        self.cap = min((cap for cap in caps if cap is not None), default=None)
+        self.resize()
         self._tell_kind()
         if self.roster is not None:
             self.roster.changed(self)
+
+    def resize(self) -> None:
+        """Work out `cap` anew, and nothing else."""
+        is_on_trial = self.outcomes.standing is Standing.TRIAL and not self._is_trusted_blindly
+        caps = self.spec.max_in_flight, self.spec.max_connections, self.trial_places if is_on_trial else None
+        self.cap = min((cap for cap in caps if cap is not None), default=None)
+        if self.lender is not None:
+            self.cap = self.lender.backend_cap(self, self.cap)
 
     def _tell_kind(self) -> None:
         before, standing = self.kind, self.outcomes.standing
@@ -188,8 +227,9 @@ class Backend:
 
     @property
     def is_ready(self) -> bool:
-        """The operator wishes that it takes requests."""
-        return self._admin_state is AdminState.READY and self.spec.weight > 0
+        """The operator wishes that it takes requests, and its source does not speak against it."""
+        is_wished = self._admin_state is AdminState.READY and self.spec.weight > 0
+        return is_wished and (self._notice is Notice.HERE or self._notice is Notice.MISSING)
 
     @property
     def is_fit(self) -> bool:
@@ -201,10 +241,15 @@ class Backend:
         """No probe speaks against it."""
         return self.health is None or self.health.verdict is Verdict.UP
 
-    def trust_blindly(self, wish: bool) -> None:
-        """Whether the pool panics: then health does not count, and `is_open` is `is_ready`."""
-        self._is_trusted_blindly = wish
-        self.derive()
+    @property
+    def ejected_until(self) -> float:
+        """When its ejection ends, while it is ejected."""
+        return self.outcomes.until
+
+    def heed_trust(self) -> None:
+        """Look whether the pool panics: then health does not count, and `is_open` is `is_ready`."""
+        if self.tally is not None and self.tally.is_trusted_blindly is not self._is_trusted_blindly:
+            self.derive()
 
     @property
     def admin_state(self) -> AdminState:
@@ -216,16 +261,38 @@ class Backend:
         self.derive()
 
     @property
+    def notice(self) -> Notice:
+        """What its source says of it; HERE where it was not found."""
+        return self._notice
+
+    @notice.setter
+    def notice(self, notice: Notice) -> None:
+        self._notice = notice
+        self.derive()
+
+    @property
+    def drains(self) -> bool:
+        """A drain goes on, or the operator wishes that it takes nothing more since one has ended."""
+        drain = self.drain
+        return self._admin_state is AdminState.DRAINING or (drain is not None and drain.outcome is None)
+
+    @property
     def id(self) -> str:
         return self.spec.id
 
     @property
     def in_flight(self) -> int:
-        return len(self.running)
+        """Requests that run on it, as far as this process has to know of them."""
+        return len(self.running) + self.elsewhere
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing runs on it, here and elsewhere."""
+        return not self.running and not self.awaited
 
     @property
     def is_full(self) -> bool:
-        return self.cap is not None and len(self.running) >= self.cap
+        return self.cap is not None and self.in_flight >= self.cap
 
     @property
     def is_worth_waiting_for(self) -> bool:
@@ -248,10 +315,14 @@ class Backend:
     def begin_ramp(self, now: float) -> None:
         """It has become available: with slow start its share grows from FIRST_SHARE to all of it."""
         if self.slow_start:
-            self.ramp_until = now + self.slow_start
-            if self.tally is not None:
-                self.tally.ramping[self] = None
-            self.ramp(now)
+            self.ramp_for(self.slow_start, now)
+
+    def ramp_for(self, left: float, now: float) -> None:
+        """So many seconds of its slow start are left."""
+        self.ramp_until = now + left
+        if self.tally is not None:
+            self.tally.ramping[self] = None
+        self.ramp(now)
 
     def ramp(self, now: float) -> float | None:
         """Set the share of this moment. When it will change again, or None when it is the full share."""
@@ -280,10 +351,12 @@ class Backend:
             return self.admin_state.value
         if self.spec.weight == 0:
             return "weight 0"
+        if self._notice in UNUSED:
+            return f"{UNUSED[self._notice]}, says {self.source}"
         if not self.is_open:
             return self.why_unfit()
         if self.is_full:
-            return f"full {len(self.running)}/{self.cap}"
+            return f"full {self.in_flight}/{self.cap}"
         return None
 
     def why_unfit(self) -> str | None:
@@ -308,13 +381,16 @@ class Backend:
     def state(self) -> str:
         """One word for people, of `STATES`.
 
-        The operator's wish comes first, then what probes say, what exchanges have shown, and slow start.
+        The operator's wish comes first, then what its source says, what probes say, what exchanges have
+        shown, and slow start.
         """
         is_kept = self.drain is not None and self.drain.keeps_clients
-        if self._admin_state is AdminState.DRAINING and not self.running and not is_kept:
+        if self._admin_state is AdminState.DRAINING and self.is_idle and not is_kept:
             return "drained"
         if self._admin_state is not AdminState.READY:
             return self._admin_state.value
+        if self._notice in UNUSED:
+            return self._notice.value
         if self.health is not None and self.health.verdict is not Verdict.UP:
             return self.health.verdict.value
         if self.outcomes.standing is not Standing.ADMITTED:

@@ -36,13 +36,13 @@ class Trust:
 
     def __init__(self, proxies: Iterable[str] = ()) -> None:
         proxies = tuple(proxies)
-        self._unix = UNIX in proxies
+        self._trusts_unix = UNIX in proxies
         self._networks = [ip_network(each) for each in proxies if each != UNIX]
         self._holds = lru_cache(MOST_REMEMBERED)(self._is_in_networks)
 
     def __contains__(self, address: object) -> bool:
         if address == UNIX:
-            return self._unix
+            return self._trusts_unix
         return bool(self._networks) and self._holds(str(address))
 
     def _is_in_networks(self, address: str) -> bool:
@@ -75,6 +75,11 @@ def without_port(name: str) -> str:
     if name.startswith("["):
         return name[1:].partition("]")[0]
     return name.partition(":")[0] if name.count(":") == 1 else name
+
+
+def endpoint_of(name: str) -> tuple[str, int]:
+    """The address and the port in what `peer_of` has written; UNIX and 0 for a Unix socket."""
+    return (UNIX, 0) if name == UNIX else (without_port(name), int(name.rpartition(":")[2]))
 
 
 def client_of(peer: str, claims: Mapping[bytes, bytes], trust: Trust) -> str:

@@ -28,15 +28,22 @@ class Drain:
     """The progress of one drain; `started`, `deadline` and `ended` are on the caller's clock, in seconds.
 
     `keeps_clients`: clients that a cookie ties to the backend may still come, and the drain does not end
-    before that. `aborted` counts the requests that were cut.
+    before that. `aborted` counts the requests that were cut, `aborted_elsewhere` those that other processes
+    have said they cut; what `aborted` says of them before is what was known when they were told to. `number`
+    tells the drains of a backend apart, and is the same in all processes. `is_sources`: its source has begun
+    it, and the operator's wish is another. `leaves`: its source wants it removed then, whatever `then` says.
     """
 
     __slots__ = (
         "_waiting",
         "aborted",
+        "aborted_elsewhere",
         "deadline",
         "ended",
+        "is_sources",
         "keeps_clients",
+        "leaves",
+        "number",
         "outcome",
         "started",
         "started_with",
@@ -49,7 +56,10 @@ class Drain:
         self.deadline = deadline
         self.then = then
         self.keeps_clients = False
+        self.is_sources = self.leaves = False
+        self.number = 0
         self.aborted = 0
+        self.aborted_elsewhere = 0
         self.ended: float | None = None
         self.outcome: Outcome | None = None
         self._waiting: list[Callable[[], None]] = []

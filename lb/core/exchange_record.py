@@ -6,11 +6,15 @@ not reached.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from lb.core.backend import Backend
 from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
+from lb.core.secured import Secured
 from lb.errors import Reason
 
+CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
+"""Reasons at the fault of a client."""
 LONGEST_NOTED = 513
 """Bytes of a field that are kept: one more than the log shows, so that it still sees that there were more."""
 
@@ -47,6 +51,11 @@ class AttemptRecord:
         self.ended: float | None = None
         self.reason: Reason | None = None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it failed on its backend: neither beaten, nor ended by its client's doing."""
+        return self.reason is not None and not self.is_beaten and self.reason not in CLIENTS_DOING
+
 
 class Noted:
     """What of a request's head the access log needs: its version, and fields by name in lower case."""
@@ -58,23 +67,41 @@ class Noted:
         self.fields = fields
 
 
+class Announced(NamedTuple):
+    """What a PROXY header said of a client connection beside its source, which is the record's `peer`.
+
+    `by` is who sent the header, with the port: the balancer in front. `destination` is the address and port
+    that the client had connected to there. `tlvs` are types and values (`lb.core.proxy_tlvs`).
+    """
+
+    by: str
+    destination: tuple[str, int]
+    tlvs: tuple[tuple[int, bytes], ...]
+
+
 class ExchangeRecord:
     """One request and its response, as they are remembered.
 
-    `peer` is who held the other end of the connection, with the port. So is `client`, unless the peer is a
-    trusted proxy that has named another address (`lb.core.client_address`).
+    `peer` is who held the other end of the connection, with the port, or for whom a balancer in front did:
+    then `announced` is what its PROXY header said beside. So is `client`, unless the peer is a trusted proxy
+    that has named another address (`lb.core.client_address`).
     `leader` is the attempt that decides how the exchange ends, where two are in a race: the one ahead.
     `passed_over` are all backends of the pool where none could take the request; empty where one could.
+    `secured` is what the handshake of its connection has agreed on; None without TLS. `is_stream`: its answer
+    is an event stream, which lasts as long as it is wanted.
     """
 
     __slots__ = (
+        "announced",
         "attempts",
         "client",
+        "client_took",
         "detail",
         "ended",
         "gathered",
         "held",
         "id",
+        "is_stream",
         "leader",
         "listener",
         "method",
@@ -86,15 +113,21 @@ class ExchangeRecord:
         "reason",
         "request_bytes",
         "response_bytes",
+        "secured",
         "started",
         "status",
         "target",
+        "usual",
     )
 
-    def __init__(self, exchange_id: bytes, listener: str, peer: str, started: float) -> None:
+    def __init__(
+        self, exchange_id: bytes, listener: str, peer: str, started: float, secured: Secured | None = None
+    ) -> None:
         self.id = exchange_id
         self.listener = listener
         self.client = self.peer = peer
+        self.secured = secured
+        self.announced: Announced | None = None
         self.noted: Noted | None = None
         self.started = started
         self.ended: float | None = None
@@ -109,6 +142,11 @@ class ExchangeRecord:
         """Seconds in which the body was received before a backend was chosen; None if it was not."""
         self.held = 0
         """The most bytes of the response that were held for the client at once."""
+        self.client_took = 0.0
+        """Seconds in which the backend had to wait until the client took more of the response."""
+        self.is_stream = False
+        self.usual: float | None = None
+        """The median of its pool, in seconds, as it was when the recorder was first asked for it."""
         self.status = 0
         self.reason: Reason | None = None
         self.detail = ""

@@ -6,12 +6,16 @@ request waits while a backend that it may have is available. The queue is served
 by every request in it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from math import inf
 
-from lb.core.backend import Backend
+from lb.core.backend import Backend, Running
 from lb.core.health.ejection import Standing
+from lb.core.lender import Lender
 from lb.core.passed_over import PassedOver
-from lb.core.policies.base import Policy
+from lb.core.policies.base import Looks, Policy
 from lb.core.policies.sticky import Sticky
 from lb.core.pool_health import PoolHealth
 from lb.core.request_queue import Holder, RequestQueue, Ticket, Turn, urgency
@@ -29,13 +33,15 @@ FAILURE_SECONDS = 1.0
 class Pool:
     """A named group of backends with one policy. Only the registry adds and removes backends.
 
-    `in_flight` and `hedged` count requests and hedges that run. After a status of `retried_codes` a request
-    may be tried again; one of `failing_codes` counts as a failure. `on_idle` is told when the last request on
-    a draining backend has ended.
+    `backends` has them in the order in which they came, as keys, so that one of many leaves without a search.
+    `in_flight` counts requests that run, `hedged` hedges since the start, `waiting_elsewhere` those in queues
+    of other processes; `lender` and `row` are as a backend's. After a status of `retried_codes` a request may
+    be tried again; one of `failing_codes` is a failure. `on_idle` hears of the end of a draining one's last.
     """
 
     __slots__ = (
         "_learn",
+        "_rests",
         "_roster",
         "backends",
         "budget",
@@ -44,65 +50,117 @@ class Pool:
         "health",
         "hedged",
         "in_flight",
+        "lender",
         "name",
         "on_idle",
         "policy",
         "request_queue",
         "retried_codes",
+        "row",
         "settings",
         "sticky",
+        "waiting_elsewhere",
     )
 
     def __init__(self, name: str, settings: PoolSettings, policy: Policy) -> None:
         self.name = name
-        self.backends: list[Backend] = []
-        self.health = PoolHealth(self.backends, settings)
+        self.backends: dict[Backend, None] = {}
+        self.health = PoolHealth(settings)
         self.request_queue = RequestQueue()
         self.in_flight = 0
         self.hedged = 0
+        self.waiting_elsewhere = 0
+        self.lender: Lender | None = None
+        self.row = 0
         self.budget = RetryBudget(settings.retry.budget, settings.retry.floor)
         self.on_idle: Callable[[Backend], None] = lambda _backend: None
         self._roster = Roster(policy)
+        self._rests = False
         self.configure(settings, policy)
 
     def configure(self, settings: PoolSettings, policy: Policy) -> None:
         """Take on other settings; requests that run or wait stay where they are."""
         self.settings = self.health.settings = settings
         self.policy = policy
-        self.cap = settings.max_in_flight
         self.budget.respec(settings.retry.budget, settings.retry.floor)
         self.retried_codes = codes(settings.retry.statuses)
         self.failing_codes = codes(settings.ejection.statuses)
         self._learn: Callable[[Backend, float], None] | None = getattr(policy, "ended", None)
         self.sticky = policy if isinstance(policy, Sticky) else None
-        is_choosy = self.cap is not None or self.sticky is not None
-        self._roster.respec(policy, policy if self.sticky is None else self.sticky.inner, is_choosy)
+        self._size()
         self.request_queue.tie(None if self.sticky is None else self.sticky.newest)
+
+    def _size(self) -> None:
+        inner = self.policy if self.sticky is None else self.sticky.inner
+        self.cap = self.settings.max_in_flight
+        if self.lender is not None:
+            self.cap = self.lender.pool_cap(self, self.cap)
+            if isinstance(inner, Looks):
+                inner.see(self.lender.look)
+        self._roster.respec(self.policy, inner, self.cap is not None or self.sticky is not None)
 
     @property
     def is_full(self) -> bool:
-        """The pool as a whole is at its cap."""
         return self.cap is not None and self.in_flight >= self.cap
 
     @property
     def waiting(self) -> int:
-        """How many requests are in the queue."""
-        return self.request_queue.waiting
+        """How many requests are in the queue, here and elsewhere."""
+        return self.request_queue.waiting + self.waiting_elsewhere
 
     @property
     def is_panicking(self) -> bool:
-        """Too few backends are fit, so all that are ready are used."""
         return self.health.is_panicking
+
+    # -- places that several processes share -----------------------------------------------------------
+
+    def share(self, lender: Lender) -> None:
+        """From now on the lender says how many places are here."""
+        self.lender = lender
+        self.request_queue.on_change = partial(lender.waits, self)
+        for backend in self.backends:
+            backend.lender = lender
+            backend.derive()
+        self.resize()
+
+    def resize(self) -> None:
+        """The lender has another number of places of the pool."""
+        self._size()
+        self._serve_queue(None)
+
+    def resize_backend(self, backend: Backend) -> None:
+        """The lender has another number of places of the backend."""
+        had_cap = backend.cap is not None
+        backend.resize()
+        if had_cap is (backend.cap is not None) and not self._roster.is_late(backend):
+            self._roster.moved(backend)
+            self._serve_queue(backend)
+        else:
+            backend.derive()
+            self.reconsider()
+
+    def full_here(self) -> Iterator[Backend]:
+        """Those that only the lack of places keeps from taking more."""
+        return (backend for backend in self._worth_waiting_for() if backend.is_full)
+
+    def rest(self) -> None:
+        """Tell the policy of nobody from now on: of a copy it is that of the original, and follows others."""
+        self._rests = True
 
     def enter(self, backend: Backend) -> None:
         """Add a backend; `reconsider` follows."""
-        self.backends.append(backend)
+        self.backends[backend] = None
+        backend.lender = self.lender
         self.health.enter(backend)
-        self._roster.enter(backend)
+        if self.lender is not None:
+            backend.derive()
+        if not self._rests:
+            self._roster.enter(backend)
 
     def leave(self, backend: Backend) -> None:
         """Take out a backend; `reconsider` follows."""
-        self.backends.remove(backend)
+        del self.backends[backend]
+        backend.lender = None
         self.health.leave(backend)
         self._roster.leave(backend)
 
@@ -127,17 +185,41 @@ class Pool:
         self.in_flight += 1
         if backend.cap is not None or roster.counter is not None:
             roster.moved(backend)
+        if self.lender is not None:
+            self.lender.moved(self, backend)
         return backend, passed_over
+
+    def occupy(self, backend: Backend, holder: Running) -> None:
+        """Count on this backend, until `release`, what runs there although nothing here has taken it."""
+        backend.running.add(holder)
+        self.in_flight += 1
+        if backend.cap is not None or self._roster.counter is not None:
+            self._roster.moved(backend)
 
     def _choose_narrowed(self, holder: Holder, tried: Collection[Backend]) -> Backend | None:
         """Choose one that the pool's own cap, earlier attempts, backups and cookies leave."""
         if self.is_full:
             return None
         if self.sticky is not None and (names := self.sticky.names(holder)):
+            self._roster.place_late(names)
             backend = self._kept(names, tried) or self._roster.free_one(names, tried)
             if backend is not None:
                 return backend
-        return self._roster.choose(holder, tried)
+            if self.lender is not None:
+                self.lender.missed(self, self._roster.full_ones(names))
+        return self._choose(holder, tried)
+
+    def _choose(self, holder: Holder, tried: Collection[Backend]) -> Backend | None:
+        """As the roster does. While it is behind who is chosen gets its place first, until one stays."""
+        roster = self._roster
+        chosen = roster.choose(holder, tried)
+        while roster.is_stale and (chosen is None or roster.is_late(chosen)):
+            if chosen is None:
+                roster.catch_up(self.backends)
+            elif roster.place(chosen):
+                return chosen
+            chosen = roster.choose(holder, tried)
+        return chosen
 
     def _kept(self, names: Sequence[str], tried: Collection[Backend]) -> Backend | None:
         """The draining backend that this client was on last, while it may still keep it."""
@@ -151,18 +233,11 @@ class Pool:
 
     def _left_out(self, chosen: Backend | None, tried: Collection[Backend]) -> PassedOver:
         """All that were left out, with reasons: of those that are out for this request alone the first."""
-        if self._roster.is_stale:
-            self._roster.catch_up(self.backends)
+        self._catch_up()
         reason = f"pool full {self.in_flight}/{self.cap}" if self.is_full else "not needed"
         return self._roster.passed_over(chosen, tried, reason)
 
-    def cookie_line(self, sticky: Sticky, backend: Backend, holder: Holder) -> bytes:
-        """The field line that ties this client to the backend; none where it is tied for long enough."""
-        if sticky.is_tied(holder, backend):
-            return b""
-        return b"Set-Cookie: %b\r\n" % sticky.cookie_for(backend)
-
-    def release(self, backend: Backend, holder: Holder) -> None:
+    def release(self, backend: Backend, holder: Running) -> None:
         """Give back what `take` or a granted ticket took; the place goes to the queue."""
         was_full = self.is_full
         if holder in backend.running:
@@ -170,9 +245,11 @@ class Pool:
             self.in_flight -= 1
             if backend.cap is not None or self._roster.counter is not None:
                 self._roster.moved(backend)
+            if self.lender is not None:
+                self.lender.moved(self, backend)
         if self.request_queue.waiting:
             # What is available besides has been tried by all that wait, unless the pool itself was full.
-            self._serve_queue(self.backends if was_full else (backend,))
+            self._serve_queue(None if was_full else backend)
         if not backend.running and backend.drain is not None:
             self.on_idle(backend)
 
@@ -180,11 +257,13 @@ class Pool:
         """Wait in the queue. Raises `Unavailable` or `QueueFull` where waiting would be in vain."""
         if all(backend in tried for backend in self._worth_waiting_for()):
             raise Unavailable(self.explain(self._left_out(None, tried)))
-        if self.request_queue.waiting >= self.settings.queue:
+        lender, queue = self.lender, self.settings.queue
+        is_beyond = self.waiting >= queue
+        if is_beyond and (lender is None or self.waiting >= queue + lender.on_their_way(self)):
             raise QueueFull(f"{self.waiting} requests wait already for pool {self.name!r}")
         name = self.settings.priority_field
         value = None if name is None else holder.field(name.lower().encode())
-        return self.request_queue.add(holder, tried, wake, urgency(value))
+        return self.request_queue.add(holder, tried, wake, urgency(value), is_beyond)
 
     def leave_queue(self, ticket: Ticket) -> None:
         """Give up a wait; a backend that was granted meanwhile is released."""
@@ -199,17 +278,36 @@ class Pool:
 
         Requests that have no backend left to wait for are told so now instead of at their timeout.
         """
-        self.health.reconsider()
+        has_turned = self.health.reconsider()
+        if self._rests:
+            for backend in self.backends if has_turned else ():
+                backend.heed_trust()
+            return
+        if has_turned:
+            self._roster.all_changed(self.backends)
+        self._catch_up()
         if not self.request_queue.waiting:
             return
-        self._serve_queue(self.backends)
-        for ticket in self.request_queue.hopeless([*self._worth_waiting_for()]):
+        self._serve_queue(None)
+        enough = self.request_queue.most_tried + 1
+        for ticket in self.request_queue.hopeless([*islice(self._worth_waiting_for(), enough)]):
             ticket.passed_over = self._left_out(None, ticket.tried)
             self.request_queue.call(ticket, Turn.REFUSED)
 
-    def _serve_queue(self, among: Sequence[Backend]) -> None:
-        """Give what is free among these backends to those that wait."""
+    def settling(self) -> Iterator[None]:
+        """Try those that are too many out, and place all that have changed, some with each step."""
+        while self.health.has_too_many_out or (self._roster.is_stale and not self._rests):
+            self.reconsider()
+            yield
+
+    def _catch_up(self) -> None:
+        if self._roster.is_stale:
+            self._roster.catch_up(self.backends)
+
+    def _serve_queue(self, only: Backend | None) -> None:
+        """Give what is free to those that wait, of this backend, or of all."""
         while not self.is_full:
+            among = self._available() if only is None else (only,)
             free = [backend for backend in among if backend.is_open and not backend.is_full]
             keeping = [backend for backend in among if backend.keeps_its_clients]
             ticket = self.request_queue.first(free, keeping)
@@ -221,9 +319,19 @@ class Pool:
             ticket.backend, ticket.passed_over = backend, passed_over
             self.request_queue.call(ticket, Turn.GRANTED)
 
+    def _available(self) -> Sequence[Backend]:
+        """Enough of those with room that a ticket has tried all of them only if there are no others.
+
+        With these are those that keep their clients.
+        """
+        self._catch_up()
+        keeping = [] if self.sticky is None else self._roster.draining.values()
+        return [*self._roster.some_with_room(self.request_queue.most_tried + 1), *keeping]
+
     def _worth_waiting_for(self) -> Iterator[Backend]:
-        is_full = self.is_full
-        return (b for b in self.backends if b.is_worth_waiting_for or (is_full and b.is_open))
+        while self._roster.is_stale:
+            self._roster.catch_up(self.backends)
+        return self._roster.worth_waiting_for(self.is_full)
 
     # -- what attempts show ----------------------------------------------------------------------------
 
@@ -264,13 +372,24 @@ class Pool:
         usual = backend.recent.quantile(hedge.after, now)
         return None if usual is None else max(usual, hedge.at_least)
 
-    def pass_time(self, now: float) -> float | None:
-        """Begin the trials that are due, and let shares grow; when there will be something to do again."""
-        if self.health.begin_due_trials(now):
-            self.reconsider()
-        ramps = [backend.ramp(now) for backend in [*self.health.tally.ramping]]
-        times = [*self.health.next_times(), *(ends for ends in ramps if ends is not None)]
-        return min(times, default=None)
+    def passing_time(self, now: float) -> Generator[None, None, float | None]:
+        """Begin the trials that are due, and let shares grow, of one backend with each step.
+
+        Returns when there will be something to do again.
+        """
+        tally, health, next_time = self.health.tally, self.health, inf
+        for backend in [*tally.unsettled]:
+            if backend.tally is tally:
+                if health.pass_time(backend, now):
+                    self.reconsider()
+                next_time = min(next_time, health.next_time(backend) or inf)
+                yield
+        for backend in [*tally.ramping]:
+            if backend.tally is tally:
+                next_time = min(next_time, backend.ramp(now) or inf)
+                yield
+        yield from self.settling()
+        return None if next_time == inf else next_time
 
     # -- in words --------------------------------------------------------------------------------------
 

@@ -10,9 +10,13 @@
   and all that are ready are used.
 
 Functions here return True where what a backend may take has changed; the pool then serves its queue.
+
+Where several processes carry traffic, each would count only what it sees itself. So only the keeper decides;
+a worker's health says what it has seen (`Witness`), and changes when it is told.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from typing import Protocol
 
 from lb.core.backend import Backend
 from lb.core.health.ejection import Cause, Standing, may_eject
@@ -20,24 +24,46 @@ from lb.core.tally import Tally
 from lb.settings.pool_settings import PoolSettings
 
 MOST_ON_TRIAL = 10
+SOME = 50
+"""So many trials begin at once where others leave or settings change, and more with the next steps."""
+
+
+class Witness(Protocol):
+    """Who tells the process that decides what attempts have shown here."""
+
+    def failed(self, backend: Backend, why: str) -> None:
+        """One more attempt has failed in a row, `why` in words."""
+        ...
+
+    def turned(self, backend: Backend, cause: Cause | None, why: str) -> None:
+        """What was seen is enough to eject the backend for this cause, or to admit it where that is None."""
+        ...
 
 
 class PoolHealth:
-    """Ejections, trials and panic in one pool; `backends` is the pool's own list.
+    """Ejections, trials and panic in one pool.
 
     `on_flip` (kind, backend, detail) is told of each backend that was ejected, tried or admitted, `on_panic`
-    when a panic begins or ends.
+    when a panic begins or ends. Where there is a `witness`, it is told, and nothing is decided here.
     """
 
-    __slots__ = ("_backends", "is_panicking", "on_flip", "on_panic", "settings", "tally")
+    __slots__ = ("on_flip", "on_panic", "settings", "tally", "witness")
 
-    def __init__(self, backends: Sequence[Backend], settings: PoolSettings) -> None:
-        self._backends = backends
+    def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.tally: Tally[Backend] = Tally()
-        self.is_panicking = False
         self.on_flip: Callable[[str, Backend, str], None] = lambda _kind, _backend, _detail: None
         self.on_panic: Callable[[bool], None] = lambda _begins: None
+        self.witness: Witness | None = None
+
+    @property
+    def is_panicking(self) -> bool:
+        """Too few are fit, so all that are ready are used."""
+        return self.tally.is_trusted_blindly
+
+    @is_panicking.setter
+    def is_panicking(self, panics: bool) -> None:
+        self.tally.is_trusted_blindly = panics
 
     def enter(self, backend: Backend) -> None:
         """The backend is in the pool now."""
@@ -45,8 +71,7 @@ class PoolHealth:
         self.tally.enter(backend)
         if backend.ramp_until:
             self.tally.ramping[backend] = None
-        if self.is_panicking:
-            backend.trust_blindly(True)
+        backend.heed_trust()
 
     def leave(self, backend: Backend) -> None:
         """It is in the pool no more."""
@@ -59,18 +84,40 @@ class PoolHealth:
         """An attempt on a backend on trial went well; one that began before the trial says nothing."""
         if began < backend.outcomes.since:
             return False
-        backend.outcomes.admit(now)
-        return self._flip("admitted", backend, "its trial went well", now)
+        return self.turned(backend, None, "", now)
 
     def failed(self, backend: Backend, why: str, began: float, now: float) -> bool:
         """An attempt has failed by the backend's doing, `why` in words; as `passed_trial`."""
         outcomes = backend.outcomes
         if outcomes.standing is Standing.TRIAL and began < outcomes.since:
             return False
-        cause = outcomes.failed(now)
-        if cause is None or not self._may_be_ejected(backend, cause):
+        if self.witness is not None:
+            self._bear_witness(self.witness, backend, why, now)
             return False
-        until = outcomes.eject(cause, now, why)
+        cause = outcomes.failed(now)
+        return cause is not None and self.turned(backend, cause, why, now)
+
+    def _bear_witness(self, witness: Witness, backend: Backend, why: str, now: float) -> None:
+        cause = backend.outcomes.failed_here(now)
+        if backend.outcomes.standing is Standing.ADMITTED and self.settings.ejection.consecutive:
+            witness.failed(backend, why)
+        if cause is not None:
+            witness.turned(backend, cause, why)
+
+    def turned(self, backend: Backend, cause: Cause | None, why: str, now: float) -> bool:
+        """Attempts have shown enough: eject it for this cause, or admit it where that is None.
+
+        It is not ejected where too many others are out.
+        """
+        if self.witness is not None:
+            self.witness.turned(backend, cause, why)
+            return False
+        if cause is None:
+            backend.outcomes.admit(now)
+            return self._flip("admitted", backend, "its trial went well", now)
+        if not self._may_be_ejected(backend, cause):
+            return False
+        until = backend.outcomes.eject(cause, now, why)
         return self._flip("ejected", backend, f"{why} ({cause.value}); for {until - now:g} s", now)
 
     def _may_be_ejected(self, backend: Backend, cause: Cause) -> bool:
@@ -90,54 +137,63 @@ class PoolHealth:
 
     # -- how many are out ------------------------------------------------------------------------------
 
-    def reconsider(self) -> None:
-        """Backends or settings have changed: keep to the share, and begin or end a panic."""
+    def reconsider(self) -> bool:
+        """Backends or settings have changed: keep to the share, and begin or end a panic.
+
+        Where other settings leave many more out than may be, SOME of them are tried each time. True where a
+        panic has begun or ended: then all backends shall `heed_trust`.
+        """
+        if self.witness is not None:
+            return False
         self._keep_to_the_share()
-        self._look_for_panic()
+        return self._look_for_panic()
+
+    @property
+    def has_too_many_out(self) -> bool:
+        """More are ejected than the share of the ready ones, and some of them can be tried from here."""
+        tally = self.tally
+        if self.witness is not None:
+            return False
+        return tally.triable > 0 and tally.ejected > self.settings.ejection.share * tally.ready
 
     def _keep_to_the_share(self) -> None:
         """Try ejected backends early where too many are out.
 
         Not those that probes say are down: no request could go to them, however few are left.
         """
-        tally, share = self.tally, self.settings.ejection.share
-        if not tally.triable or tally.ejected <= share * tally.ready:
-            return
-        triable = [each for each in tally.unsettled if each.is_ready and self._is_to_be_tried(each)]
-        triable.sort(key=lambda each: each.outcomes.until, reverse=True)
-        while triable and tally.ejected > share * tally.ready:
-            backend = triable.pop()
+        for _ in range(SOME):
+            if not self.has_too_many_out or (backend := self.tally.next_to_be_tried()) is None:
+                return
             self._begin_trial(backend, backend.outcomes.since)
 
-    def _look_for_panic(self) -> None:
+    def _look_for_panic(self) -> bool:
         ready = self.tally.ready
         begins = bool(ready) and self.tally.fit < self.settings.panic * ready
-        if begins is not self.is_panicking:
-            self.is_panicking = begins
-            for each in self._backends:
-                each.trust_blindly(begins)
-            self.on_panic(begins)
+        if begins is self.is_panicking:
+            return False
+        self.is_panicking = begins
+        self.on_panic(begins)
+        return True
 
     # -- trials ----------------------------------------------------------------------------------------
 
-    def begin_due_trials(self, now: float) -> bool:
-        """Try the backends whose ejection is over, and let one more request into trials without a result."""
-        unsettled = self.tally.unsettled
-        due = [each for each in unsettled if self._is_to_be_tried(each) and each.outcomes.until <= now]
-        for backend in due:
+    def pass_time(self, backend: Backend, now: float) -> bool:
+        """Try a backend whose ejection is over, or let one more request into a trial without a result."""
+        if self.witness is not None:
+            return False
+        if self._is_to_be_tried(backend) and backend.outcomes.until <= now:
             self._begin_trial(backend, now)
-        slow = [each for each in unsettled if self._is_slow_trial(each, now)]
-        for backend in slow:
+            return True
+        if self._is_slow_trial(backend, now):
             self._let_one_more_in(backend, now)
-        return bool(due or slow)
+            return True
+        return False
 
-    def next_times(self) -> Iterator[float]:
-        """The instants at which `begin_due_trials` will have something to do."""
-        for backend in self.tally.unsettled:
-            if self._is_to_be_tried(backend):
-                yield backend.outcomes.until
-            if (more_at := self._one_more_at(backend)) is not None:
-                yield more_at
+    def next_time(self, backend: Backend) -> float | None:
+        """The instant at which `pass_time` will have something to do."""
+        if self.witness is not None:
+            return None
+        return backend.outcomes.until if self._is_to_be_tried(backend) else self._one_more_at(backend)
 
     def try_early(self, backend: Backend, now: float) -> None:
         """Probes say that the backend is well again, so its ejection need not run its course."""

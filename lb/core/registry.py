@@ -2,39 +2,39 @@
 
 Each verb is a plain function, and what it leaves is consistent; each change is one event. Whatever must act
 on a change (the idle connections, the resolver, the state file, the log) subscribes. Nothing here waits: a
-drain is a fact with a deadline, and the task that keeps the time calls `expire`.
+drain is a fact with a deadline, and the task that keeps the time runs `expiring`.
 """
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import TypeVar
 
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Drain, Outcome, Then
-from lb.core.drain_control import DrainControl, cut
+from lb.core.drain_control import DrainControl
+from lb.core.found_control import FoundControl
 from lb.core.health.ejection import Standing
 from lb.core.health.probe_verdict import Check, Verdict
 from lb.core.membership import Membership
-from lb.core.policies.base import Policy
+from lb.core.policies.base import Policy, Prepares
 from lb.core.policies.catalogue import make
 from lb.core.policies.custom import in_words
+from lb.core.policies.sticky import Sticky
 from lb.core.pool import Pool
 from lb.core.registry_events import Event, PoolEvent
+from lb.core.registry_refusals import Conflict, NotThere
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings
 
 __all__ = ["Conflict", "Event", "NotThere", "PoolEvent", "Registry"]
 
+R = TypeVar("R")
+
 POLICY_SETTINGS = ("policy", "hash", "sticky")
 """The settings of which a policy is made; after a change of others the pool keeps the policy that it has."""
-
-
-class NotThere(LookupError):
-    """There is no such backend or pool."""
-
-
-class Conflict(ValueError):
-    """The wish contradicts what is there already."""
+BACKEND_SETTINGS = ("probe", "ejection", "slow_start")
+"""The settings of which each backend has its own copy."""
 
 
 class Registry:
@@ -52,11 +52,13 @@ class Registry:
         secret: Callable[[str | None], bytes],
         wall: Callable[[], float] | None = None,
     ) -> None:
-        self._members = Membership(now)
-        self._drains = DrainControl(self._members)
+        self.members = self._members = Membership(now)
+        self.drains = self._drains = DrainControl(self._members)
+        self.found = FoundControl(self._members, self._drains)
         self._chance = chance
         self._secret = secret
         self._wall = wall
+        self._claims: dict[str, Collection[str]] = {}
         self.now = now
         self.pools = self._members.pools
         self.backends = self._members.backends
@@ -71,6 +73,11 @@ class Registry:
     def revision(self, revision: int) -> None:
         self._members.subscribers.revision = revision
 
+    @property
+    def draining(self) -> list[Backend]:
+        """The backends whose drain goes on."""
+        return self._drains.running
+
     def empty(self) -> "Registry":
         """Another registry on the same clock, without pools, backends or subscribers."""
         return Registry(self.now, self._chance, self._secret, self._wall)
@@ -80,6 +87,11 @@ class Registry:
     ) -> None:
         """Call `tell` with every event from now on, `pools` with those of pools; neither raises or waits."""
         self._members.subscribers.add(tell, pools)
+
+    def emptying(self) -> Iterator[None]:
+        """Take apart a registry that is of no use any more, one backend with each step; nobody is told."""
+        yield from self._drains.emptying()
+        yield from self._members.emptying()
 
     def together(self) -> AbstractContextManager[None]:
         """Batch changes: each pool recomputes its candidates once, on exit, even after an error."""
@@ -134,21 +146,46 @@ class Registry:
 
         ValueError, with nothing changed, where there is no such policy.
         """
-        if settings == pool.settings:
-            return False
-        changed = _changed(pool.settings, settings)
-        pool.configure(settings, policy or self.prepare(pool.name, settings) or pool.policy)
-        for backend in pool.backends:
-            backend.resettle(settings, self.now())
+        is_other = settings != pool.settings
+        for _ in self.configuring(pool, settings, policy):
+            pass
+        return is_other
+
+    def configuring(self, pool: Pool, settings: PoolSettings, policy: Policy | None = None) -> Iterator[None]:
+        """`configure`, one backend with each step; ValueError in the first one.
+
+        At first another policy may be made ready, and nothing has changed. Then the pool has the settings,
+        and all are told. Those of its backends that have not had their turn keep their old probe, ejection
+        and slow start for so long. Until it has ended nobody else may give the pool settings.
+        """
+        was = pool.settings
+        if settings == was:
+            return
+        policy = policy or self.prepare(pool.name, settings)
+        inner: object = policy.inner if isinstance(policy, Sticky) else policy
+        if isinstance(inner, Prepares):
+            yield from inner.preparing([*pool.backends])
+            yield
+        pool.configure(settings, policy or pool.policy)
         self.revision += 1
-        self._pool_happened("configured", pool, changed)
+        self._pool_happened("configured", pool, _changed(was, settings))
+        yield
         self._members.reconsider(pool)
-        return True
+        yield
+        yield from pool.settling()
+        if all(getattr(settings, each) == getattr(was, each) for each in BACKEND_SETTINGS):
+            return
+        for backend in [*pool.backends]:
+            if not backend.removed:
+                if backend.resettle(pool.settings, self.now()):
+                    self._members.on_judged_anew(backend)
+                self._members.reconsider(pool)
+                yield
 
     def forget_pools(self, known: Container[str]) -> None:
         """Take out the pools that are not among these and have no backend any more."""
         for pool in list(self.pools.values()):
-            if pool.name not in known and not pool.backends:
+            if pool.name not in known and not pool.backends and pool.name not in self._claims:
                 del self.pools[pool.name]
                 self.revision += 1
                 self._pool_happened("removed", pool)
@@ -169,6 +206,9 @@ class Registry:
         """
         spec, into = spec.checked(), self.pool(pool)
         there = self.backends.get(spec.id)
+        for other, ids in self._claims.items():
+            if other != pool and spec.id in ids:
+                raise Conflict(f"backend {spec.id!r} is about to be added to pool {other!r}")
         if there is None:
             return self._members.enter(spec, into, source), True
         if there.spec != spec or there.pool != pool:
@@ -196,45 +236,82 @@ class Registry:
         """Move a backend into another pool at once. Requests that run on it end undisturbed, in no pool."""
         spec, into = spec.checked(), self.pool(pool)
         self._drains.end(backend, Outcome.CANCELLED)
+        source = backend.source if backend.said is None else "api"
+        backend.said = None  # it is the operator's now
         self._members.leave(backend)
-        return self._members.enter(spec, into, backend.source)
+        moved = self._members.enter(spec, into, source)
+        moved.cuts = backend.cuts
+        return moved
 
     def replace(self, pool: str, specs: Iterable[BackendSpec], drain_timeout: float) -> list[Backend]:
         """Make a pool hold exactly `specs`, all or nothing. Returns the others, which drain and leave."""
-        checked = [spec.checked() for spec in specs]
-        wanted = {spec.id: spec for spec in checked}
-        if len(wanted) < len(checked):
-            raise Conflict("two backends of the set have the same id")
-        into = self.pool(pool)
-        for backend_id in wanted:
-            if backend_id in self.backends and self.backends[backend_id].pool != pool:
-                raise Conflict(f"backend {backend_id!r} is in pool {self.backends[backend_id].pool!r}")
-        leaving = [backend for backend in into.backends if backend.id not in wanted]
+        work = self.replacing(pool, [spec.checked() for spec in specs], drain_timeout)
         with self.together():
+            return _ended(work)
+
+    def replacing(
+        self,
+        pool: str,
+        specs: Collection[BackendSpec],
+        drain_timeout: float,
+        settled: Callable[[Backend], None] = lambda _backend: None,
+    ) -> Generator[None, None, list[Backend]]:
+        """`replace`, one backend with each step. Each of these specs is `checked`.
+
+        First the whole set is judged, and nothing has changed: only these steps raise a `Conflict`. With the
+        step of a backend of the set `settled` is called. Who looks between two steps sees each backend whole,
+        the new ones before the others begin to leave. What is done to one meanwhile was done before the set,
+        or after it if the backend has had its turn. An id of the set that was judged no other pool may have
+        until the end.
+        """
+        into = self.pool(pool)
+        wanted: dict[str, BackendSpec] = {}
+        if pool in self._claims:
+            raise Conflict(f"another set is being given to pool {pool!r}")
+        self._claims[pool] = wanted.keys()
+        try:
+            for spec in specs:
+                self._judge(spec, pool, wanted)
+                wanted[spec.id] = spec
+                yield
+            leaving = yield from self._members.others(into, wanted)
             for spec in wanted.values():
-                self._settle(spec, into)
+                settled(self._settle(spec, into))
+                yield
             for backend in leaving:
-                self.drain(backend, drain_timeout, Then.REMOVE)
+                if not backend.removed:
+                    self.drain(backend, drain_timeout, Then.REMOVE)
+                    yield
+        finally:
+            del self._claims[pool]
         return leaving
 
-    def _settle(self, spec: BackendSpec, into: Pool) -> None:
+    def _judge(self, spec: BackendSpec, pool: str, wanted: Container[str]) -> None:
+        """Refuse a spec whose id is among those of the set already, or in another pool."""
+        if spec.id in wanted:
+            raise Conflict("two backends of the set have the same id")
+        there = self.backends.get(spec.id)
+        if there is not None and there.pool != pool:
+            raise Conflict(f"backend {spec.id!r} is in pool {there.pool!r}")
+
+    def _settle(self, spec: BackendSpec, into: Pool) -> Backend:
         """Add or change one backend of a set; one that was about to leave stays."""
         there = self.backends.get(spec.id)
         if there is None:
-            self._members.enter(spec, into, "api")
-            return
+            return self._members.enter(spec, into, "api")
         self.change(there, spec)
         if there.drain is not None and there.drain.then is Then.REMOVE:
             self.ready(there)
+        return there
 
     def remove(self, backend: Backend) -> int:
         """Take a backend out of the registry at once, cutting what runs on it. How many requests were cut."""
         drain = backend.drain
         if drain is not None:
-            drain.then = Then.REMOVE
+            drain.then, drain.leaves = Then.REMOVE, False
             if drain.outcome is None:
                 return self._drains.cut_short(backend, drain)
-        aborted = cut(backend)
+        aborted = self._members.cut(backend)
         self._members.leave(backend)
         return aborted
 
@@ -242,7 +319,7 @@ class Registry:
 
     def ready(self, backend: Backend) -> None:
         """Let it take requests again: a drain that runs is taken back, and an ejection is forgiven."""
-        self._drains.end(backend, Outcome.CANCELLED)
+        self._drains.take_back(backend)
         self._forgive(backend)
         self._members.wish(backend, AdminState.READY)
 
@@ -257,9 +334,9 @@ class Registry:
 
     def maintenance(self, backend: Backend) -> int:
         """Take it out at once, cutting what runs on it. How many requests were cut."""
-        self._drains.end(backend, Outcome.CANCELLED)
+        self._drains.take_back(backend)
         self._members.wish(backend, AdminState.MAINTENANCE)
-        return cut(backend)
+        return self._members.cut(backend)
 
     def drain(self, backend: Backend, timeout: float | None, then: Then | None = None) -> Drain:
         """No new request from now on. Repeated, it is the same drain; what is given anew replaces.
@@ -285,8 +362,14 @@ class Registry:
 
         Returns when something will be due again, or None.
         """
-        times = [pool.pass_time(now) for pool in self.pools.values()]
-        times += self._drains.expire(now)
+        return _ended(self.expiring(now))
+
+    def expiring(self, now: float) -> Generator[None, None, float | None]:
+        """`expire`, one backend with each step. What changes between two steps may wait for the next time."""
+        times = []
+        for pool in [*self.pools.values()]:
+            times.append((yield from pool.passing_time(now)))
+        times.append((yield from self._drains.expiring(now)))
         return min((time for time in times if time is not None), default=None)
 
     # -- what is told ----------------------------------------------------------------------------------
@@ -296,6 +379,16 @@ class Registry:
 
     def _pool_happened(self, kind: str, pool: Pool, detail: str = "") -> None:
         self._members.subscribers.tell_of_pool(kind, pool, detail)
+
+
+def _ended(work: Generator[None, None, R]) -> R:
+    """What the work returns, done at once."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: R = done.value
+            return result
 
 
 def _changed(before: PoolSettings | BackendSpec, after: PoolSettings | BackendSpec) -> str:

@@ -18,7 +18,8 @@ class Event:
     """What happened to a backend.
 
     By an operator: `added`, `changed`, `ready`, `draining`, `drained`, `maintenance`, `removed`. By probes:
-    `up`, `down`. By what exchanges have shown: `ejected`, `trial`, `admitted`.
+    `up`, `down`. By what exchanges have shown: `ejected`, `trial`, `admitted`. By its source: `missing`,
+    `found`, `not_ready`, `leaving`; and `added`, `changed`, `removed`.
     """
 
     kind: str
@@ -30,7 +31,8 @@ class Event:
 class PoolEvent:
     """What happened to a pool.
 
-    `added`, `configured`, `removed`, `panic`, `calm`, or `policy failed` (a policy of the operator's own).
+    `added`, `configured`, `removed`, `panic`, `calm`, or `policy failed` (a policy of the operator's own). By
+    a source: it is `stale` (fails), `fresh` again; backends are `held`, or no more (`followed`).
     """
 
     kind: str

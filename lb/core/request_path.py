@@ -43,6 +43,8 @@ SLASHES = re.compile(rb"//+")
 AUTHORITY = re.compile(rb"\A[/\\]{2,}[^/\\]*/?")
 ODD_AUTHORITY = re.compile(rb"\A//[^/@]*@[^/%;|^`{}\"'<>]*/?")
 """What stands before the path of a reference. Node's `url.parse` ends a host at what none can have."""
+REFERENCES = 2
+"""How often a path may be taken for a reference: by who splits the target, and by who joins it to a base."""
 STRAY = re.compile(rb"\A[/\\]{2}|\.\.")
 """Some servers do not resolve `..`, or do it before they decode; `//x/admin` is on the host x to others."""
 
@@ -71,10 +73,17 @@ def stray_readings(path: bytes) -> set[bytes]:
     if STRAY.search(raw) is None:
         return set()
     slashed = raw.replace(b"\\", b"/")
-    authorities = [AUTHORITY.match(raw), AUTHORITY.match(slashed), ODD_AUTHORITY.match(slashed)]
-    forms = {raw, slashed} | {b"/" + each.string[each.end() :] for each in authorities if each}
+    forms = {raw, slashed}
+    for _ in range(REFERENCES):
+        forms |= {rest for each in forms for rest in _without_authority(each)}
     forms |= {_resolved(each) for each in forms if b".." in each}
     return {SLASHES.sub(b"/", unquote_to_bytes(each)) for each in forms}
+
+
+def _without_authority(path: bytes) -> list[bytes]:
+    """What is left where the path is taken for a reference that begins with a host."""
+    found = AUTHORITY.match(path), ODD_AUTHORITY.match(path)
+    return [b"/" + path[each.end() :] for each in found if each is not None]
 
 
 def _resolved(path: bytes) -> bytes:

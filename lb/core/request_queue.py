@@ -40,13 +40,15 @@ class Ticket:
     """One wait in the queue, of a request that may not have the backends it has `tried`.
 
     `wake` is called once, unless the ticket leaves before: when `backend` was taken for its holder, or when
-    there is none left to wait for. `number` grows with each ticket; `named` is the id of the backend that its
+    there is none left to wait for. `is_beyond` the length of the queue: it waits only for a place that is on
+    its way from another worker. `number` grows with each ticket; `named` is the id of the backend that its
     cookie names, or None.
     """
 
     __slots__ = (
         "backend",
         "holder",
+        "is_beyond",
         "named",
         "number",
         "passed_over",
@@ -66,6 +68,7 @@ class Ticket:
     ) -> None:
         self.holder = holder
         self.tried = frozenset(tried)
+        self.is_beyond = False
         self.wake = wake
         self.urgency = urgency
         self.number = number
@@ -81,12 +84,16 @@ Line = OrderedDict[int, Ticket]
 
 
 class RequestQueue:
-    """Tickets in the order in which they are served; `waiting` is how many there are."""
+    """Tickets in the order in which they are served; `waiting` is how many there are.
 
-    __slots__ = ("_lines", "_names", "_numbers", "_tied", "waiting")
+    `on_change` is called when that is another number.
+    """
+
+    __slots__ = ("_lines", "_names", "_numbers", "_tied", "on_change", "waiting")
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.on_change: Callable[[], None] = lambda: None
         self._numbers = count()
         self._lines: list[dict[frozenset[Backend], Line]] = [{} for _ in range(URGENCIES)]
         self._tied: list[dict[str, Line]] = [{} for _ in range(URGENCIES)]
@@ -106,13 +113,20 @@ class RequestQueue:
             tied.setdefault(ticket.named, OrderedDict())[ticket.number] = ticket
 
     def add(
-        self, holder: Holder, tried: Collection[Backend], wake: Callable[[], None], urgency: int
+        self,
+        holder: Holder,
+        tried: Collection[Backend],
+        wake: Callable[[], None],
+        urgency: int,
+        is_beyond: bool = False,
     ) -> Ticket:
         """A ticket behind all others of its urgency."""
         ticket = Ticket(holder, tried, wake, urgency, next(self._numbers))
+        ticket.is_beyond = is_beyond
         self._lines[urgency].setdefault(ticket.tried, OrderedDict())[ticket.number] = ticket
         self._tie(ticket)
         self.waiting += 1
+        self.on_change()
         return ticket
 
     def first(self, free: Sequence[Backend], keeping: Sequence[Backend] = ()) -> Ticket | None:
@@ -128,6 +142,11 @@ class RequestQueue:
             if heads:
                 return min(heads, key=lambda ticket: ticket.number)
         return None
+
+    @property
+    def most_tried(self) -> int:
+        """How many backends a ticket has tried at most. Its cost is that of `first`."""
+        return max((len(tried) for lines in self._lines for tried in lines), default=0)
 
     def hopeless(self, worth_waiting_for: Collection[Backend]) -> list[Ticket]:
         """The tickets that have tried all of these, in their order."""
@@ -151,6 +170,7 @@ class RequestQueue:
             leave(self._tied[ticket.urgency], ticket.named, ticket)
         self.waiting -= 1
         ticket.turn = turn
+        self.on_change()
 
     def call(self, ticket: Ticket, turn: Turn) -> None:
         """End the wait, and wake the holder."""

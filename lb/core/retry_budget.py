@@ -30,6 +30,12 @@ class RetryBudget:
         self._share = share
         self._floor = floor
 
+    def copy(self) -> "RetryBudget":
+        """One with the same settings and counts; what traffic earns and spends is that of both."""
+        twin = RetryBudget(self._share, self._floor)
+        twin._window, twin.spent, twin.exhausted = self._window, self.spent, self.exhausted
+        return twin
+
     def request(self, now: float) -> None:
         """A request has come, whatever becomes of it."""
         self._window.add(now)
@@ -42,6 +48,12 @@ class RetryBudget:
         self._window.add_rare(now)
         self.spent += 1
         return True
+
+    def add(self, requests: int, spent: int, exhausted: int, now: float) -> None:
+        """Count what has come, and what was granted and refused, in other processes."""
+        self._window.add_many(requests, spent, now)
+        self.spent += spent
+        self.exhausted += exhausted
 
     def left(self, now: float) -> int:
         """How many further attempts the budget allows now."""

@@ -11,10 +11,13 @@ from typing import Literal, Protocol
 from urllib.parse import unquote_to_bytes
 
 from lb.core.request_path import SPELLED, doubt, reading, readings, stray_readings
+from lb.core.route_table import RouteTable
 from lb.errors import BadRequest
 
 HOSTS = 256
 """Hosts whose names are cached."""
+ANY_LABEL = b"?"
+"""Stands for the labels of a host of which a route says nothing; no route names it."""
 PathPolicy = Literal["normalise", "reject", "exact"]
 
 
@@ -36,7 +39,7 @@ class Routes:
     usual reading, `reject` also refuses those that backends read in different ways, `exact` compares bytes.
     """
 
-    __slots__ = ("_is_needed", "_otherwise", "_policy", "_routes")
+    __slots__ = ("_count", "_default", "_is_needed", "_policy", "_table")
 
     def __init__(
         self,
@@ -44,17 +47,38 @@ class Routes:
         default: str = "default",
         path_policy: PathPolicy = "normalise",
     ) -> None:
-        routes = list(routes)
         self._policy = path_policy
-        self._routes = [
-            (_wanted((route.host or "").encode()), self._prefix(route.path.encode()), (place, route.pool))
-            for place, route in enumerate(routes)
+        self._default = default
+        wanted = [
+            (_wanted((route.host or "").encode()), self._prefix(route.path.encode()), route.pool)
+            for route in routes
         ]
-        self._otherwise = len(routes), default
-        self._is_needed = bool(self._routes) or path_policy == "reject"
+        self._table = RouteTable(wanted, default)
+        self._count = len(wanted)
+        self._is_needed = bool(wanted) or path_policy == "reject"
 
     def _prefix(self, path: bytes) -> bytes:
-        return (path if self._policy == "exact" else reading(path)).rstrip(b"/")
+        return self.compared(path).rstrip(b"/")
+
+    def compared(self, target: bytes) -> bytes:
+        """The path of a target as routes are compared with it: in its usual reading."""
+        path = target.partition(b"?")[0]
+        is_spelled = self._policy != "exact" and SPELLED.search(path) is not None
+        return reading(path) if is_spelled else path
+
+    def has(self, host: str) -> bool:
+        """Whether a route has exactly this host, in lower case and without a final dot."""
+        return self._table.has(host.encode())
+
+    def place_for(self, host: bytes, target: bytes) -> int | None:
+        """The place of the route that takes a request which is not refused; None where none matches."""
+        place, _ = self._table.first(host_name(host), self.compared(target))
+        return place if place < self._count else None
+
+    def first_for(self, route: RouteLike) -> int:
+        """The place of the first route that takes all that this one would take; it may be its own."""
+        host = ANY_LABEL if route.host is None else route.host.encode().replace(b"*", ANY_LABEL)
+        return self._table.first(host_name(host), self._prefix(route.path.encode()))[0]
 
     def pool_for(self, host: bytes, target: bytes) -> str:
         """The name of the pool; the port of `host` and the query of `target` play no part.
@@ -64,28 +88,21 @@ class Routes:
         an earlier route count: what it keeps to its own pool is not to be reached in another one.
         """
         if not self._is_needed:
-            return self._otherwise[1]
+            return self._default
         name, path = host_name(host), target.partition(b"?")[0]
         if SPELLED.search(path) is None or self._policy == "exact":
-            return self._match(name, path)[1]
+            return self._table.first(name, path)[1]
         if self._policy == "reject" and (why := doubt(path)) is not None:
             raise BadRequest(why)
-        (first, pool), *others = [self._match(name, each) for each in readings(path)]
+        (first, pool), *others = [self._table.first(name, each) for each in readings(path)]
         if any(other != pool for _, other in others):
             raise BadRequest(
                 "the path has a backslash or a semicolon, and backends read it in different ways"
             )
-        strays = [self._match(name, each) for each in stray_readings(path)] if first else []
+        strays = [self._table.first(name, each) for each in stray_readings(path)] if first else []
         if any(place < first and other != pool for place, other in strays):
             raise BadRequest("the path has `..` or begins with `//`, and backends read it in different ways")
         return pool
-
-    def _match(self, name: bytes, path: bytes) -> tuple[int, str]:
-        """The place and the pool of the first route that matches."""
-        for wanted, prefix, found in self._routes:
-            if _host_matches(wanted, name) and _path_matches(prefix, path):
-                return found
-        return self._otherwise
 
 
 @lru_cache(HOSTS)
@@ -111,12 +128,3 @@ def _ipv6(address: bytes) -> bytes:
 def _wanted(host: bytes) -> bytes:
     """The host of a route as `host_name` has it, of a wildcard what is behind its `*`; b"" is any host."""
     return b"." + host_name(host[2:]) if host.startswith(b"*.") else host_name(host)
-
-
-def _host_matches(wanted: bytes, name: bytes) -> bool:
-    return name == wanted or not wanted or (wanted.startswith(b".") and name.endswith(wanted))
-
-
-def _path_matches(prefix: bytes, path: bytes) -> bool:
-    # Without a prefix even `*` matches, the target of an OPTIONS about the whole server.
-    return not prefix or path == prefix or path.startswith(prefix + b"/")

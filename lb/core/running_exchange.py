@@ -4,9 +4,12 @@ An `ExchangeRecord` tells of an exchange that has ended; a `RunningExchange` is 
 at the moment of asking. The proxy, which owns the exchanges, offers `Running`; the operator's side uses it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+WAITING = "waiting for response"
+"""The phase in which an exchange does nothing but wait for its backend to begin the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +38,32 @@ class RunningExchange:
     response_bytes: int
 
 
+class Waiter(NamedTuple):
+    """An exchange that waits for this backend to begin its answer, since then on the registry's clock."""
+
+    pool: str
+    backend: str
+    since: float
+
+
+class Waits(NamedTuple):
+    """So many exchanges wait for this backend to begin its answer, the first of them for so many seconds."""
+
+    pool: str
+    backend: str
+    requests: int
+    seconds: float
+
+
 class Running(Protocol):
-    """The exchanges that run now. Both methods are plain functions, so no exchange moves meanwhile."""
+    """The exchanges that run now. `list` and `end` are plain, so no exchange moves meanwhile."""
 
     def list(self) -> Sequence[RunningExchange]:
         """Every exchange that runs, in no particular order."""
+        ...
+
+    def waiting(self) -> Iterator[Waiter | None]:
+        """Those that wait for a response; one client with each step, None for one that does not."""
         ...
 
     def end(self, exchange_id: bytes, why: str) -> bool:
@@ -56,5 +80,30 @@ class NothingRuns:
     def list(self) -> Sequence[RunningExchange]:
         return ()
 
+    def waiting(self) -> Iterator[Waiter | None]:
+        return iter(())
+
     def end(self, exchange_id: bytes, why: str) -> bool:
         return False
+
+
+def long_waits(
+    running: Running, patience: Mapping[str, float], otherwise: float, now: float
+) -> Generator[None, None, list[Waits]]:
+    """Of each backend those that wait longer than the patience with its pool, or than `otherwise`."""
+    waits: list[Waits] = []
+    for each in running.waiting():
+        if each is not None and (seconds := now - each.since) > patience.get(each.pool, otherwise):
+            waits.append(Waits(each.pool, each.backend, 1, seconds))
+        yield
+    return added_up(waits)
+
+
+def added_up(waits: Iterable[Waits]) -> list[Waits]:
+    """Those of one backend as one."""
+    sums: dict[tuple[str, str], Waits] = {}
+    for each in waits:
+        key = each.pool, each.backend
+        requests, seconds = (sums[key].requests, sums[key].seconds) if key in sums else (0, 0.0)
+        sums[key] = Waits(*key, requests + each.requests, max(seconds, each.seconds))
+    return [*sums.values()]

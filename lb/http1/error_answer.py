@@ -51,10 +51,34 @@ def known_as(name: str) -> bytes:
     return (name if name[:1].isalpha() else f'"{name}"').encode()
 
 
-def options_answer(date: bytes, closing: bool) -> bytes:
-    """The response to OPTIONS with `Max-Forwards: 0`, which asks this balancer (RFC 9110 section 7.6.2)."""
-    end = b"Connection: close\r\n\r\n" if closing else b"\r\n"
-    return b"HTTP/1.1 204 No Content\r\nDate: %b\r\nAllow: %b\r\n%b" % (date, ALLOW, end)
+def options_answer(date: bytes) -> bytes:
+    """The response to OPTIONS with `Max-Forwards: 0`, which asks this balancer (RFC 9110 section 7.6.2).
+
+    Its last lines are the caller's: Connection, and the empty one.
+    """
+    return b"HTTP/1.1 204 No Content\r\nDate: %b\r\nAllow: %b\r\n" % (date, ALLOW)
+
+
+def redirect_answer(date: bytes, place: bytes) -> bytes:
+    """The response that sends a client to another URL with the same request (RFC 9110 section 15.4.9).
+
+    Its last lines are the caller's, as above. The empty body may be all that a HEAD gets, too.
+    """
+    return b"HTTP/1.1 308 Permanent Redirect\r\nDate: %b\r\nLocation: %b\r\nContent-Length: 0\r\n" % (
+        date,
+        place,
+    )
+
+
+def challenge_answer(date: bytes, body: bytes) -> bytes:
+    """The response to a certificate authority that asks for a proof (RFC 8555 section 8.3).
+
+    Its last lines are the caller's, as above, and the body behind them.
+    """
+    return (
+        b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/octet-stream\r\n"
+        b"Content-Length: %d\r\n" % (date, len(body))
+    )
 
 
 def _quotable(text: str) -> bytes:

@@ -38,10 +38,14 @@ HOP_BY_HOP = frozenset(
         b"proxy-authorization",
     )
 )
+CLIENT_CERT, CLIENT_CERT_CHAIN = b"client-cert", b"client-cert-chain"
+"""RFC 9440: the certificate that a client has shown to whoever ended its TLS."""
 IDENTITY = frozenset(
     (
         b"cf-connecting-ip",
         b"cf-connecting-ipv6",
+        CLIENT_CERT,
+        CLIENT_CERT_CHAIN,
         b"client-ip",
         b"fastly-client-ip",
         b"forwarded",

@@ -30,7 +30,7 @@ def flaw_at(data: bytes, at: int) -> str:
     if what == b"\r":
         return f"a carriage return without a line feed at offset {at}"
     if what == b"\n":
-        is_folded = data[at - 1 : at] == b"\r"
+        is_folded = data.endswith(b"\r", 0, at)
         return (
             f"a folded line at offset {at}"
             if is_folded

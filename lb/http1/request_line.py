@@ -20,7 +20,7 @@ METHOD_LIMIT = 32
 SHOWN_BYTES = 100
 """How much of a first line that is none is logged."""
 
-NOT_TAKEN = "which is not taken here; X-Forwarded-For is, from trusted_proxies"
+NOT_TAKEN = "which is not taken here; a listener that begins with proxy+ takes one, and no second"
 OTHER_PROTOCOLS = {
     b"\x16": (400, "this is TLS, and this port speaks plain HTTP"),
     b"PROXY TCP": (400, f"this is a line of the PROXY protocol, {NOT_TAKEN}"),

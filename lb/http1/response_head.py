@@ -5,6 +5,7 @@ begins would be a guess. What backends write oddly, but can be read in one way o
 mends before. A line that does not end in CRLF is refused: that is how a response is split in two.
 """
 
+import re
 from collections.abc import Iterable
 
 import h11
@@ -19,6 +20,7 @@ SWITCHING_PROTOCOLS = 101
 NO_CONTENT = 204
 NOT_MODIFIED = 304
 UPGRADE_REQUIRED = 426
+OTHER_REQUEST_ID = re.compile(rb"^x-request-id:.*\n", re.IGNORECASE | re.MULTILINE)
 
 _ASKED = h11.Request(
     method="GET", target="/", headers=[("Host", "_"), ("Connection", "upgrade"), ("Upgrade", "_")]
@@ -79,6 +81,15 @@ class ResponseHead:
         if to_1_0 or self.length >= 0:
             return b""
         return b"%bTransfer-Encoding: chunked\r\n" % self.trailer
+
+    def with_request_id(self, request_id: bytes) -> "ResponseHead":
+        """The same, but that it has this X-Request-Id and no other: clients quote what the log has."""
+        head = ResponseHead(self.status, self.reason)
+        head.lines = OTHER_REQUEST_ID.sub(b"", self.lines) + b"X-Request-Id: %b\r\n" % request_id
+        head.length, head.announced, head.keep_alive = self.length, self.announced, self.keep_alive
+        head.offer, head.has_date = self.offer, self.has_date
+        head.upgrade, head.trailer = self.upgrade, self.trailer
+        return head
 
     def to_client(self, date: bytes, framing: bytes, connection: bytes) -> bytes:
         """The head as the client gets it; a missing Date is added (RFC 9110 section 6.6.1)."""

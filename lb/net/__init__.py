@@ -1,1 +1,1 @@
-"""Sockets without HTTP: listen, connect, resolve, wait, send, receive, splice, time out."""
+"""Sockets without HTTP: listen, connect, resolve, wait, send, receive, splice, time out; PROXY headers."""

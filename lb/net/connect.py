@@ -90,6 +90,19 @@ class _Race:
             self._sock.close()
 
 
+def begin_with(sock: socket.socket, data: bytes) -> None:
+    """Send the first bytes on a new connection, as few as its kernel takes at once.
+
+    OSError where it does not, or the connection has ended; the socket is closed then.
+    """
+    try:
+        if sock.send(data) < len(data):
+            raise OSError(errno.EAGAIN, "the kernel does not take the first bytes")
+    except BaseException:
+        sock.close()
+        raise
+
+
 async def _connect_one(family: socket.AddressFamily, address: object) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

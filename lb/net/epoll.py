@@ -14,14 +14,21 @@ from trio.lowlevel import wait_readable
 MOST_EVENTS = 64
 """Events handled before other tasks run: the fast path (`lb.proxy.client_side.fast_path`) serves a whole
 request or response within one event."""
+SEVERAL = 2
+"""Where so many events are found together, others have most likely come when these are handled. To look again
+costs less than a turn of the event loop."""
 
 
 class Waiting(Protocol):
     """What is registered for a descriptor: `wake` is called on every edge, by the task of `Readiness.run`.
 
-    `ended` is True where the peer has ended its side or the connection broke. `wake` must not raise: an
-    exception would end `Readiness.run`, and all connections with it.
+    `is_ready` is set before. Of all edges that are found together it is set before the first `wake`, so that
+    none takes a connection for quiet on which something has come. `ended` is True where the peer has ended
+    its side or the connection broke. `wake` must not raise: an exception would end `Readiness.run`, and all
+    connections with it.
     """
+
+    is_ready: bool
 
     def wake(self, ended: bool) -> None: ...
 
@@ -56,12 +63,23 @@ class Readiness:
             try:
                 while True:
                     await wait_readable(self._epoll.fileno())
-                    self._tell(self._epoll.poll(0, MOST_EVENTS))
+                    self._tell_all(self._epoll)
             finally:
                 self._epoll = None
 
+    def _tell_all(self, epoll: "select.epoll") -> None:
+        """Handle what has happened, and, where that was several events, what has happened meanwhile."""
+        left = MOST_EVENTS
+        while left > 0:
+            events = epoll.poll(0, left)
+            self._tell(events)
+            left = left - len(events) if len(events) >= SEVERAL else 0
+
     def _tell(self, events: list[tuple[int, int]]) -> None:
         waiting = self._waiting
+        for fd, _ in events:
+            if (registered := waiting.get(fd)) is not None:
+                registered.is_ready = True
         for fd, event in events:
             if (registered := waiting.get(fd)) is not None:  # an earlier `wake` may have closed it
                 registered.wake(event != select.EPOLLIN)

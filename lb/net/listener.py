@@ -11,6 +11,7 @@ import trio
 
 from lb import socket_file
 from lb.net.addresses import Address, literal
+from lb.net.bind_advice import advice
 from lb.net.wire import no_delay
 from lb.settings import listen_address
 from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
@@ -24,15 +25,28 @@ UNSENT_BYTES = 128 * 1024
 
 
 class Listener:
-    """A listening, non-blocking socket and its name, as `name_of` writes it.
+    """A non-blocking socket for clients and its name, as `name_of` writes it. It listens, or it `refuses`.
 
     The caller of `open_listeners` owns the listener and closes it. `path` is the file of a Unix socket, which
     is removed on closing. `host` stands in for the Host field that an HTTP/1.0 request may lack.
+    `is_handed_over`: another program listens on the same socket, and has the file too. `is_tls` and
+    `takes_proxy_header`: what a client says before HTTP. `refuses`: the address is taken, and the kernel
+    refuses clients until `listen`.
     """
 
-    __slots__ = ("_path", "host", "name", "sock")
+    __slots__ = (
+        "_file",
+        "host",
+        "is_handed_over",
+        "is_tls",
+        "name",
+        "path",
+        "refuses",
+        "sock",
+        "takes_proxy_header",
+    )
 
-    def __init__(self, sock: socket.socket, path: str | None = None) -> None:
+    def __init__(self, sock: socket.socket, path: str | None = None, *, refuses: bool = False) -> None:
         try:
             sock.setblocking(False)
             _prepare(sock)
@@ -42,15 +56,56 @@ class Listener:
         self.sock = sock
         self.name = name_of(sock.getsockname())
         self.host = b"localhost" if sock.family == socket.AF_UNIX else self.name.encode()
-        self._path = path
+        self.path = path
+        self._file = None if path is None else _identity(path)
+        self.is_handed_over = False
+        self.is_tls = self.takes_proxy_header = False
+        self.refuses = refuses
+
+    @property
+    def is_plain(self) -> bool:
+        """HTTP begins with the first byte of a connection."""
+        return not (self.is_tls or self.takes_proxy_header)
+
+    @property
+    def port(self) -> int:
+        """0 on a Unix socket."""
+        match self.sock.getsockname():
+            case (str(), int(port), *_):
+                return port
+            case _:
+                return 0
+
+    def listen(self) -> None:
+        """Refuse clients no more. OSError that names the address, where another program has taken it."""
+        if self.refuses:
+            if self._has_lost_file():
+                taken = OSError(errno.EADDRINUSE, "another program has taken its file")
+                raise _cannot_listen(self.path, taken)
+            _listen(self.sock)
+            self.refuses = False
 
     def close(self) -> None:
         """Accept no more connections, and remove the file of a Unix socket. May be called again."""
+        is_ours = not (self.is_handed_over or self._has_lost_file())
         self.sock.close()
-        if self._path is not None:
+        path, self.path = self.path, None
+        if path is not None and is_ours:
             with suppress(OSError):
-                os.unlink(self._path)
-            self._path = None
+                os.unlink(path)
+
+    def _has_lost_file(self) -> bool:
+        """While it refuses nothing seems to listen there, so another program may take the file for stale."""
+        return self.refuses and self.path is not None and _identity(self.path) != self._file
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file it is; None where there is none."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _prepare(sock: socket.socket) -> None:
@@ -84,19 +139,33 @@ def _interface(zone: int) -> str:
         return str(zone)
 
 
-async def open_listeners(address: listen_address.Address) -> list[Listener]:
+async def open_listeners(address: listen_address.Address, *, refusing: bool = False) -> list[Listener]:
     """Listen at an address of the configuration: one socket for each address that a host name resolves to.
 
-    The caller owns the listeners. Raises OSError, whose message names the address; then no socket is left
-    open.
+    `refusing`: take the address only, and refuse clients until `Listener.listen`. A socket that another
+    program has opened listens already, and what comes waits. The caller owns the listeners. Raises OSError,
+    whose message names the address; then no socket is left open.
     """
     match address:
         case FdAddress(fd=fd):
             return [Listener(_inherited(fd))]
         case UnixAddress():
-            return [Listener(_listen_at_file(address), address.path)]
+            listeners = [Listener(_bound_to_file(address), address.path, refuses=True)]
         case TcpAddress(host=host, port=port):
-            return _listen_on_all(await _places(host, port))
+            listeners = _bound_to_all(await _places(host, port))
+    if not refusing:
+        _listen_on_all(listeners)
+    return listeners
+
+
+def _listen_on_all(listeners: Sequence[Listener]) -> None:
+    try:
+        for listener in listeners:
+            listener.listen()
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
 
 
 async def _places(host: str, port: int) -> list[tuple[int, object]]:
@@ -121,14 +190,14 @@ def _with_zone(host: str, port: int) -> Address:
     return address
 
 
-def _listen_on_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
+def _bound_to_all(places: Sequence[tuple[int, object]]) -> list[Listener]:
     """Skip addresses that this machine does not have, such as IPv6 ones, if at least one other works."""
     listeners: list[Listener] = []
     missing: OSError | None = None
     try:
         for family, where in places:
             try:
-                listeners.append(Listener(_listen(family, where)))
+                listeners.append(Listener(_bound(family, where), refuses=True))
             except OSError as exc:
                 if exc.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
@@ -153,8 +222,8 @@ def _inherited(fd: int) -> socket.socket:
     return sock
 
 
-def _listen_at_file(address: UnixAddress) -> socket.socket:
-    """A listening Unix socket. Nobody can connect before it listens, so none does before its mode is set."""
+def _bound_to_file(address: UnixAddress) -> socket.socket:
+    """A Unix socket. Nobody can connect before it listens, so none does before its mode is set."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     is_bound = False
     try:
@@ -162,7 +231,6 @@ def _listen_at_file(address: UnixAddress) -> socket.socket:
         sock.bind(address.path)
         is_bound = True
         socket_file.set_access(address, UNIX_MODE)
-        sock.listen(BACKLOG)
     except (OSError, ValueError) as exc:  # ValueError: a zero byte within the path
         sock.close()
         if is_bound:
@@ -174,21 +242,30 @@ def _listen_at_file(address: UnixAddress) -> socket.socket:
 def _cannot_listen(where: object, exc: OSError | ValueError) -> OSError:
     number, words = (exc.errno, exc.strerror) if isinstance(exc, OSError) else (None, None)
     why = words or str(exc)
-    return OSError(number or errno.EINVAL, f"cannot listen on {name_of(where)}: {why[:1].lower()}{why[1:]}")
+    more = advice(number, where[1]) if isinstance(where, tuple) else ""
+    return OSError(
+        number or errno.EINVAL, f"cannot listen on {name_of(where)}: {why[:1].lower()}{why[1:]}{more}"
+    )
 
 
-def _listen(family: int, where: object) -> socket.socket:
+def _bound(family: int, where: object) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)  # type: ignore[arg-type]  # getaddrinfo made it for this family
-        sock.listen(BACKLOG)
     except OSError as exc:
         sock.close()
         raise _cannot_listen(where, exc) from exc
     return sock
+
+
+def _listen(sock: socket.socket) -> None:
+    try:
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        raise _cannot_listen(sock.getsockname(), exc) from exc
 
 
 def _remove_stale(path: str) -> None:

@@ -6,11 +6,15 @@ so a name that gets no answer delays no other. Until the first answer, requests 
 their connect timeout. A name that stops resolving keeps its last addresses.
 
 Among the addresses of a name the one that took the last connection comes first.
+
+With several workers only the keeper asks. A worker's `Names` are told what it has found, and `ask` it to look
+again.
 """
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from functools import partial
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -20,6 +24,7 @@ from lb.core.registry import Event, Registry
 from lb.errors import NameNotResolved, NameUnanswered
 from lb.net.addresses import Address, in_turns, is_name, literal, peer_of, with_port, without_port
 from lb.net.connect import OUT_OF_DESCRIPTORS
+from lb.slices import sliced
 
 REFRESH_SECONDS = 30.0
 SOON_SECONDS = 1.0
@@ -72,6 +77,15 @@ class Name:
         news.set()
 
 
+class Found(NamedTuple):
+    """What is known of one host name: as in `Name`."""
+
+    host: str
+    addresses: list[Address] | None
+    why: str | None
+    is_unanswered: bool
+
+
 def allowed(_host: str, _port: int, _address: str) -> None:
     """The judgement of one who has no objection to any address."""
 
@@ -80,15 +94,23 @@ class Names:
     """The current addresses of each backend. `run` has one task for each name among their hosts.
 
     `judge` says why a backend of a host and port may not have an address, or None. It is asked again each
-    time, since a name may be given other addresses.
+    time, since a name may be given other addresses. Where another process resolves, which `told` says, `ask`
+    is called with a host that is to be resolved soon; `run` is not to be called then.
     """
 
-    def __init__(self, registry: Registry, judge: Callable[[str, int, str], str | None] = allowed) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        judge: Callable[[str, int, str], str | None] = allowed,
+        ask: Callable[[str], None] | None = None,
+    ) -> None:
         self._judge = judge
+        self._asks = ask
         self._names: dict[str, Name] = {}
         self._hosts: dict[Backend, str] = {}
         self._literal: dict[tuple[str, int], list[Address]] = {}
         self._on_change: list[Callable[[list[Backend]], None]] = []
+        self._on_news: list[Callable[[str], None]] = []
         self._slots = trio.CapacityLimiter(LOOKUPS)
         self._second_slots = trio.CapacityLimiter(SECOND_LOOKUPS)
         self._nursery: trio.Nursery | None = None
@@ -99,6 +121,10 @@ class Names:
     def subscribe(self, on_change: Callable[[list[Backend]], None]) -> None:
         """Call `on_change` with the backends of a name that has lost an address."""
         self._on_change.append(on_change)
+
+    def subscribe_to_news(self, on_news: Callable[[str], None]) -> None:
+        """Call `on_news` with a host after each lookup that has shown something new."""
+        self._on_news.append(on_news)
 
     # -- asking ----------------------------------------------------------------------------------------
 
@@ -127,7 +153,7 @@ class Names:
             name = self._names.get(host)
             if name is None:
                 raise NameUnanswered(f"{host} is no name of a backend any more")
-            name.wanted.set()
+            self._want(name)
             if name.is_unanswered:
                 raise NameUnanswered(f"{host} is not resolved yet: {name.why}")
             if name.why is not None:
@@ -142,6 +168,12 @@ class Names:
         """Why the backend may not have this address; a path was judged when the backend was added."""
         family, where = address
         return None if family == socket.AF_UNIX else self._judge(host, port, where[0])
+
+    async def answered(self) -> None:
+        """Wait until each name that there is now has been looked up once, with whatever result."""
+        for name in [*self._names.values()]:
+            while name.addresses is None and name.why is None and self._names.get(name.host) is name:
+                await name.news.wait()
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """The addresses of any host now, judged by nobody; none where it cannot be resolved in time."""
@@ -162,7 +194,13 @@ class Names:
     def refresh(self, host: str) -> None:
         """Resolve this name soon: a connection to it failed. Does nothing for an address."""
         if (name := self._names.get(host)) is not None:
+            self._want(name)
+
+    def _want(self, name: Name) -> None:
+        if self._asks is None:
             name.wanted.set()
+        else:
+            self._asks(name.host)
 
     def worked(self, host: str, port: int, sock: socket.socket) -> None:
         """This socket was connected to `host`: try its address first from now on."""
@@ -171,6 +209,30 @@ class Names:
             return
         if (address := peer_of(sock)) is not None:
             name.used[port] = without_port(address)
+
+    # -- what another process has found ------------------------------------------------------------------
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host names of backends."""
+        return [*self._names]
+
+    def found(self, host: str) -> "Found":
+        """What is known of a host name, for another process."""
+        name = self._names.get(host)
+        if name is None:
+            return Found(host, None, None, False)
+        return Found(host, name.addresses, name.why, name.is_unanswered)
+
+    def told(self, found: "Found") -> None:
+        """Another process has found this."""
+        name = self._names.get(found.host)
+        if name is None:
+            return
+        name.why, name.is_unanswered = found.why, found.is_unanswered
+        if found.addresses is not None:
+            self._have(name, found.addresses)
+        name.tell()
 
     # -- following the registry --------------------------------------------------------------------------
 
@@ -192,6 +254,13 @@ class Names:
             users.discard(backend)
             if not users:
                 self._end(before)
+
+    def _beginning(self, nursery: trio.Nursery) -> Generator[None, None, None]:
+        """Start the tasks of the names that were there before; later ones start with their backend."""
+        for name in [*self._names.values()]:
+            if self._names.get(name.host) is name:
+                nursery.start_soon(self._keep, name)
+            yield
 
     def _begin(self, host: str) -> Name:
         name = self._names.get(host)
@@ -217,8 +286,7 @@ class Names:
         threads.total_tokens += THREADS
         try:
             async with trio.open_nursery() as self._nursery:
-                for name in self._names.values():
-                    self._nursery.start_soon(self._keep, name)
+                await sliced(self._beginning(self._nursery))
                 await trio.sleep_forever()
         finally:
             self._nursery = None
@@ -259,17 +327,29 @@ class Names:
     def _failed(self, name: Name, why: str, *, is_unanswered: bool) -> None:
         if name.why is None:
             log.warning("name not resolved", host=name.host, why=why)
-        name.why, name.is_unanswered = why, is_unanswered
+        if (why, is_unanswered) != (name.why, name.is_unanswered):
+            name.why, name.is_unanswered = why, is_unanswered
+            self._tell_news(name)
 
     def _found(self, name: Name, found: Collection[Address]) -> None:
         addresses = [without_port(address) for address in found]
-        before, now = set(name.addresses or ()), set(addresses)
-        if before != now:
+        is_news = set(name.addresses or ()) != set(addresses)
+        if is_news:
             log.info("name resolved", host=name.host, addresses=[where[0] for _, where in addresses])
-        name.addresses, name.why, name.is_unanswered = addresses, None, False
-        if before - now:
+        had_failed, name.why, name.is_unanswered = name.why is not None, None, False
+        self._have(name, addresses)
+        if is_news or had_failed:
+            self._tell_news(name)
+
+    def _have(self, name: Name, addresses: list[Address]) -> None:
+        before, name.addresses = set(name.addresses or ()), addresses
+        if before - set(addresses):
             for tell in self._on_change:
                 tell(list(name.users))
+
+    def _tell_news(self, name: Name) -> None:
+        for tell in self._on_news:
+            tell(name.host)
 
 
 def _says_nothing(exc: Exception) -> bool:

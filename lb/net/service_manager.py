@@ -8,9 +8,12 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+
+import trio
 
 MILLION = 1_000_000
+PATIENCE_SECONDS = 2.0
+PAUSE_SECONDS = 0.01
 
 
 class ServiceManager:
@@ -30,12 +33,27 @@ class ServiceManager:
         """It serves: after the start, or after a reload, which `reloading` has announced."""
         self._tell("READY=1", _status(status))
 
+    def starting(self, status: str, seconds: float) -> None:
+        """The start goes on, and may take so much longer than it was given."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * MILLION)}", _status(status))
+
     def reloading(self) -> None:
         """A reload begins. `ready` says that it is over, whether it has failed or not."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, status: str) -> None:
         self._tell("STOPPING=1", _status(status))
+
+    async def replaced_by(self, pid: int) -> None:
+        """Another process is the main one, and is to be listened to; nothing more is told from here.
+
+        The manager reads messages in their order, so what the other one says from now on counts. This one
+        must not be lost, so it waits for a manager that is slow, for PATIENCE_SECONDS at most.
+        """
+        with trio.move_on_after(PATIENCE_SECONDS):
+            while not self._tell(f"MAINPID={pid}"):  # noqa: ASYNC110 - the kernel tells nobody
+                await trio.sleep(PAUSE_SECONDS)
+        self.close()
 
     def alive(self) -> None:
         """The event loop turns."""
@@ -44,11 +62,16 @@ class ServiceManager:
     def close(self) -> None:
         if self._sock is not None:
             self._sock.close()
+            self._sock = None
 
-    def _tell(self, *lines: str) -> None:
+    def _tell(self, *lines: str) -> bool:
+        """Whether there is nobody to be told, or the message is on its way."""
         if self._sock is not None:
-            with suppress(OSError):
+            try:
                 self._sock.sendto("\n".join(lines).encode(), self._address or "")
+            except OSError:
+                return False
+        return True
 
 
 def _address(text: str) -> str | None:

@@ -7,12 +7,11 @@ bytes is closed and never lent again, because they belong to the body of one exc
 
 import fcntl
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from lb.net.descriptors import soft_limit
-from lb.net.wire import Wire
+from lb.net.plain_wire import PlainWire
 
 PIPE_BYTES = 256 * 1024
 MOST_PIPES = 64
@@ -35,22 +34,22 @@ class Pipe:
         with suppress(OSError):  # over the user's limit for all pipes: keep the default size
             fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def fill(self, source: Wire, most: int) -> int | None:
+    def fill(self, source: PlainWire, most: int) -> int | None:
         """Move up to `most` bytes from a wire to the pipe: how many, 0 at its end, None if none is there now.
 
         The pipe must be empty, since a full one cannot be told from a wire without bytes. Bytes that were put
         back by `Wire.unread` are not seen. Raises the OSError of splice(2).
         """
         try:
-            moved = os.splice(source.sock.fileno(), self._into, most, flags=FLAGS)
+            moved = os.splice(source.fileno(), self._into, most, flags=FLAGS)
         except BlockingIOError:
             source.was_emptied()
             return None
         self.held += moved
         return moved
 
-    def drain(self, sink: socket.socket) -> bool:
-        """Move what is held to a socket; False if the socket takes no more now.
+    def drain(self, sink: PlainWire) -> bool:
+        """Move what is held to a wire; False if it takes no more now.
 
         Raises the OSError of splice(2).
         """
@@ -86,11 +85,9 @@ class Copy:
     def held(self) -> int:
         return len(self._data)
 
-    def fill(self, source: Wire, most: int) -> int | None:
-        try:
-            data = source.sock.recv(min(most, COPY_BYTES))
-        except BlockingIOError:
-            source.was_emptied()
+    def fill(self, source: PlainWire, most: int) -> int | None:
+        data = source.take(min(most, COPY_BYTES))
+        if data is None:
             return None
         self._data = memoryview(data)
         return len(data)
@@ -99,16 +96,16 @@ class Copy:
         data, self._data = bytes(self._data), memoryview(b"")
         return data
 
-    def drain(self, sink: socket.socket) -> bool:
+    def drain(self, sink: PlainWire) -> bool:
         while self._data:
-            try:
-                self._data = self._data[sink.send(self._data) :]
-            except BlockingIOError:
+            sent = sink.send_part(self._data)
+            if not sent:
                 return False
+            self._data = self._data[sent:]
         return True
 
 
-async def fill(pipe: Pipe | Copy, source: Wire, most: int) -> int:
+async def fill(pipe: Pipe | Copy, source: PlainWire, most: int) -> int:
     """Wait for bytes on a wire and move up to `most` of them into an empty pipe: how many, 0 at its end."""
     count: int | None = None
     while count is None:

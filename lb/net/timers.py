@@ -9,6 +9,7 @@ deadline, and the cost of moving it does not depend on how often it moves.
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
+from typing import Protocol
 
 import trio
 
@@ -22,17 +23,23 @@ TURNS = 3
 """Passes of the event loop: in one, sockets are reported readable; in a later one, their tasks receive."""
 
 
+class Cancellable(Protocol):
+    """What a timer cancels: a cancel scope, or what stands for one."""
+
+    def cancel(self) -> None: ...
+
+
 class Timer:
     """Cancels `scope` when the time `at` on Trio's clock is reached. Its owner must `cancel` it at the end.
 
-    `at` is `inf` while there is no deadline. The owner may replace `scope` by a fresh one.
+    `at` is `inf` while there is no deadline.
     """
 
     __slots__ = ("_deadlines", "at", "entered", "scope")
 
-    def __init__(self, deadlines: "Deadlines", scope: trio.CancelScope) -> None:
+    def __init__(self, deadlines: "Deadlines", scope: Cancellable) -> None:
         self._deadlines = deadlines
-        self.scope: trio.CancelScope | None = scope
+        self.scope: Cancellable | None = scope
         self.at = inf
         self.entered = inf  # the time of the earliest heap entry
 
@@ -58,12 +65,12 @@ class Deadline(Timer):
     """The deadline of one direction of an exchange, and the error that missing it means; None for no error.
 
     Two deadlines may share a scope (`lb.proxy.guard`). `struck` is the error with which this one has
-    cancelled it, whatever is expected since; the owner resets it together with `scope`.
+    cancelled it, whatever is expected since; the owner resets it for a fresh scope.
     """
 
     __slots__ = ("error", "struck")
 
-    def __init__(self, deadlines: "Deadlines", scope: trio.CancelScope) -> None:
+    def __init__(self, deadlines: "Deadlines", scope: Cancellable) -> None:
         super().__init__(deadlines, scope)
         self.error: type[LBError] | None = None
         self.struck: type[LBError] | None = None
@@ -128,8 +135,9 @@ class Deadlines:
             self._end_all_until(trio.current_time())
 
     def _end_all_until(self, now: float) -> None:
+        """Strike, or push again, whose entries are due. A wakeup for each cancelled one would cost more."""
         heap = self._heap
-        while heap and heap[0][0] <= now:
+        while heap and (heap[0][0] <= now or heap[0][2].scope is None):
             entered, _, timer = heappop(heap)
             if timer.scope is None or entered != timer.entered:
                 continue  # the timer was cancelled, or an earlier entry of it was handled

@@ -1,8 +1,11 @@
-"""One connected, non-blocking socket.
+"""A connected, non-blocking socket with one pair of verbs, whatever its bytes look like on the network.
 
 A Trio stream runs the scheduler on every success; a wire runs it only where a call would block. A send tries
 first, because a socket is nearly always writable. A receive waits first, because an answer is hardly ever
 there yet; that wait is also the checkpoint at which other tasks run and cancellations arrive.
+
+Only a `PlainWire` (`lb.net.plain_wire`) has the bytes of its messages in the kernel, so only its type can be
+spliced. A `TlsWire` (`lb.net.tls_wire`) has them in records.
 """
 
 import fcntl
@@ -14,6 +17,7 @@ from typing import Protocol
 import trio
 from trio.lowlevel import Abort, Task, wait_readable, wait_writable
 
+from lb.core.client_address import UNIX, plain
 from lb.net.epoll import Readiness
 
 RECEIVE_SIZE = 64 * 1024
@@ -29,19 +33,21 @@ class Watcher(Protocol):
 
 
 class Wire:
-    """A connected socket, which the wire owns. The wire's owner closes it. Errors are OSErrors of the socket.
+    """A connected socket, which the wire owns. The wire's owner closes it. Errors are OSErrors.
 
-    One task at a time may receive and one may send. After an error or a cancellation during a send it is not
-    known how much was sent, so the wire can only be closed.
+    One task at a time may receive and one may send. `unsent` is what the kernel has not taken of what was
+    sent; nothing else may be sent while there is any, but by `flush`. After an error or a cancellation during
+    a send it is not known how much was sent, so the wire can only be closed.
     While `watcher` is set it is called instead of the task in `readable`; only where `can_be_watched`.
     `is_ready`: the last edge said that there is something to receive, and it has not all been received.
     """
 
-    __slots__ = ("_has_ended", "_reader", "_readiness", "_unread", "is_ready", "sock", "watcher")
+    __slots__ = ("_has_ended", "_reader", "_readiness", "_sock", "_unread", "is_ready", "unsent", "watcher")
 
     def __init__(self, sock: socket.socket, readiness: Readiness | None = None) -> None:
-        self.sock = sock
+        self._sock = sock
         sock.setblocking(False)
+        self.unsent: memoryview | None = None
         self.is_ready = self._has_ended = False
         self.watcher: Watcher | None = None
         self._unread: bytes | None = None
@@ -49,13 +55,30 @@ class Wire:
         registered = readiness is not None and readiness.register(sock.fileno(), self)
         self._readiness = readiness if registered else None
 
+    def fileno(self) -> int:
+        """The descriptor, to be polled; it stays the wire's."""
+        return self._sock.fileno()
+
+    def local_address(self) -> str:
+        """The IP address of our end; "" on a Unix socket."""
+        host, _ = self.local_end()
+        return "" if host == UNIX else host
+
+    def local_end(self) -> tuple[str, int]:
+        """The IP address and the port of our end; UNIX and 0 on a Unix socket."""
+        match self._sock.getsockname():
+            case (str(host), int(port), *_):
+                return plain(host) if ":" in host else host, port
+            case _:
+                return UNIX, 0
+
     async def readable(self) -> None:
         """Wait until there is something to receive, or the end.
 
         BusyResourceError if another task waits here.
         """
         if self._readiness is None:
-            await wait_readable(self.sock)
+            await wait_readable(self._sock)
         elif self.is_ready:
             await trio.lowlevel.checkpoint()
         elif self._reader is not None:
@@ -70,8 +93,8 @@ class Wire:
 
     def wake(self, ended: bool) -> None:
         """There is something to receive: called on an edge (`lb.net.epoll.Waiting`)."""
-        self.is_ready = True
-        self._has_ended = self._has_ended or ended
+        if ended:
+            self.is_ready = self._has_ended = True
         if self.watcher is not None:
             self.watcher.came(self)
         elif self._reader is not None:
@@ -87,7 +110,7 @@ class Wire:
 
     async def writable(self) -> None:
         """Wait until the kernel takes more bytes."""
-        await wait_writable(self.sock)
+        await wait_writable(self._sock)
 
     async def receive(self, size: int = RECEIVE_SIZE) -> bytes:
         """Wait for up to `size` bytes, at least one; b"" once the peer has ended its side."""
@@ -96,14 +119,13 @@ class Wire:
             if self._unread is not None:
                 data, self._unread = self._unread, None
                 return data
-            try:
-                data = self.sock.recv(size)
-            except BlockingIOError:
-                self.was_emptied()
-                continue
-            if len(data) < size:
-                self.was_emptied()
-            return data
+            found = self.take(size)
+            if found is not None:
+                return found
+
+    def take(self, size: int) -> bytes | None:
+        """Up to `size` bytes that are there, or None; b"" at the end. Raises the OSError of a broken one."""
+        raise NotImplementedError
 
     @property
     def can_be_watched(self) -> bool:
@@ -113,13 +135,16 @@ class Wire:
 
     @property
     def is_known_quiet(self) -> bool:
-        """As `is_quiet`, without a system call; False where that is not known."""
+        """As `is_quiet`, by the last look at all connections; False where that is not known.
+
+        Costs no system call, so what has come since is not known either.
+        """
         return self._readiness is not None and not self.is_ready
 
     def receive_now(self, size: int = RECEIVE_SIZE) -> bytes | None:
         """Up to `size` bytes that are there, or None; b"" at the end and where the connection broke."""
         try:
-            data = self.sock.recv(size)
+            data = self._sock.recv(size)
         except BlockingIOError:
             self.was_emptied()
             return None
@@ -129,6 +154,10 @@ class Wire:
             self.was_emptied()
         return data
 
+    def receive_raw_now(self, size: int = RECEIVE_SIZE) -> bytes | None:
+        """As `receive_now`, but what is on the network as it is: before TLS begins, if it does."""
+        return self.receive_now(size)
+
     def unread(self, data: bytes) -> None:
         """Put back what `receive_now` returned; the next `receive` returns it.
 
@@ -136,76 +165,92 @@ class Wire:
         """
         self._unread, self.is_ready = data, True
 
-    def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
-        """Send what the kernel takes at once. Returns what is left to send, or None."""
-        try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        return None if sent == len(data) else memoryview(data)[sent:]
+    async def send_some(self) -> None:
+        """Wait until the kernel takes more, and send what it takes of what is `unsent`.
 
-    async def send_rest(self, left: memoryview) -> None:
-        """Send what `send_now` returned. The caller sets the timeout."""
-        while left:
-            await wait_writable(self.sock)
-            try:
-                left = left[self.sock.send(left) :]
-            except BlockingIOError:
-                continue
+        The caller sets the timeout. May be cancelled, and called again.
+        """
+        await wait_writable(self._sock)
+        if self.unsent is not None:
+            self._give(self.unsent)
+
+    async def flush(self) -> None:
+        """Wait until nothing is `unsent`. The caller sets the timeout."""
+        while self.unsent is not None:
+            await self.send_some()
 
     async def send(self, data: bytes) -> None:
         """Send everything. The caller sets the timeout."""
-        left = self.send_now(data)
-        if left is not None:
-            await self.send_rest(left)
+        if not self.send_now(data):
+            await self.flush()
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send what the kernel takes at once. False if some is `unsent`; only while nothing is."""
+        raise NotImplementedError
+
+    def send_last_now(self, data: bytes | bytearray | memoryview) -> bool:
+        """As `send_now`, of the last bytes that are sent: our end goes out with them where bytes say it."""
+        return self.send_now(data)
+
+    def _give(self, data: bytes | bytearray | memoryview) -> bool:
+        """Give these bytes to the kernel as they are; what it does not take is `unsent`."""
+        sent = self._give_part(data)
+        if sent == len(data):
+            self.unsent = None
+            return True
+        self.unsent = memoryview(data)[sent:]
+        return False
+
+    def _give_part(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
 
     def end_sending(self) -> None:
         """Half-close: the peer receives our end, and may go on sending."""
-        self.sock.shutdown(socket.SHUT_WR)
+        self._sock.shutdown(socket.SHUT_WR)
 
     def keep_alive(self) -> None:
         """Have the kernel ask a silent peer whether it is there: one that has vanished ends the connection.
 
         For connections that may be silent for long. It takes about two minutes to notice.
         """
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self.sock.family == socket.AF_UNIX:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._sock.family == socket.AF_UNIX:
             return
         for option, value in KEEPALIVE.items():
             if hasattr(socket, option):
-                self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+                self._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
     def unsent_in_kernel(self) -> int:
         """Bytes sent that the peer's kernel has not acknowledged (TIOCOUTQ); 0 where that is unknown."""
         try:
-            (count,) = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))
+            (count,) = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))
         except OSError:
             return 0
         return int(count)
 
     def is_quiet(self) -> bool:
         """True while neither a byte nor an end is there to be received. Costs a system call."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close the socket. Closing it again does nothing."""
+        self._drop()
+
+    def _drop(self) -> None:
         if self._readiness is not None:
-            self._readiness.forget(self.sock.fileno())
-        self.sock.close()
+            self._readiness.forget(self._sock.fileno())
+        self._sock.close()
 
     def reset(self) -> None:
         """Close with a TCP reset, so that the peer sees an error rather than an orderly end.
 
         Not after `close`.
         """
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.close()
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._drop()
 
 
 def no_delay(sock: socket.socket) -> None:

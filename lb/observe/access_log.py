@@ -23,6 +23,8 @@ from lb.observe.log_lines import (
     LINES,
     LONGEST_TEXT,
     Format,
+    LoggedTls,
+    coloured_line,
     json_line,
     milliseconds,
     record,
@@ -39,6 +41,7 @@ __all__ = [
     "LONGEST_TEXT",
     "AccessLog",
     "Format",
+    "LoggedTls",
     "format_of",
     "json_line",
     "milliseconds",
@@ -48,7 +51,11 @@ __all__ = [
 __all__ += ["safe", "text_line"]
 
 QUEUE_RECORDS = 8192
-BATCH_RECORDS = 128  # rendered without an await; more would hold up the traffic
+BATCH_RECORDS = 128  # written by one call of the thread
+RENDERED_AT_ONCE = 16
+RENDERED_SHARE = 32
+"""The traffic waits while lines are rendered, so there are few of them at once. But there is at least one in
+so many of those that wait: as the queue fills, each turn of the event loop renders more."""
 LINGER_SECONDS = 0.1
 FLUSH_SECONDS = 1.0
 REOPEN_SECONDS = 10.0
@@ -62,10 +69,10 @@ def format_of(setting: str, is_terminal: bool) -> Format | None:
     match setting:
         case "off":
             return None
-        case "text" | "json" | "combined":
+        case "short" | "text" | "json" | "combined":
             return setting
         case _:
-            return "text" if is_terminal else "json"
+            return "short" if is_terminal else "json"
 
 
 class Observed(Protocol):
@@ -92,11 +99,13 @@ class AccessLog:
         fd: int | None = None,
         fields: Sequence[str] = (),
         file: LogFile | None = None,
+        is_shared: bool = False,
     ) -> None:
         self.dropped = 0
         self._wall = wall
         self._fd = sys.stdout.fileno() if fd is None else fd
         self._file = file
+        self._write = write_lines if is_shared else write
         self._prepared: LogFile | None = None
         self._given_up: list[LogFile] = []
         self._reopen_at: float | None = None
@@ -113,9 +122,14 @@ class AccessLog:
         self._lost = 0
 
     @classmethod
-    def of(cls, settings: AccessLogSettings, *, wall: Callable[[float], float]) -> "AccessLog":
-        """The access log of these settings. It blocks; ConfigError where its file cannot be opened."""
-        made = cls(None, wall=wall)
+    def of(
+        cls, settings: AccessLogSettings, *, wall: Callable[[float], float], is_shared: bool = False
+    ) -> "AccessLog":
+        """The access log of these settings. It blocks; ConfigError where its file cannot be opened.
+
+        `is_shared`: other processes write lines to the same place.
+        """
+        made = cls(None, wall=wall, is_shared=is_shared)
         made.prepare(settings)
         made.adopt(settings)
         return made
@@ -141,10 +155,12 @@ class AccessLog:
         if self._prepared is not None:
             self._file, self._prepared = self._prepared, None
         is_terminal = self._file is None and os.isatty(self._fd)
-        self._use(format_of(settings.format, is_terminal), settings.fields)
+        self._use(format_of(settings.format, is_terminal), settings.fields, is_terminal=is_terminal)
 
-    def _use(self, line_format: Format | None, fields: Sequence[str]) -> None:
+    def _use(self, line_format: Format | None, fields: Sequence[str], *, is_terminal: bool = False) -> None:
         self._render = None if line_format is None else partial(LINES[line_format], fields=fields)
+        if line_format == "short" and is_terminal and not os.environ.get("NO_COLOR"):
+            self._render = partial(coloured_line, fields=fields)
         names = (*fields, *COMBINED_FIELDS) if line_format == "combined" else tuple(fields)
         wanted = tuple(dict.fromkeys(name.lower().encode() for name in names))
         self.noted = wanted if self.is_on and wanted else None
@@ -245,12 +261,12 @@ class AccessLog:
 
     async def _write_batch(self) -> None:
         batch = list(islice(self._waiting, BATCH_RECORDS))
-        lines = b"".join([self._line(exchange) for exchange in batch])
+        lines = await self._rendered(batch)
         try:
             fd = self._fd if self._file is None else self._file.fd
             self._is_writing = True
             await trio.to_thread.run_sync(
-                write, fd, lines, abandon_on_cancel=True, limiter=self._one_at_a_time
+                self._write, fd, lines, abandon_on_cancel=True, limiter=self._one_at_a_time
             )
             self._is_writing = False
         except OSError as exc:
@@ -260,6 +276,15 @@ class AccessLog:
             self._worked()
         for _ in batch:  # pop after writing: a cancelled write must still count these as lost
             self._waiting.popleft()
+
+    async def _rendered(self, batch: Sequence["ExchangeRecord"]) -> bytes:
+        """The lines of these exchanges. The traffic goes on between two parts of the batch."""
+        at_once = max(RENDERED_AT_ONCE, len(self._waiting) // RENDERED_SHARE)
+        parts = []
+        for start in range(0, len(batch), at_once):
+            parts += [self._line(exchange) for exchange in batch[start : start + at_once]]
+            await trio.lowlevel.checkpoint()
+        return b"".join(parts)
 
     def _line(self, exchange: "ExchangeRecord") -> bytes:
         """The line of one exchange; where a bug keeps it from being written, only that line is lost."""
@@ -293,3 +318,17 @@ def write(fd: int, data: bytes) -> None:
             view = view[os.write(fd, view) :]
         except BlockingIOError:  # another process that shares the descriptor made it non-blocking
             select.select([], [fd], [])
+
+
+def write_lines(fd: int, data: bytes) -> None:
+    """`write`, but that no line is torn by what other processes write to the same pipe.
+
+    A pipe takes PIPE_BUF bytes whole: pipe(7). Only a line that is longer may be torn.
+    """
+    at = 0
+    while at < len(data):
+        end = at + select.PIPE_BUF
+        if end < len(data):
+            end = (data.rfind(b"\n", at, end) + 1) or (data.find(b"\n", end) + 1) or len(data)
+        write(fd, data[at:end])
+        at = end

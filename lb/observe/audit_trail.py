@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from math import inf
+from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import structlog
 
 from lb.config.decode import told
-from lb.config.diff import compared, flat
+from lb.config.diff import differing, flat, spoken
 from lb.core.backend import AdminState
 
 if TYPE_CHECKING:
@@ -64,32 +65,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     and_more: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class Act:
-    """An act that is going on: the operator's name, the source, the operation, and the changes so far."""
-
-    who: str
-    source: str
-    operation: str
-    target: str = ""
-    request_id: str = ""
-    began: float | None = None
-    before: "dict[Key, Any]" = field(default_factory=dict)
-    after: "dict[Key, Any]" = field(default_factory=dict)
-    more: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-
-    def changed(self, before: "dict[Key, Any]", after: "dict[Key, Any]") -> None:
-        """Add changes. Of several changes to a key, the first old and the last new value count."""
-        for key in dict.fromkeys((*before, *after)):
-            self.before.setdefault(key, before.get(key))
-            self.after[key] = after.get(key)
-
-    @property
-    def changes(self) -> dict[str, tuple[Any, Any]]:
-        pairs = {each.key: (each.before, each.after) for each in compared(self.before, self.after)}
-        return {key: _hidden(key, *pair) for key, pair in {**pairs, **self.more}.items()}
-
-
 class Seen(NamedTuple):
     """The state of a backend after its last event."""
 
@@ -103,6 +78,93 @@ class Seen(NamedTuple):
         return {
             ("backends", self.spec.id, name): value for name, value in {**told(self.spec), **rest}.items()
         }
+
+
+class Changed(NamedTuple):
+    """A backend before and after an act, None where it was or is not there; so many `keys` differ."""
+
+    before: Seen | None
+    after: Seen | None
+    keys: int
+
+
+Difference = tuple["Key", Any, Any]
+"""A key, its value before and its value after."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Act:
+    """An act that is going on: the operator's name, the source, the operation, and the changes so far.
+
+    An act may change ten thousand backends, one after the other. So their keys are counted as they change,
+    and put into words only where they are told.
+    """
+
+    who: str
+    source: str
+    operation: str
+    target: str = ""
+    request_id: str = ""
+    began: float | None = None
+    before: "dict[Key, Any]" = field(default_factory=dict)
+    after: "dict[Key, Any]" = field(default_factory=dict)
+    backends: dict[str, Changed] = field(default_factory=dict)
+    more: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    _of_backends: int = 0
+
+    def changed(self, before: "dict[Key, Any]", after: "dict[Key, Any]") -> None:
+        """Add changes. Of several changes to a key, the first old and the last new value count."""
+        for key in dict.fromkeys((*before, *after)):
+            self.before.setdefault(key, before.get(key))
+            self.after[key] = after.get(key)
+
+    def changed_backend(self, name: str, before: Seen | None, after: Seen | None) -> None:
+        """The same for all keys of a backend; None where it is not there."""
+        there = self.backends.get(name)
+        first, counted = (before, 0) if there is None else (there.before, there.keys)
+        count = _count(first, after)
+        self.backends[name] = Changed(first, after, count)
+        self._of_backends += count - counted
+
+    @property
+    def count(self) -> int:
+        """How many keys have another value than before the act."""
+        return self._of_backends + sum(1 for _ in differing(self.before, self.after)) + len(self.more)
+
+    def changes(self, most: int) -> dict[str, tuple[Any, Any]]:
+        """The first of them with both values."""
+        backends = chain.from_iterable(
+            _of_backend(each.before, each.after) for each in self.backends.values()
+        )
+        pairs = (
+            (spoken(key), old, new) for key, old, new in chain(differing(self.before, self.after), backends)
+        )
+        more = ((key, old, new) for key, (old, new) in self.more.items())
+        return {key: _hidden(key, old, new) for key, old, new in islice(chain(pairs, more), most)}
+
+
+def _of_backend(before: Seen | None, after: Seen | None) -> list[Difference]:
+    """The keys of a backend that differ."""
+    if before == after:
+        return []
+    return [*differing(before.state() if before else {}, after.state() if after else {})]
+
+
+def _count(before: Seen | None, after: Seen | None) -> int:
+    """How many keys of a backend differ. It is asked at each event, so nothing is put into words for it."""
+    if before is None or after is None:
+        there = before or after
+        return 0 if there is None else sum(value is not None for value in _values(there))
+    if before.spec is after.spec:
+        return sum(map(ne, before[1:], after[1:]))
+    return sum(map(ne, _values(before), _values(after)))
+
+
+def _values(seen: Seen) -> list[object]:
+    """The values of its keys in a fixed order; what is unset or empty is None."""
+    spec = seen.spec
+    values = (getattr(spec, name) for name in spec.__struct_fields__)
+    return [*(None if value == {} else value for value in values), *seen[1:]]
 
 
 _acting: ContextVar[Act | None] = ContextVar("acting", default=None)
@@ -138,11 +200,24 @@ class Audit:
         finally:
             _acting.reset(token)
 
+    @property
+    def actor(self) -> str | None:
+        """The name of who is acting now; None where what happens is no act."""
+        act = _acting.get()
+        return None if act is None else act.who
+
     def changed(self, key: str, before: object, after: object) -> None:
         """Add a change of something outside the registry to the current act, if there is one."""
         if (act := _acting.get()) is not None:
             first, _ = act.more.get(key, (before, after))
             act.more[key] = first, after
+
+    def touched(self) -> tuple[set[str], set[str]]:
+        """The backends and the pools that the current act has changed so far."""
+        act = _acting.get()
+        if act is None:
+            return set(), set()
+        return {*act.backends}, {str(key[1]) for key in act.before if key[:1] == ("pools",)}
 
     def failed(self, status: int, why: str) -> None:
         """Note the current act although it failed and changed nothing."""
@@ -172,8 +247,8 @@ class Audit:
         return sorted(both, key=lambda entry: entry.at, reverse=True)
 
     def _entry(self, act: Act, status: int | None, why: str = "", and_more: int = 0) -> Entry:
-        changes = act.changes
-        told = {key: (_short(old), _short(new)) for key, (old, new) in islice(changes.items(), MOST_CHANGES)}
+        changes = act.changes(MOST_CHANGES)
+        told = {key: (_short(old), _short(new)) for key, (old, new) in changes.items()}
         return Entry(
             at=self._wall(self._now() if act.began is None else act.began),
             who=act.who,
@@ -181,7 +256,7 @@ class Audit:
             operation=act.operation,
             target=act.target,
             changes=told,
-            untold=len(changes) - len(told),
+            untold=act.count - len(told),
             request_id=act.request_id,
             status=status,
             why=why[:LONGEST_TEXT],
@@ -194,7 +269,7 @@ class Audit:
         if not backend.removed:
             self._backends[backend.id] = _seen(backend)
         if (act := _acting.get()) is not None:
-            act.changed(*(each.state() if each else {} for each in (before, self._backends.get(backend.id))))
+            act.changed_backend(backend.id, before, self._backends.get(backend.id))
 
     def _on_pool(self, event: "PoolEvent") -> None:
         name = event.pool.name
@@ -225,8 +300,9 @@ def _hidden(key: str, before: object, after: object) -> tuple[object, object]:
 
 
 def _short(value: object) -> object:
-    """Cut a long value; a label may be as long as a request body."""
-    text = value if isinstance(value, str) else str(value)
+    """Cut a long value; a label may be as long as a request body, and a list have thousands of routes."""
+    part = value[:LONGEST_TEXT] if isinstance(value, list | tuple) else value
+    text = part if isinstance(part, str) else str(part)
     return value if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
 
 

@@ -54,6 +54,7 @@ class Metrics:
     """The counters of one process. The parts of a key are in the order of the metric's labels."""
 
     __slots__ = (
+        "addresses",
         "admin_requests",
         "admin_restarts",
         "config_loaded_at",
@@ -68,6 +69,7 @@ class Metrics:
         "loop_lags",
         "queue_waits",
         "retries",
+        "upgrades",
     )
 
     def __init__(self) -> None:
@@ -78,6 +80,8 @@ class Metrics:
         self.connections_evicted = 0
         self.full_since: float | None = None
         """Since when every place for clients has been taken; None while there is one."""
+        self.addresses: Counter[str] = Counter()
+        """How many places each client address has, as `lb.proxy.places` counts them in this process."""
         self.held = Held(0)
         """The bytes that are held for slow clients now; `lb.proxy.context` sets the limit."""
         self.connect_durations: dict[str, Histogram] = {}
@@ -86,11 +90,21 @@ class Metrics:
         self.admin_requests: Counter[tuple[str, str, int]] = Counter()
         self.admin_restarts = 0
         self.config_reloads: Counter[str] = Counter(success=0, failure=0)
+        self.upgrades: Counter[str] = Counter(success=0, failure=0)
         self.config_loaded_at = 0.0  # seconds since 1970, of the start or the last successful reload
 
     def listener(self, name: str) -> ListenerCounts:
         """The counts of the listener of this name, created by the first call."""
         return self.listeners.setdefault(name, ListenerCounts())
+
+    def durations_of(self, pool: str) -> Histogram:
+        """How long the exchanges of this pool took since the start, over all listeners."""
+        everything = Histogram()
+        for listener in self.listeners:
+            flow = self.flows.get((listener, pool))
+            if flow is not None:
+                everything.add(dict(enumerate(flow.durations.counts)), flow.durations.total)
+        return everything
 
     def loop_lag(self, seconds: float) -> None:
         """Count how much later than due a sleeping task was woken."""
@@ -120,7 +134,8 @@ class Metrics:
         """Count an attempt once: by the status of its response, or by the reason of its failure."""
         backend = attempt.backend
         if attempt.reason is None:
-            backend.codes[NO_ANSWER if attempt.is_beaten else exchange.status or NO_ANSWER] += 1
+            is_its_own = attempt.first_byte is not None and not attempt.is_beaten  # and not an answer of ours
+            backend.codes[exchange.status or NO_ANSWER if is_its_own else NO_ANSWER] += 1
         else:
             backend.failures[attempt.reason] += 1
         if attempt.first_byte is not None:

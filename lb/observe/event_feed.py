@@ -39,9 +39,13 @@ class Frame(NamedTuple):
 
 
 def rendered(kind: str, data: object, number: int | None = None) -> bytes:
-    """One event in the format of the HTML standard, section 9.2. The JSON of `data` has no line ends."""
+    """One event in the format of the HTML standard, section 9.2. The JSON of `data` has no line ends.
+
+    Data that is encoded already, which may be megabytes, is copied once.
+    """
     identity = b"" if number is None else b"id: %d\n" % number
-    return b"%bevent: %b\ndata: %b\n\n" % (identity, kind.encode(), msgspec.json.encode(data))
+    encoded = data if isinstance(data, msgspec.Raw) else msgspec.json.encode(data)
+    return b"%bevent: %b\ndata: %b\n\n" % (identity, kind.encode(), encoded)
 
 
 class Reader:

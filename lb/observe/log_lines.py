@@ -14,9 +14,16 @@ from lb.core.exchange_record import LONGEST_NOTED
 
 if TYPE_CHECKING:
     from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+    from lb.core.secured import Secured
 
 LONGEST_TEXT = LONGEST_NOTED - 1
+LONGEST_KEPT = LONGEST_TEXT + 1
+"""One byte more than `safe` shows, so that it still sees that the text was longer."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+COLOURS = {4: "33", 5: "31"}
+"""Of statuses by their first digit: yellow and red (ECMA-48, section 8.3.117)."""
+LONGEST_SHORT = 40
+"""Of a target, so much stands in a short line."""
 COMBINED_FIELDS = ("Referer", "User-Agent")
 """The fields that stand in every line of the format `combined`."""
 
@@ -27,55 +34,91 @@ class Line(Protocol):
     def __call__(self, exchange: "ExchangeRecord", wall: "Wall", fields: Sequence[str] = ()) -> bytes: ...
 
 
-Format = Literal["text", "json", "combined"]
+Format = Literal["short", "text", "json", "combined"]
 Wall = Callable[[float], float]
 
 
 class LoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt on one backend, with the phases of `Record`.
-
-    `passed_over_count` backends were no candidates; `passed_over` has a few of them, with the reason.
-    """
+    """One attempt on one backend."""
 
     backend: str
+    """The backend's id."""
     reused: bool
+    """Whether a connection was waiting for it."""
     reason: str | None
+    """Why it failed, null where it did not."""
     connect_ms: float | None
+    """As below."""
     first_byte_ms: float | None
+    """As below."""
     passed_over: dict[str, str]
+    """The first backends that were no candidates, with the reason."""
     passed_over_count: int
+    """How many were none."""
+
+
+class LoggedTls(msgspec.Struct, frozen=True, kw_only=True):
+    """TLS of a client's connection: what its handshake has agreed on."""
+
+    version: str
+    """Such as TLSv1.3."""
+    cipher: str
+    """Its name."""
+    resumed: bool
+    """Whether a session was taken up again."""
+    server_name: str
+    """The name that the client asked for, "" where it named none."""
+    client_subject: str | None
+    """The subject of its certificate, null where it showed none."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange as it is logged.
-
-    `time` is when it ended. `client` is the peer, or who a trusted proxy says that it speaks for. `queue_ms`
-    is the wait for a backend. The other phases are those of the deciding attempt, None where it did not get
-    so far: `connect_ms` until connected, `first_byte_ms` from there to the first byte of the response.
-    `total_ms` is the whole exchange.
-    """
+    """One exchange as it is logged. The phases are those of the deciding attempt."""
 
     time: str
+    """When the exchange ended, in UTC."""
     id: str
+    """Its X-Request-Id."""
     client: str
+    """The peer, or whom a trusted proxy speaks for, with the port where it is known."""
     peer: str
+    """The other end of the connection."""
     listener: str
+    """The address that it came to."""
     method: str
+    """GET and so on."""
     target: str
+    """What was asked for, as it came."""
     status: int
+    """What the client got; 499: it left before, 0: it was cut before."""
     request_bytes: int
+    """Of the request's body."""
     response_bytes: int
+    """Of the response's body that were sent to the client."""
     pool: str | None
+    """The pool that it was routed to, null where it was refused before."""
     backend: str | None
+    """The backend of the deciding attempt."""
     attempts: int
+    """How many backends were tried."""
     queue_ms: float
+    """The wait for a backend."""
     connect_ms: float | None
+    """Until connected, null where it did not get so far."""
     first_byte_ms: float | None
+    """From there to the first byte of the response."""
     total_ms: float
+    """The whole exchange."""
     reason: str | None
+    """The token of an error of ours: lb docs errors. A 5xx without one is the backend's own answer."""
     detail: str
+    """The same in words."""
     each_attempt: list[LoggedAttempt]
+    """One object for each."""
+    tls: LoggedTls | msgspec.UnsetType = msgspec.UNSET
+    """Only of those over TLS."""
     fields: dict[str, str | None] | msgspec.UnsetType = msgspec.UNSET
+    """The fields of the request that access_log.fields names, null where it lacks one."""
 
 
 def record(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()) -> Record:
@@ -103,8 +146,25 @@ def record(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()) -
         reason=exchange.reason,
         detail=safe(exchange.detail.encode("utf-8", "surrogateescape")),
         each_attempt=[_attempt(attempt) for attempt in exchange.attempts],
+        tls=msgspec.UNSET if exchange.secured is None else _tls(exchange.secured),
         fields={name: _field(exchange, name) for name in fields} if fields else msgspec.UNSET,
     )
+
+
+def _tls(secured: "Secured") -> LoggedTls:
+    return LoggedTls(
+        version=secured.version,
+        cipher=secured.cipher,
+        resumed=secured.is_resumed,
+        server_name=secured.server_name,
+        client_subject=None if secured.certificate is None else _subject(secured.certificate),
+    )
+
+
+def _subject(certificate: bytes) -> str:
+    from lb.tls.client_subject import subject_of  # where a certificate has come, what reads it is installed
+
+    return safe(subject_of(certificate).encode())
 
 
 def _field(exchange: "ExchangeRecord", name: str) -> str | None:
@@ -158,8 +218,15 @@ def text_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()
         words.append(f"attempts={r.attempts}")
     if r.reason is not None:
         words.append(f"{r.reason}: {r.detail}" if r.detail else r.reason)
+    if r.tls is not msgspec.UNSET:
+        words += _tls_words(r.tls)
     words += [f"{name}={_quoted(_field(exchange, name))}" for name in fields]
     return " ".join(words).encode() + b"\n"
+
+
+def _tls_words(tls: LoggedTls) -> list[str]:
+    words = [tls.version + (" resumed" if tls.resumed else ""), f"for {tls.server_name or 'no name'}"]
+    return [*words, f"by {_quoted(tls.client_subject)}"] if tls.client_subject else words
 
 
 def combined_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()) -> bytes:
@@ -182,7 +249,62 @@ def combined_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] 
     return " ".join(parts).encode() + b"\n"
 
 
-LINES: dict[Format, Line] = {"text": text_line, "json": json_line, "combined": combined_line}
+def short_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()) -> bytes:
+    """One line that fits a terminal: when, how it ended, what was asked, where it went, how long it took.
+
+    The id stands there where the exchange has failed, for `lb why`.
+    """
+    return _short_line(exchange, wall, fields, "")
+
+
+def coloured_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str] = ()) -> bytes:
+    """The same with a colour for statuses that tell of a failure."""
+    return _short_line(exchange, wall, fields, COLOURS.get(exchange.status // 100, ""))
+
+
+def _short_line(exchange: "ExchangeRecord", wall: Wall, fields: Sequence[str], colour: str) -> bytes:
+    ended = exchange.started if exchange.ended is None else exchange.ended
+    last = exchange.deciding
+    status = f"\x1b[{colour}m{exchange.status}\x1b[0m" if colour else str(exchange.status)
+    words = [
+        clock_time(wall(ended)),
+        status.rjust(3),
+        safe(exchange.method) or "-",
+        _cut(safe(exchange.target)) or "-",
+        last.backend.id if last else "-",
+        f"{milliseconds(ended - exchange.started):.1f} ms",
+    ]
+    if len(exchange.attempts) > 1:
+        others = [f"{each.backend.id} {_end_of(each)}" for each in exchange.attempts if each is not last]
+        words.append(f"({len(exchange.attempts)} attempts: {', '.join(others)})")
+    if exchange.reason is not None:
+        words += [exchange.reason, safe(exchange.id)]
+    words += [f"{name}={_quoted(_field(exchange, name))}" for name in fields]
+    return " ".join(words).encode() + b"\n"
+
+
+def _end_of(attempt: "AttemptRecord") -> str:
+    """How an attempt ended that another one has replaced."""
+    if attempt.reason is not None:
+        return attempt.reason
+    return "was slower" if attempt.is_beaten else "had another try"
+
+
+def _cut(target: str) -> str:
+    return target if len(target) <= LONGEST_SHORT else f"{target[: LONGEST_SHORT - 3]}..."
+
+
+def clock_time(seconds: float) -> str:
+    """Seconds since 1970 as the time of day in UTC, to the millisecond."""
+    return rfc3339(seconds).partition("T")[2]
+
+
+LINES: dict[Format, Line] = {
+    "short": short_line,
+    "text": text_line,
+    "json": json_line,
+    "combined": combined_line,
+}
 
 
 def _quoted(text: str | None) -> str:

@@ -8,11 +8,14 @@ counted, and the next line that can be written is one that says how many they we
 import logging
 import select
 import sys
+import time
 from collections import Counter
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from lb.observe.log_lines import clock_time
 
 PIECE = select.PIPE_BUF // 10
 """In characters. One may become ten bytes (`\\U0010ffff`) where the stream is ASCII."""
@@ -95,7 +98,7 @@ def configure(json: bool) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True) if json else _clock_time,
     ]
     handler = LossyHandler(sys.stderr)
     handler.setFormatter(
@@ -116,6 +119,12 @@ def configure(json: bool) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _clock_time(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """As the access log has it on a terminal."""
+    event["timestamp"] = clock_time(time.time())
+    return event
 
 
 def _renderers(json: bool) -> list[Processor]:

@@ -1,29 +1,34 @@
 """The recorder keeps the last exchanges, and separately the last failed ones, to explain what happened.
 
 It keeps references to the records that the counters and the log use too; they are rendered only when the API
-is asked. Failures have a queue of their own, so that many successful requests do not push them out. Memory
-is bounded by the number of records and by the length of the texts in each. A record keeps its removed
+is asked. Failures have a ring of their own, so that many successful requests do not push them out. So have
+those that were answered after an attempt had failed: no client saw these failures, but the counters of the
+backend have them, and somebody will ask. Memory is bounded by the number of records, by the length of the
+texts in each, and in these two rings by bytes (`lb.observe.failure_ring`). A record keeps its removed
 backends alive until the record is dropped. Records hold no bodies and no fields, so they hold no secrets.
 
 Many failures of one kind would hide the few of another kind that explain them. So failures are also counted
 by kind, with the newest of each kind, and a kind is dropped only when there are more than KINDS.
+
+The slowest are kept for longer, whether they failed or not (`lb.observe.slowest`).
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING
 
-from lb.observe.access_log import LONGEST_TEXT
+from lb.observe.failure_kind import Kind, kind_of
+from lb.observe.failure_ring import FailureRing
+from lb.observe.log_lines import LONGEST_KEPT
+from lb.observe.slowest import Durations, Slowest
 
 if TYPE_CHECKING:
     from lb.core.exchange_record import ExchangeRecord
 
 RECORDS = 1000
-FAILED_RECORDS = 200
 KINDS = 50
-LONGEST_KEPT = LONGEST_TEXT + 1
-"""One byte more than `access_log.safe` shows, so that it still sees that the text was longer."""
 
 Tell = Callable[["ExchangeRecord"], None]
 
@@ -33,33 +38,32 @@ def has_failed(exchange: "ExchangeRecord") -> bool:
     return exchange.reason is not None or exchange.status >= 500
 
 
-class Kind:
-    """Failures of one kind: how many there were, when the first one ended, and the newest one."""
-
-    __slots__ = ("count", "first_ended", "newest")
-
-    def __init__(self, first: "ExchangeRecord") -> None:
-        self.count = 0
-        self.first_ended = first.ended
-        self.newest = first
-
-
-def kind_of(exchange: "ExchangeRecord") -> Hashable:
-    """The key of a failure's kind: pool, last backend, status and reason."""
-    backend = exchange.attempts[-1].backend.id if exchange.attempts else None
-    return exchange.pool, backend, exchange.status, exchange.reason
+def has_failed_attempt(exchange: "ExchangeRecord", backend: str | None = None) -> bool:
+    """Whether an attempt failed, on this backend if one is given, whatever the client got in the end."""
+    return any(each.has_failed and backend in (None, each.backend.id) for each in exchange.attempts)
 
 
 class Recorder:
-    """The last exchanges of one process. `finished` is called for each exchange that has ended."""
+    """The last exchanges of one process. `finished` is called for each exchange that has ended.
 
-    __slots__ = ("_all", "_failed", "_kinds", "_tell")
+    `durations` are for the medians that `slowest` has.
+    """
 
-    def __init__(self, records: int = RECORDS, failed: int = FAILED_RECORDS) -> None:
+    __slots__ = ("_all", "_failed", "_kinds", "_minutes", "_tell", "_tried_again", "slowest")
+
+    def __init__(
+        self,
+        records: int = RECORDS,
+        failed: int = RECORDS,
+        durations: Durations | None = None,
+    ) -> None:
         self._all: deque[ExchangeRecord] = deque(maxlen=records)
-        self._failed: deque[ExchangeRecord] = deque(maxlen=failed)
+        self._failed = FailureRing(failed)
+        self._tried_again = FailureRing(failed)
         self._kinds: OrderedDict[Hashable, Kind] = OrderedDict()
         self._tell: list[Tell] = []
+        self.slowest = Slowest(durations)
+        self._minutes = self.slowest.minutes
 
     def finished(self, exchange: "ExchangeRecord") -> None:
         """Keep an exchange that has ended. Its record must not change any more."""
@@ -68,10 +72,17 @@ class Recorder:
             exchange.target = exchange.target[:LONGEST_KEPT]
         if exchange.reason is not None or exchange.status >= 500:  # `has_failed`, inlined
             self._remember_failed(exchange)
+        elif len(exchange.attempts) > 1 and has_failed_attempt(exchange):
+            self._tried_again.add(exchange)
+        minute, ended = self._minutes.get(exchange.pool), exchange.ended
+        if minute is None or (
+            ended is not None and (ended >= minute.ends or ended - exchange.started > minute.least)
+        ):
+            self.slowest.add(exchange)
 
     def _remember_failed(self, exchange: "ExchangeRecord") -> None:
         exchange.detail = exchange.detail[:LONGEST_KEPT]  # it may name every backend of a large pool
-        self._failed.append(exchange)
+        self._failed.add(exchange)
         self._count(exchange)
         for tell in self._tell:
             tell(exchange)
@@ -89,9 +100,31 @@ class Recorder:
         """Call `tell` with every exchange that fails from now on. `tell` must not raise."""
         self._tell.append(tell)
 
-    def newest(self, only_failed: bool = False) -> Iterator["ExchangeRecord"]:
-        """The exchanges from the newest to the oldest. Do not await while iterating: the queue may change."""
-        return reversed(self._failed if only_failed else self._all)
+    @property
+    def whole_since(self) -> float:
+        """Of the exchanges that began since then none is forgotten: when the oldest that is kept began."""
+        return self._all[0].started if len(self._all) == self._all.maxlen else -inf
+
+    def remembered_since(self, only_failed: bool, attempt_failed: bool) -> float:
+        """All such exchanges that ended after this moment are kept; -inf where none was dropped."""
+        if attempt_failed:
+            return self._failed.since if only_failed else max(self._failed.since, self._tried_again.since)
+        if only_failed:
+            return self._failed.since
+        oldest = self._all[0] if len(self._all) == self._all.maxlen else None
+        return -inf if oldest is None else oldest.started if oldest.ended is None else oldest.ended
+
+    def newest(self) -> Iterator["ExchangeRecord"]:
+        """All that are kept here, the newest first: behind the last ones, older ones with failures.
+
+        Do not await while iterating: the queues may change.
+        """
+        kinds = (kind.newest for kind in self.kinds())
+        older = {id(each): each for each in chain(self._failed, self._tried_again, kinds)}
+        for each in self._all:
+            older.pop(id(each), None)
+        yield from reversed(self._all)
+        yield from reversed(sorted(older.values(), key=lambda each: each.ended or each.started))
 
     def kinds(self) -> Iterator[Kind]:
         """The kinds of failures, the one with the newest failure first. Do not await while iterating."""
@@ -99,5 +132,4 @@ class Recorder:
 
     def find(self, request_id: bytes) -> "ExchangeRecord | None":
         """The newest exchange with this id; trusted clients may use an id more than once."""
-        kept = chain(reversed(self._all), reversed(self._failed), (kind.newest for kind in self.kinds()))
-        return next((exchange for exchange in kept if exchange.id == request_id), None)
+        return next((exchange for exchange in self.newest() if exchange.id == request_id), None)

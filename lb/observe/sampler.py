@@ -1,16 +1,19 @@
 """The sampler reads the counters once a second, so that rates are known when the API is asked for them.
 
-It is not on the path of a request. `sample` takes the time as an argument; the admin service calls it from
-its ticking task, so without an admin side there are no samples.
+It is not on the path of a request. The admin service calls it from its ticking task, so without an admin side
+there are no samples. To read ten thousand backends takes long, so `sampling` reads one with each step, and
+a reading has the time of a look at the clock shortly before it.
 """
 
-from collections.abc import Iterable
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from operator import add
 from typing import TYPE_CHECKING
 
+from lb.core.exchange_record import CLIENTS_DOING
+from lb.core.measures.histogram import Histogram
 from lb.core.measures.rates import STEP, Point, Reading, Trend
-from lb.errors import Reason
+from lb.core.measures.track import Track
 from lb.observe.counters import NO_ANSWER
 
 if TYPE_CHECKING:
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
     from lb.core.registry import Registry
     from lb.observe.counters import Flow, Metrics
 
-CLIENTS_DOING = frozenset({Reason.CLIENT_DISCONNECTED, Reason.HTTP_REQUEST_ERROR})
 """Reasons at the client's fault: they say nothing about a backend."""
+NO_CODES, NO_ANSWERS = (0, 0, 0, 0), tuple(Histogram().counts)
+AT_ONE_TIME = 50
+"""So many backends are read between two looks at the clock."""
 
 
 class Sampler:
@@ -32,19 +37,29 @@ class Sampler:
         self.total = Trend()
         self.pools: dict[str, Trend] = {}
         self.backends: dict[Backend, Trend] = {}
+        self._tracks: dict[Backend, Track] = {}
 
     def sample(self, now: float) -> None:
-        """Read every counter. Call it once a second; `now` is a time of the registry's clock."""
+        """Read every counter at once; `now` is a time of the registry's clock."""
+        for _ in self.sampling(lambda: now):
+            pass
+
+    def sampling(self, now: Callable[[], float]) -> Iterator[None]:
+        """Read every counter, once a second; `now` is the registry's clock."""
         is_step = self._ticks % STEP == 0
         self._ticks += 1
-        self._read_flows(now, is_step)
-        self._read_backends(now, is_step)
+        self._read_flows(now(), is_step)
+        available = yield from self._reading_backends(now, is_step)
         if is_step and self._ticks > 1:
-            self._add_points()
+            self._add_points(available)
 
     def of(self, backend: "Backend") -> Trend:
         """The trend of a backend; empty where no sample was taken since it was added."""
         return self.backends.get(backend) or Trend()
+
+    def track_of(self, backend: "Backend") -> Track:
+        """Its last five minutes; empty where no step was taken since it was added."""
+        return self._tracks.get(backend) or Track()
 
     def of_pool(self, name: str) -> Trend:
         return self.pools.get(name) or Trend()
@@ -73,20 +88,40 @@ class Sampler:
                 failed[pool] = failed.get(pool, 0) + count
         return failed
 
-    def _read_backends(self, now: float, is_step: bool) -> None:
-        """Drop the history of removed backends; a backend added again under the same id starts fresh."""
-        trends = {}
-        for backend in self._registry.backends.values():
-            trend = trends[backend] = self.backends.get(backend) or Trend()
-            trend.take(of_backend(backend, now), is_step)
-        self.backends = trends
+    def _reading_backends(
+        self, now: Callable[[], float], is_step: bool
+    ) -> Generator[None, None, Mapping[str, int]]:
+        """Drop the history of removed backends; a backend added again under the same id starts fresh.
 
-    def _add_points(self) -> None:
-        pools = self._registry.pools
-        for name, pool in pools.items():
-            self.pools[name].points.append(_point(self.pools[name], pool.in_flight, pool.backends))
-        backends = list(chain.from_iterable(pool.backends for pool in pools.values()))
-        self.total.points.append(_point(self.total, self.in_flight, backends))
+        Returns how many of each pool would take a request when they were read.
+        """
+        free = Counter[str]()
+        gone = [backend for backend in self.backends if backend.removed]
+        while gone:
+            self._tracks.pop(gone[-1], None)
+            del self.backends[gone.pop()]
+            yield
+        at = now()
+        for number, backend_id in enumerate([*self._registry.backends]):
+            if number % AT_ONE_TIME == 0:
+                at = now()
+            if (backend := self._registry.backends.get(backend_id)) is not None:
+                if (trend := self.backends.get(backend)) is None:
+                    trend = self.backends[backend] = Trend()
+                trend.take(of_backend(backend, at), is_step)
+                if is_step and self._ticks > 1:
+                    self._tracks.setdefault(backend, Track()).take(trend.last_step(), backend.in_flight)
+                free[backend.pool] += backend.is_open and not backend.is_full
+            yield
+        return free
+
+    def _add_points(self, available: Mapping[str, int]) -> None:
+        registry = self._registry
+        for name, pool in registry.pools.items():
+            trend = self.pools.setdefault(name, Trend())
+            trend.points.append(_point(trend, pool.in_flight, available.get(name, 0), len(pool.backends)))
+        counts = sum(available.values()), len(registry.backends)
+        self.total.points.append(_point(self.total, self.in_flight, *counts))
 
 
 def in_flight(metrics: "Metrics") -> int:
@@ -94,15 +129,10 @@ def in_flight(metrics: "Metrics") -> int:
     return sum(counts.in_flight for counts in metrics.listeners.values())
 
 
-def available(backends: Iterable["Backend"]) -> int:
-    """How many of these backends would take a request now."""
-    return sum(backend.is_open and not backend.is_full for backend in backends)
-
-
-def _point(trend: Trend, in_flight: int, backends: list["Backend"]) -> Point:
+def _point(trend: Trend, in_flight: int, available: int, backends: int) -> Point:
     rates = trend.last_step()
     numbers = rates.requests_per_second, rates.share_5xx, rates.p50_seconds, rates.p99_seconds
-    return Point(*numbers, in_flight, available(backends), len(backends))
+    return Point(*numbers, in_flight, available, backends)
 
 
 def of_flows(flows: Iterable["Flow"], failed: int, now: float) -> Reading:
@@ -119,6 +149,8 @@ def of_flows(flows: Iterable["Flow"], failed: int, now: float) -> Reading:
 
 def of_backend(backend: "Backend", now: float) -> Reading:
     """How the attempts on a backend ended, and how long the first byte of a response took."""
+    if not backend.codes and not backend.failures:
+        return Reading(now, 0, NO_CODES, 0, NO_ANSWERS)
     classes, failed, ended = [0] * 10, 0, 0
     for code, count in backend.codes.items():
         ended += count

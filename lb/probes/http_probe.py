@@ -101,4 +101,5 @@ def _authority(target: ProbeTarget) -> str:
     if target.host.startswith("/"):
         return "localhost"
     host = f"[{target.host.partition('%')[0]}]" if ":" in target.host else target.host
-    return host if target.probed_port == 80 else f"{host}:{target.probed_port}"
+    default = 80 if target.tls is None else 443
+    return host if target.probed_port == default else f"{host}:{target.probed_port}"

@@ -16,7 +16,7 @@ from lb.net.addresses import is_name
 from lb.net.resolver import Names
 from lb.probes.http_probe import HttpProbe
 from lb.probes.loop_delay import LoopDelay
-from lb.probes.probe_target import ProbeFailed, ProbeTarget, connect_to
+from lb.probes.probe_target import ProbeFailed, ProbeTarget, Secure, connect_to
 
 WHY_LIMIT = 200
 
@@ -32,9 +32,9 @@ class ProbeResult(NamedTuple):
     was_ours: bool = False
 
 
-async def probe_once(target: ProbeTarget, names: Names, delay: LoopDelay) -> ProbeResult:
+async def probe_once(target: ProbeTarget, names: Names, delay: LoopDelay, secure: Secure) -> ProbeResult:
     """Probe the target once, within its timeout."""
-    began, run = trio.current_time(), ProbeRun(target, names)
+    began, run = trio.current_time(), ProbeRun(target, names, secure)
     is_ok, was_ours = False, False
     try:
         with trio.fail_after(target.probe.timeout):
@@ -57,10 +57,11 @@ async def probe_once(target: ProbeTarget, names: Names, delay: LoopDelay) -> Pro
 class ProbeRun:
     """Connects, asks if the kind is http, and closes the connection however it ends."""
 
-    def __init__(self, target: ProbeTarget, names: Names) -> None:
+    def __init__(self, target: ProbeTarget, names: Names, secure: Secure) -> None:
         self.is_connected = False
         self._target = target
         self._names = names
+        self._secure = secure
         self._http = HttpProbe(target)
 
     @property
@@ -78,7 +79,7 @@ class ProbeRun:
 
     async def run(self) -> str:
         """How the probe passed, in words. Raises ProbeFailed, or an error that does not count."""
-        wire = await connect_to(self._target, self._names)
+        wire = await connect_to(self._target, self._names, self._secure)
         self.is_connected = True
         try:
             return "connected" if self._target.probe.kind == "tcp" else await self._http.run(wire)

@@ -15,7 +15,7 @@ Probing and judging are elsewhere: `lb.probes.prober` makes one probe, `Registry
 up and down.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from random import random
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ from lb.net.timers import LATE_SECONDS
 from lb.probes.loop_delay import LoopDelay
 from lb.probes.probe_target import ProbeTarget
 from lb.probes.prober import ProbeResult, probe_once
+from lb.probes.tls_to_probed import TlsToProbed
+from lb.settings.backend_spec import is_tls
+from lb.slices import sliced
 
 AT_ONCE = frozenset(("ready", "changed"))
 """Events of one backend after which an operator wants the first probe at once."""
@@ -57,6 +60,7 @@ class Probes:
         self._names = names
         self._chance = chance
         self._delay = LoopDelay()
+        self._secure = TlsToProbed()
         self._probers: dict[Backend, Prober] = {}
         self._changed: dict[Backend, bool] = {}  # backends to look at again, and whether to probe at once
         self._has_changes = trio.Event()
@@ -72,7 +76,7 @@ class Probes:
         target = self._target(backend)
         if target is None:
             raise LookupError(f"pool {backend.pool!r} has no probe")
-        result = await probe_once(target, self._names, self._delay)
+        result = await probe_once(target, self._names, self._delay, self._secure)
         self._judge(backend, target, result)
         if result.was_late:
             return result.check._replace(why=f"{result.check.why} (not counted: this balancer was late)")
@@ -83,11 +87,11 @@ class Probes:
         self._changed.update(dict.fromkeys(self._registry.backends.values(), False))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._delay.run)
+            nursery.start_soon(self._secure.watch_files)
             while True:
                 self._has_changes = trio.Event()
                 changed, self._changed = self._changed, {}
-                for backend, is_urgent in changed.items():
-                    self._update_task(backend, is_urgent, nursery)
+                await sliced(self._updating_tasks(changed, nursery))
                 await self._has_changes.wait()
 
     def _on_event(self, event: Event) -> None:
@@ -102,8 +106,22 @@ class Probes:
     def _target(self, backend: Backend) -> ProbeTarget | None:
         if backend.removed:  # its pool may be gone too
             return None
-        probe = self._registry.pools[backend.pool].settings.probe
-        return None if probe is None else ProbeTarget(probe, backend.host, backend.port)
+        settings = self._registry.pools[backend.pool].settings
+        probe = settings.probe
+        if probe is None:
+            return None
+        is_same_port = probe.port in (None, backend.port)
+        tls = settings.tls if is_same_port and is_tls(backend.spec.url) else None
+        version = settings.proxy_protocol if is_same_port else 0
+        return ProbeTarget(probe, backend.host, backend.port, tls, version)
+
+    def _updating_tasks(
+        self, changed: dict[Backend, bool], nursery: trio.Nursery
+    ) -> Generator[None, None, None]:
+        """For each of those that have changed, which are forgotten one by one: they may have left."""
+        while changed:
+            self._update_task(*changed.popitem(), nursery)
+            yield
 
     def _update_task(self, backend: Backend, is_urgent: bool, nursery: trio.Nursery) -> None:
         """End a task whose target has changed, and start the one that is wanted now."""
@@ -130,7 +148,7 @@ class Probes:
         """Probe once; whether to repeat it at once. A bug in here is logged and ends no task."""
         try:
             async with self._turns:
-                result = await probe_once(target, self._names, self._delay)
+                result = await probe_once(target, self._names, self._delay, self._secure)
             self._judge(backend, target, result)
         except Exception:
             log.exception("bug in a probe", backend=backend.id)
@@ -150,6 +168,8 @@ class Probes:
 
     def _judge(self, backend: Backend, target: ProbeTarget, result: ProbeResult) -> None:
         """Tell the registry, unless the result does not count or the target has changed meanwhile."""
+        check = result.check
+        log.debug("probe", backend=backend.id, ok=check.ok, why=check.why, seconds=round(check.seconds, 4))
         if not result.was_ours or backend.removed:
             self._uncounted.discard(backend)
         elif backend not in self._uncounted:

@@ -1,7 +1,10 @@
 """The data plane: client connections, exchanges, connections to backends.
 
-acceptor            one task per listener; one task per client connection
+acceptor            one task per listener; one for each client connection that needs one
+incoming            a connection that was accepted, and who is at its other end
 places              the limit on client connections, and which idle ones are closed for it
+front_rules         what a client gets that came by the wrong door: redirects, other hosts, challenges
+route_judge         which way a made-up request would take
 running_exchanges   the exchanges that run now, listed and ended for an operator
 client_side/        one client connection: its requests in turn, the fast path, HTTP/1 towards the client
 exchange/           one request and its response: state, attempts, both bodies, hedges, tunnels

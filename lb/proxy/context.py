@@ -11,10 +11,11 @@ from typing import Protocol
 
 import trio
 
-from lb.core.client_address import Trust
-from lb.core.exchange_record import ExchangeRecord
+from lb.core.client_address import UNIX, Trust
+from lb.core.exchange_record import Announced, ExchangeRecord
 from lb.core.registry import Registry
 from lb.core.routes import Routes
+from lb.core.secured import Secured
 from lb.errors import LBError
 from lb.http1.error_answer import error_answer, known_as
 from lb.http1.forwarded_fields import ForwardedFields
@@ -23,26 +24,32 @@ from lb.net.epoll import Readiness
 from lb.net.splice import Pipes
 from lb.net.timers import Deadlines
 from lb.observe.counters import Metrics
+from lb.proxy.front_rules import FrontRules
 from lb.proxy.sides import BackendConnections
 from lb.settings.balancer_settings import DEFAULT_NAME, Config, connection_limit
 
 IDENTITIES = 1024
 """Client addresses whose `ForwardedFields` are cached."""
+TAG = slice(12, 24)
+"""Where in an id of `Ids` the tag of its process stands."""
+
+LAST_CHANCE_SECONDS = 1.0
+"""`Context.last_chance`, unless another program accepts in place of this one."""
 
 
 class Ids:
     """Request ids: 32 hexadecimal digits that sort by time. A random tag and a counter make them unique."""
 
-    __slots__ = ("_count", "_tag")
+    __slots__ = ("_count", "tag")
 
     def __init__(self) -> None:
-        self._tag = token_hex(6).encode()
+        self.tag = token_hex(6).encode()
         self._count = count()
 
     def new(self) -> bytes:
         """Milliseconds since the epoch, the tag of this process, and a count."""
         millis = int(time.time() * 1000)
-        return b"%012x%b%08x" % (millis, self._tag, next(self._count) & 0xFFFFFFFF)
+        return b"%012x%b%08x" % (millis, self.tag, next(self._count) & 0xFFFFFFFF)
 
 
 class HttpDate:
@@ -65,11 +72,8 @@ class HttpDate:
 class Connected(Protocol):
     """A client connection, as a change of the configuration sees it."""
 
-    @property
-    def address(self) -> str: ...
-
-    def tell_identity(self, identity: ForwardedFields) -> None:
-        """What backends are told about this client from its next request on."""
+    def ask_identity(self) -> None:
+        """Ask `Context.identity` again what backends are told about this client, from its next request on."""
         ...
 
 
@@ -99,10 +103,14 @@ class Context:
         self.noted_fields: tuple[bytes, ...] | None = None
         """The fields that the record of each exchange has for the access log, in lower case."""
         self.closing = False
+        self.last_chance = LAST_CHANCE_SECONDS
+        """How long an idle connection may still send a request once the balancer shuts down."""
         self.draining = False
         """An operator drains this balancer: responses say `Connection: close`; requests are still served."""
         self.now = trio.lowlevel.current_clock().current_time
         """Trio's clock, looked up once: `trio.current_time` looks it up on every call."""
+        self.front_rules: FrontRules | None = None
+        """What hosts ask of connections; None where no listener speaks TLS."""
         self.pipes = Pipes()
         self.held = metrics.held
         self.spare = Spare() if spare is None else spare
@@ -114,8 +122,10 @@ class Context:
         self._tag = token_hex(4).encode()
         self.configure(config)
 
-    def configure(self, config: Config) -> None:
+    def configure(self, config: Config, routes: Routes | None = None) -> None:
         """Use this configuration from now on. A plain call, so no request sees a mixture.
+
+        `routes` are those of the configuration, where they have been made already; thousands take a while.
 
         A wait that has begun keeps its deadline and a request its pool. Open connections stay even where a
         new limit is lower than their number.
@@ -123,30 +133,55 @@ class Context:
         self.timeouts = config.timeouts
         self.limits = config.limits
         self.half_close = config.half_close
-        self.routes = Routes(config.routes, path_policy=config.path_policy)
+        self.routes = routes or Routes(config.routes, path_policy=config.path_policy)
         self.connections.timeouts, self.connections.limits = config.timeouts, config.limits
         self.held.most = config.limits.held
         self.most_clients = connection_limit(config.limits)
         self.trust = Trust(config.trusted_proxies)
+        self.header_senders = Trust(config.proxy_protocol_from)
+        self.hsts = b"Strict-Transport-Security: max-age=%d\r\n" % config.tls.hsts if config.tls.hsts else b""
+        """What responses say over TLS: RFC 6797."""
         self._sends_forwarded = config.forwarded
         self._tells_all = config.error_details
+        self.tells_id = config.request_id_in_responses
         self._by = known_as(config.via or DEFAULT_NAME)
         self._sends_via = bool(config.via)
         # The tag in the comment tells this balancer from others in the chain that have the same name.
         self.via = b"%b (%b)" % ((config.via or DEFAULT_NAME).encode(), self._tag)
-        self.identity = lru_cache(IDENTITIES)(self._identity)
-        """address without a port -> what backends are told about the client there."""
+        self._identity = lru_cache(IDENTITIES)(self._make_identity)
         for client in self.clients:  # a change of trust also concerns open connections
-            client.tell_identity(self.identity(client.address))
+            client.ask_identity()
 
     def error_answer(self, error: LBError, exchange: ExchangeRecord, *, closing: bool) -> bytes:
         """The bytes of an error response. `closing` adds `Connection: close`."""
         date, tells_all = self.date.now(), self._tells_all
         return error_answer(error, exchange, date, closing, by=self._by, tells_all=tells_all)
 
-    def _identity(self, peer: str) -> ForwardedFields:
+    def identity(
+        self, address: str, secured: Secured | None = None, announced: Announced | None = None
+    ) -> ForwardedFields:
+        """What backends are told about the client at this address (without a port), and of its handshake.
+
+        A Unix socket of which a PROXY header tells is on another machine, so it is trusted in no case.
+        """
+        certificate = None if secured is None else secured.told_certificate
+        is_strange = announced is not None and address == UNIX
+        if certificate is None and not is_strange:
+            return self._identity(address, secured is not None)
+        return self._make_identity(address, secured is not None, certificate, is_strange)
+
+    def _make_identity(
+        self, peer: str, is_secured: bool, certificate: bytes | None = None, is_strange: bool = False
+    ) -> ForwardedFields:
         via = self.via if self._sends_via else b""
-        return ForwardedFields(peer.encode(), peer in self.trust, via, self._sends_forwarded)
+        return ForwardedFields(
+            peer.encode(),
+            peer in self.trust and not is_strange,
+            via,
+            self._sends_forwarded,
+            scheme=b"https" if is_secured else b"http",
+            certificate=certificate,
+        )
 
     def finished(self, exchange: ExchangeRecord) -> None:
         """Tell all observers how an exchange went. To be called once for each exchange."""

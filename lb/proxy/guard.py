@@ -7,27 +7,40 @@ cancel the same scope. So does `end`, with a reason from outside: a drain that c
 shutdown. After the scope, `verdict` says which of them it was.
 """
 
+from typing import Protocol
+
 import trio
 
 from lb.errors import ClientStalled, LBError
 from lb.net.timers import Deadline, Deadlines
 
 
+class Owner(Protocol):
+    """A client connection, which has no task while nothing needs one."""
+
+    def call_task(self) -> None:
+        """Start the task, unless there is one."""
+        ...
+
+
 class Guard:
     """The scope and the two deadlines of one client connection, which owns it.
 
     The owner's task calls `open`, awaits in that scope, then asks `verdict`; it calls `close` at its end.
-    Steps of the exchange set the deadlines. `end` may be called from any task.
+    Steps of the exchange set the deadlines. `end` may be called from any task. What is cancelled before the
+    first `open` has no scope yet: the owner's task is called, and finds its first scope cancelled.
+    `is_cancelled` is true of the scope even if its task has not noticed: there was no checkpoint since.
     """
 
-    __slots__ = ("_deadlines", "_is_used", "_scope", "_up", "down", "why")
+    __slots__ = ("_deadlines", "_owner", "_scope", "_up", "down", "is_cancelled", "why")
 
-    def __init__(self, deadlines: Deadlines) -> None:
+    def __init__(self, deadlines: Deadlines, owner: Owner | None = None) -> None:
         self._deadlines = deadlines
-        self._scope = trio.CancelScope()
-        self._is_used = False
+        self._owner = owner
+        self._scope: trio.CancelScope | None = None
         self._up: Deadline | None = None
-        self.down = Deadline(deadlines, self._scope)
+        self.down = Deadline(deadlines, self)
+        self.is_cancelled = False
         self.why: LBError | None = None
         """The reason of the first `end` since `open`."""
 
@@ -38,7 +51,7 @@ class Guard:
         Made when it is first needed: most requests have no body.
         """
         if self._up is None:
-            self._up = Deadline(self._deadlines, self._scope)
+            self._up = Deadline(self._deadlines, self)
         return self._up
 
     def open(self) -> trio.CancelScope:
@@ -46,14 +59,16 @@ class Guard:
 
         Only outside the last scope, and after its `verdict` was asked. Deadlines that are set stay set.
         """
-        if self._is_used:
-            self.why = None
-            self._scope = trio.CancelScope()
+        is_first = self._scope is None
+        scope = self._scope = trio.CancelScope()
+        if not is_first:
+            self.why, self.is_cancelled = None, False
             for deadline in (self.down, self._up):
                 if deadline is not None:
-                    deadline.scope, deadline.struck = self._scope, None
-        self._is_used = True
-        return self._scope
+                    deadline.struck = None
+        elif self.is_cancelled:
+            scope.cancel()
+        return scope
 
     def rest(self) -> None:
         """Remove both deadlines: nothing is waited for.
@@ -68,17 +83,20 @@ class Guard:
         """Cancel the scope for this reason. Further calls do nothing until the next `open`."""
         if self.why is None:
             self.why = why
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the scope, for the reason that was set before: by `end`, or by a deadline."""
+        self.is_cancelled = True
+        if self._scope is not None:
             self._scope.cancel()
+        elif self._owner is not None:
+            self._owner.call_task()
 
     @property
     def client_stalled(self) -> bool:
         """The scope was cancelled because the client did not take what was sent."""
         return self.down.struck is ClientStalled
-
-    @property
-    def is_cancelled(self) -> bool:
-        """The scope was cancelled, even if its task has not noticed: there was no checkpoint since."""
-        return self._scope.cancel_called
 
     def verdict(self) -> LBError | None:
         """Why the scope was cancelled; None for a deadline whose `error` was None: an idle connection ends.
@@ -99,6 +117,7 @@ class Guard:
 
     def close(self) -> None:
         """End both timers: the heap of `Deadlines` would keep them otherwise. The guard is of no use then."""
+        self._owner = None
         self.down.cancel()
         if self._up is not None:
             self._up.cancel()

@@ -9,29 +9,33 @@ import trio
 
 from lb.errors import LBError
 from lb.http1.body import BadBody, LengthReader, Reader, as_chunk, last_chunk
+from lb.net.plain_wire import PlainWire
 from lb.net.splice import Copy, Pipe, fill
-from lb.net.wire import Wire
+from lb.net.wire import RECEIVE_SIZE, Wire
 from lb.proxy.sides import Source
 
 
 class Http1Stream:
     """The bodies on one wire. The stream's owner closes the wire; after an error it can only be closed.
 
-    `buffer` holds bytes that were received and not parsed yet. `unsent` holds bytes that the kernel has not
-    taken yet; nothing else may be sent before `flush`. `received` counts the bytes that `receive_content`
-    received, framing included. `_reader` removes the framing of the body being received; None stands for a
-    message without a body.
+    `buffer` holds bytes that were received and not parsed yet. `received` counts the bytes that
+    `receive_content` received, framing included. `_reader` removes the framing of the body being received;
+    None stands for a message without a body.
     """
 
-    __slots__ = ("_is_chunking", "_reader", "buffer", "received", "unsent", "wire")
+    __slots__ = ("_is_chunking", "_reader", "buffer", "received", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self.buffer = b""
         self.received = 0
-        self.unsent: memoryview | None = None
         self._reader: Reader | None = None
         self._is_chunking = False
+
+    @property
+    def unsent(self) -> memoryview | None:
+        """Bytes that the kernel has not taken yet; nothing else may be sent before `flush`."""
+        return self.wire.unsent
 
     # -- the body being received -------------------------------------------------------------------------
 
@@ -74,6 +78,23 @@ class Http1Stream:
             raise self._broken_off("closed the connection")
         return b""
 
+    def more_content_now(self) -> bytes | None:
+        """What `receive_content` would return next, if it is there: b"" where only framing came, else None.
+
+        Raises as `receive_content` does. An end is left to that.
+        """
+        wire = self.wire
+        if self.has_received_all or self.buffer or not (wire.is_ready and wire.can_be_watched):
+            return None
+        try:
+            data = wire.take(RECEIVE_SIZE)
+        except OSError as exc:
+            raise self._broken_off("reset the connection") from exc
+        if not data:
+            return None
+        self.received += len(data)
+        return self._content(data)
+
     def _content(self, data: bytes) -> bytes:
         reader = self._reader
         assert reader is not None
@@ -102,8 +123,10 @@ class Http1Stream:
 
     @property
     def raw_left(self) -> int:
-        """Bytes of the body still to come without framing; 0 where it is chunked or has ended."""
-        return self._reader.left if isinstance(self._reader, LengthReader) else 0
+        """Bytes of the body still to come without framing; 0 where it is chunked, or comes in TLS records."""
+        if isinstance(self._reader, LengthReader) and isinstance(self.wire, PlainWire):
+            return self._reader.left
+        return 0
 
     async def fill(self, pipe: Pipe | Copy) -> int:
         """Wait for content and splice it into an empty pipe: how many bytes. Only while `raw_left`.
@@ -111,6 +134,7 @@ class Http1Stream:
         Raises as `receive_content` does; the caller sets the deadline.
         """
         assert isinstance(self._reader, LengthReader)
+        assert isinstance(self.wire, PlainWire)
         try:
             count = await fill(pipe, self.wire, self._reader.left)
         except OSError as exc:
@@ -122,8 +146,8 @@ class Http1Stream:
 
     @property
     def takes_raw(self) -> bool:
-        """The body being sent has no framing, so it may be spliced."""
-        return not self._is_chunking
+        """The body being sent has no framing, and goes out without TLS, so it may be spliced."""
+        return not self._is_chunking and isinstance(self.wire, PlainWire)
 
     def take_rest(self) -> bytes:
         """Take the whole buffer: bytes behind the last message, or behind a head that switches protocols."""

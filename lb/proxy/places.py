@@ -12,6 +12,7 @@ from heapq import nsmallest
 import structlog
 import trio
 
+from lb.core.secured import Secured
 from lb.observe.counters import Metrics
 from lb.proxy.client_side.connection import ClientConnection
 
@@ -30,9 +31,12 @@ class Places:
         self._clients = clients
         self._metrics = metrics
         self._most = most
-        self._addresses: Counter[str] = Counter()
+        self._addresses = metrics.addresses
         self._full_addresses: set[str] = set()
+        self._subjects: Counter[str] = Counter()
+        self._full_subjects: set[str] = set()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._reserved = 0
 
     def limit(self, most: int) -> None:
         """Set the limit. Connections above a lower limit stay."""
@@ -42,7 +46,12 @@ class Places:
     @property
     def free(self) -> int:
         """How many more clients may connect now."""
-        return max(0, self._most - len(self._clients))
+        return max(0, self._most - self.taken)
+
+    @property
+    def taken(self) -> int:
+        """How many clients are connected, those included whose connections are not open yet."""
+        return len(self._clients) + self._reserved
 
     def clients(self) -> Sequence[ClientConnection]:
         """Every client that has a place, at this moment."""
@@ -63,20 +72,54 @@ class Places:
                 "an address has every place that it may have", address=address, places=self.of(address)
             )
 
+    def with_certificate(self, subject: str) -> int:
+        """How many places a client has that shows certificates with this subject."""
+        return self._subjects[subject]
+
+    def refused_certificate(self, subject: str) -> None:
+        """As `refused`, for the owner of a certificate."""
+        if subject not in self._full_subjects:
+            self._full_subjects.add(subject)
+            places = self.with_certificate(subject)
+            log.warning("a client has every place that it may have", certificate=subject, places=places)
+
     def take(self, client: ClientConnection) -> None:
         """Give a place to a client that was accepted."""
         self._clients.add(client)
-        self._addresses[client.address] += 1
-        if len(self._clients) >= self._most:
-            self._look_whether_full()
+        if (subject := subject_of(client.secured)) is not None:
+            self._subjects[subject] += 1
+        self._count(client.address)
 
     def give_back(self, client: ClientConnection) -> None:
         """The connection of a client has ended."""
         self._clients.discard(client)
-        self._addresses[client.address] -= 1
-        if not self._addresses[client.address]:
-            del self._addresses[client.address]
-            self._full_addresses.discard(client.address)
+        if (subject := subject_of(client.secured)) is not None:
+            self._subjects[subject] -= 1
+            if not self._subjects[subject]:
+                del self._subjects[subject]
+                self._full_subjects.discard(subject)
+        self._count_off(client.address)
+
+    def reserve(self, address: str) -> None:
+        """Keep a place for a client whose connection is not open yet, until `release`."""
+        self._reserved += 1
+        self._count(address)
+
+    def release(self, address: str) -> None:
+        """The connection for which a place was kept is open now, and takes one, or it has failed."""
+        self._reserved -= 1
+        self._count_off(address)
+
+    def _count(self, address: str) -> None:
+        self._addresses[address] += 1
+        if self.taken >= self._most:
+            self._look_whether_full()
+
+    def _count_off(self, address: str) -> None:
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+            self._full_addresses.discard(address)
         if self._waiting or self._metrics.full_since is not None:
             self._changed()
 
@@ -88,7 +131,7 @@ class Places:
 
     async def wait_until_empty(self) -> None:
         """Wait until no client is connected."""
-        while self._clients:
+        while self.taken:
             await self._waiting.park()
 
     def _changed(self) -> None:
@@ -114,3 +157,12 @@ class Places:
             seconds = round(trio.current_time() - self._metrics.full_since, 3)
             self._metrics.full_since = None
             log.info("there are places for clients again", places=self._most, seconds=seconds)
+
+
+def subject_of(secured: Secured | None) -> str | None:
+    """What tells the owner of the client's certificate from others; None where it has shown none."""
+    if secured is None or secured.certificate is None:
+        return None
+    from lb.tls.client_subject import distinct_subject_of
+
+    return distinct_subject_of(secured.certificate)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from lb.core.running_exchange import RunningExchange
+from lb.core.running_exchange import WAITING, RunningExchange, Waiter
 from lb.http1.response_head import SWITCHING_PROTOCOLS
 from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.exchange.exchange import Exchange
@@ -17,6 +17,11 @@ class RunningExchanges:
     def list(self) -> Sequence[RunningExchange]:
         """Every exchange from the end of its request's head until it is told to the observers."""
         return [described(exchange) for exchange in self._running()]
+
+    def waiting(self) -> Iterator[Waiter | None]:
+        """Those that wait for a response; one client with each step, None for one that does not."""
+        for client in [*self._clients]:
+            yield None if client.exchange is None else _waiter(client.exchange)
 
     def end(self, exchange_id: bytes, why: str) -> bool:
         """Cut the exchange with this id; False if none has it.
@@ -54,6 +59,13 @@ def described(exchange: Exchange) -> RunningExchange:
     )
 
 
+def _waiter(exchange: Exchange) -> Waiter | None:
+    phase, since = phase_of(exchange)
+    if phase != WAITING or exchange.attempt is None:
+        return None
+    return Waiter(exchange.record.pool, exchange.attempt.backend.id, since)
+
+
 def phase_of(exchange: Exchange) -> tuple[str, float]:
     """What the exchange does or waits for, in words, and since when on Trio's clock.
 
@@ -71,7 +83,7 @@ def phase_of(exchange: Exchange) -> tuple[str, float]:
         return "connecting", tried.started
     if tried.sent is None:
         return "sending request", tried.connected
-    return "waiting for response", tried.sent
+    return WAITING, tried.sent
 
 
 def _phase_without_backend(exchange: Exchange) -> str:

@@ -54,6 +54,10 @@ class Source(Protocol):
         """
         ...
 
+    def more_content_now(self) -> bytes | None:
+        """What `receive_content` would return next, if it is there already; None where it is not."""
+        ...
+
     async def fill(self, pipe: Pipe | Copy) -> int:
         """Wait for content and splice it into an empty pipe: how many bytes. Only while `raw_left`."""
         ...
@@ -68,8 +72,11 @@ class Sink(Protocol):
 
     wire: Wire
     """For tunnels, and to wait until `drain_now` can go on."""
-    unsent: memoryview | None
-    """Bytes that the peer has not taken yet. Only `flush` may follow while there are any."""
+
+    @property
+    def unsent(self) -> memoryview | None:
+        """Bytes that the peer has not taken yet. Only `flush` may follow while there are any."""
+        ...
 
     @property
     def takes_raw(self) -> bool:
@@ -194,6 +201,13 @@ class Borrower(Protocol):
         """The request may meet the end of an idle connection: it is all there, and may be sent twice."""
         ...
 
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """The addresses and ports of the client's connection: its own, and the one that it had connected to.
+
+        A PROXY header that came on it may have said that. UNIX and 0 stand for a Unix socket.
+        """
+        ...
+
 
 class BackendConnections(Protocol):
     """Lends connections to backends and takes them back (`lb.proxy.backend_side.connections`)."""
@@ -208,7 +222,7 @@ class BackendConnections(Protocol):
         """
         ...
 
-    async def open(self, backend: Backend, within: float) -> BackendSide:
+    async def open(self, backend: Backend, within: float, borrower: Borrower) -> BackendSide:
         """Lend a new connection. Takes at most the connect timeout, and `within` seconds.
 
         Raises ConnectFailed, or a subclass, and lends nothing then.

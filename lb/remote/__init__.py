@@ -1,9 +1,12 @@
-"""The commands that talk to a running balancer: `lb backends`, `top`, `why`, `tap` and `drain`.
+"""The commands that talk to a running balancer: `lb backends`, `top`, `why`, `tap`, `drain` and others.
 
     commands             the command line; it imports the others only when a command runs
     backend_commands     lb backends
     drain_wait           waiting for the end of a drain, with a progress bar
-    balancer_commands    lb drain
+    fresh_probes         waiting for probes that are asked for, and pass
+    request_end          lb requests end
+    balancer_commands    lb drain, lb upgrade
+    tls_commands         lb certificates, lb why --tls
     top, why, tap        the command of that name
     api                  one call of the API, or one stream of events; every error becomes a `Failed`
     address              which balancer is meant, and the token for it

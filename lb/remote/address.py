@@ -1,65 +1,80 @@
 """Which balancer is meant: `--admin`, or LB_ADMIN, or what ./lb.toml says, or the default address.
 
-The token comes from `--token-file` or LB_ADMIN_TOKEN; both, as `--admin` and LB_ADMIN, are the operator's own
-words. ./lb.toml is whatever lies in the current folder. So the operator's token goes to an address of
-./lb.toml only where that is loopback, and the token file that ./lb.toml names is read only for an address of
-this machine that ./lb.toml names too.
+The token comes from `--token-file` or LB_ADMIN_TOKEN, files of TLS likewise (`lb.remote.secure`). All these,
+as `--admin` and LB_ADMIN, are the operator's own words. ./lb.toml is whatever lies in the current folder. So
+the operator's token goes to an address of ./lb.toml only where that is loopback, and the token file that
+./lb.toml names is read only for an address of this machine that ./lb.toml names too.
 """
 
 import os
 import socket
 import stat
-import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from lb.config import secret_file
-from lb.config.tokens import is_sendable
+from lb.config.secret_file import is_sendable
 from lb.remote.exits import Code, Failed
+from lb.remote.secure import Files, context_for
 from lb.remote.terminal_text import printable
-from lb.settings.balancer_settings import TOKEN_VARIABLE, AdminConfig
-from lb.settings.listen_address import FdAddress, parse_address
+from lb.settings.admin_defaults import ADMIN_LISTEN, TOKEN_VARIABLE
+
+if TYPE_CHECKING:
+    import ssl
 
 ADDRESS_VARIABLE = "LB_ADMIN"
+NO_FILES = Files()
 FILE = "lb.toml"
 EXPECTED = "expected a URL such as http://127.0.0.1:9000, HOST:PORT or unix:PATH"
 ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 """Hosts that mean every interface, and the loopback address that reaches such a listener."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The URL below which the API is, the path of the Unix socket if it is one, and the token to send."""
+class Where(NamedTuple):
+    """The URL below which the API is, the path of the Unix socket if it is one, and the token to send.
+
+    `tls` is there where the URL begins with https.
+    """
 
     url: str
     socket: str | None = None
     token: str | None = None
+    tls: "ssl.SSLContext | None" = None
 
     def __str__(self) -> str:
         return printable(self.url if self.socket is None else f"unix:{self.socket}")
 
 
 def find(
-    admin: str | None = None, token_file: Path | None = None, environ: Mapping[str, str] = os.environ
+    admin: str | None = None,
+    token_file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    files: Files = NO_FILES,
 ) -> Where:
-    """The balancer and the token to use; Failed (misused) where a value given cannot be used."""
+    """The balancer, and the token and the TLS to use; Failed (misused) where a value given cannot be used."""
+    where = _found(admin, token_file, environ)
+    return where._replace(tls=context_for(where.url, files, environ))
+
+
+def _found(admin: str | None, token_file: Path | None, environ: Mapping[str, str]) -> Where:
     if named := admin or environ.get(ADDRESS_VARIABLE):
         url, path = _parsed(named, "--admin")
         return Where(url, path, _operators_token(token_file, environ))
     table = _table()
-    where = _listening(str(table.get("listen", AdminConfig().listen)))
-    return replace(where, token=_token_for(where, table, token_file, environ))
+    where = _listening(str(table["listen"])) if "listen" in table else Where(*_parsed(ADMIN_LISTEN, FILE))
+    return where._replace(token=_token_for(where, table, token_file, environ))
 
 
 def _table() -> Mapping[str, Any]:
     """The table `admin` of ./lb.toml, empty without one. Only the balancer checks the rest of the file."""
     if not Path(FILE).exists():
         return {}
+    import tomllib
+
     try:
         table = tomllib.loads(Path(FILE).read_bytes().decode("utf-8-sig")).get("admin", {})
     except (OSError, ValueError) as exc:
@@ -89,6 +104,8 @@ def _parsed(text: str, source: str) -> tuple[str, str | None]:
 
 def _listening(text: str) -> Where:
     """Where a balancer with this `admin.listen` is reached. What cannot be listened on is refused."""
+    from lb.settings.listen_address import FdAddress, parse_address
+
     try:
         address = parse_address(text)
     except ValueError:

@@ -1,208 +1,69 @@
-"""The command line of the remote commands. Everything else is imported when a command runs.
+"""The command line of the commands that watch and steer a running balancer.
 
-Each command returns its exit code. Messages about errors go to stderr, so stdout has nothing but the answer.
+Each returns its exit code. Everything that works is imported when a command runs.
 """
 
-import io
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from math import inf
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from lb.remote.exits import Code, Failed
-from lb.remote.terminal_text import printable, warn
+from lb.remote.one_balancer import HERE, Options, ask_balancer, duration, local, patience, watch
+from lb.remote.terminal_text import warn
 
 if TYPE_CHECKING:
     from lb.remote.api import Remote
 
-BackendId = Annotated[str, Parameter(name="ID")]
 
-backends_app = App(name="backends", help="Look at the backends, or add, drain, change and remove them.")
+def status(*, options: Options = HERE) -> int:
+    """Say what is wrong and what to do next, or that nothing is wrong."""
+    from lb.remote import status
 
-
-@Parameter(name="*")
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Where to ask, and how to print.
-
-    Parameters
-    ----------
-    admin
-        The balancer's admin address: a URL, HOST:PORT or unix:PATH. Else LB_ADMIN, ./lb.toml, 127.0.0.1:9000.
-    token_file
-        The file with the admin token; else LB_ADMIN_TOKEN.
-    json
-        Print what the API answers, as it is.
-    """
-
-    admin: str | None = None
-    token_file: Path | None = None
-    json: bool = False
+    return ask_balancer(options, lambda remote: status.status(remote, options.json))
 
 
-HERE = Options()
-
-
-@backends_app.default
-@backends_app.command
-def ls(*, pool: str | None = None, state: str | None = None, options: Options = HERE) -> int:
-    """List the backends.
-
-    Parameters
-    ----------
-    pool
-        Only those of this pool.
-    state
-        Only those in this state.
-    """
-    from lb.remote import backend_commands
-
-    return _ask(options, lambda remote: backend_commands.ls(remote, pool, state, options.json))
-
-
-@backends_app.command
-def add(
-    url: str,
-    /,
+def top(
     *,
-    backend_id: Annotated[str | None, Parameter(name="--id")] = None,
-    weight: int | None = None,
+    once: bool = False,
+    sort: Literal["trouble", "p99", "p50", "5xx", "rate", "flight", "id"] = "trouble",
     pool: str | None = None,
-    max_in_flight: int | None = None,
-    backup: bool = False,
+    state: str | None = None,
     options: Options = HERE,
 ) -> int:
-    """Add one.
-
-    Parameters
-    ----------
-    url
-        Where it is, such as http://10.0.0.4:8000 or unix:/run/app.sock.
-    backend_id
-        Its name; host-port unless set.
-    weight
-        How much of the traffic it gets beside the others (1).
-    pool
-        The pool it belongs to (default).
-    max_in_flight
-        A hard cap on the requests that run on it.
-    backup
-        It takes requests only when no other can.
-    """
-    from lb.remote import backend_commands
-
-    fields = {"url": url, "id": backend_id, "weight": weight, "pool": pool}
-    fields |= {"max_in_flight": max_in_flight, "backup": backup or None}
-    return _ask(options, lambda remote: backend_commands.add(remote, fields, options.json))
-
-
-@backends_app.command
-def drain(
-    backend: BackendId,
-    /,
-    *,
-    wait: str | None = None,
-    no_wait: bool = False,
-    timeout: str | None = None,
-    then: Literal["keep", "remove", "maintenance"] | None = None,
-    options: Options = HERE,
-) -> int:
-    """Give it no new request, and wait until those that run have ended.
-
-    Parameters
-    ----------
-    wait
-        Wait no longer than this, such as 30s; exit code 4 if the drain has not ended by then.
-    no_wait
-        Do not wait at all.
-    timeout
-        After this time, cut what still runs.
-    then
-        What becomes of it when it has drained.
-    """
-    from lb.remote import backend_commands
-
-    def ask(remote: "Remote") -> int:
-        return backend_commands.drain(
-            remote, backend_commands.Wish(backend, _patience(wait, no_wait), options.json), timeout, then
-        )
-
-    return _ask(options, ask)
-
-
-@backends_app.command
-def rm(
-    backend: BackendId,
-    /,
-    *,
-    wait: str | None = None,
-    no_wait: bool = False,
-    timeout: str | None = None,
-    force: bool = False,
-    options: Options = HERE,
-) -> int:
-    """Drain it, then remove it.
-
-    Parameters
-    ----------
-    wait
-        Wait no longer than this, such as 30s; exit code 4 if it is still there by then.
-    no_wait
-        Do not wait at all.
-    timeout
-        After this time, cut what still runs.
-    force
-        Remove it now, and cut what runs.
-    """
-    from lb.remote import backend_commands
-
-    def ask(remote: "Remote") -> int:
-        return backend_commands.rm(
-            remote, backend_commands.Wish(backend, _patience(wait, no_wait), options.json), timeout, force
-        )
-
-    return _ask(options, ask)
-
-
-@backends_app.command
-def ready(backend: BackendId, /, *, options: Options = HERE) -> int:
-    """Let it take requests again; this takes back a drain."""
-    from lb.remote import backend_commands
-
-    return _ask(options, lambda remote: backend_commands.ready(remote, backend, options.json))
-
-
-@backends_app.command
-def weight(backend: BackendId, weight: int, /, *, options: Options = HERE) -> int:
-    """Change how much of the traffic it gets."""
-    from lb.remote import backend_commands
-
-    return _ask(options, lambda remote: backend_commands.weight(remote, backend, weight, options.json))
-
-
-def top(*, once: bool = False, options: Options = HERE) -> int:
-    """Show rates, latencies and states, each second anew.
+    """Show rates, latencies and states, each second anew. Keys: q quits, s sorts, / filters.
 
     Parameters
     ----------
     once
         Only as they are now.
+    sort
+        Which backends come first: those in trouble, or those with the most of this.
+    pool
+        Only backends of this pool.
+    state
+        Only backends in this state, such as down.
     """
     from lb.remote import top
+    from lb.remote.top_view import View
 
-    return _watch(options, lambda remote: top.top(remote, once, options.json))
+    view = View(sort=sort, pool=pool, state=state)
+    return watch(options, lambda remote: top.top(remote, view, once, options.json))
 
 
 def why(
     request_id: Annotated[str | None, Parameter(name="ID")] = None,
     /,
     *,
+    slow: bool = False,
+    status: str | None = None,
+    backend: str | None = None,
+    pool: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
     running: bool = False,
+    tls: bool = False,
     options: Options = HERE,
 ) -> int:
     """Explain a request: what happened, where its time went, who was tried.
@@ -211,27 +72,86 @@ def why(
     ----------
     request_id
         The id in its X-Request-Id; without one it is the last request that failed.
+    slow
+        The slowest of the last hour, or of the time that --since and --until say, and those next to it.
+    status
+        The last one with this status, such as 502, or 5xx.
+    backend
+        The last one that failed of this backend, or of which an attempt on it failed and another did not.
+    pool
+        Only requests of this pool.
+    since
+        Only those that ended since then: 10m ago, or a time such as 2026-01-31T03:00 (UTC).
+    until
+        Only those that ended until then.
     running
         List the requests that run now instead.
+    tls
+        Explain the last TLS handshakes that were refused instead.
     """
-    from lb.remote import running_text, why
+    from lb.remote import running_text, tls_commands, why
+    from lb.remote.which_request import Wish
 
+    wish = Wish(slow=slow, status=status, backend=backend, pool=pool, since=since, until=until)
+    if sum((running, tls, request_id is not None, wish != Wish())) > 1:
+        warn("an ID, --running, --tls and flags that choose a request exclude each other")
+        return Code.MISUSED
+    if tls:
+        return ask_balancer(options, lambda remote: tls_commands.why_tls(remote, options.json))
     if running:
-        return _ask(options, lambda remote: running_text.list_running(remote, options.json))
-    return _ask(options, lambda remote: why.why(remote, request_id, options.json))
+        return ask_balancer(options, lambda remote: running_text.list_running(remote, options.json))
+    return ask_balancer(options, lambda remote: why.why(remote, request_id, wish, options.json))
 
 
-def tap(*, failed: bool = False, options: Options = HERE) -> int:
-    """Show requests as they end.
+def route(url: str, /, *, method: str | None = None, options: Options = HERE) -> int:
+    """Say which route, pool and backends a request for a URL would get, or why it would be refused.
+
+    Parameters
+    ----------
+    url
+        Such as http://shop.example/cart, or a path alone.
+    method
+        GET unless set.
+    """
+    from lb.remote import route
+
+    return ask_balancer(options, lambda remote: route.route(remote, url, method, options.json))
+
+
+def tap(
+    *,
+    failed: bool = False,
+    backend: str | None = None,
+    status: str | None = None,
+    slower: str | None = None,
+    path: str | None = None,
+    options: Options = HERE,
+) -> int:
+    """Show requests as they end. A 5xx without a reason is the backend's own answer.
 
     Parameters
     ----------
     failed
         Only those that failed.
+    backend
+        Only those of this backend.
+    status
+        Only those with this status, such as 502, or 5xx.
+    slower
+        Only those that took so long, such as 500ms.
+    path
+        Only those whose target begins like this.
     """
     from lb.remote import tap
 
-    return _watch(options, lambda remote: tap.tap(remote, failed, options.json))
+    def ask(remote: "Remote") -> int:
+        if status is not None and not re.fullmatch("[1-5][0-9x]{2}", status):
+            raise Failed(f"--status: {status!r} is not a status such as 502 or 5xx", Code.MISUSED)
+        least = 0.0 if slower is None else duration(slower, "--slower") * 1000
+        wanted = tap.Filter(backend=backend, status=status, slower=least, path=path)
+        return tap.tap(remote, wanted, failed, options.json)
+
+    return watch(options, ask)
 
 
 def drain_balancer(
@@ -259,61 +179,179 @@ def drain_balancer(
             raise Failed("--undo goes with neither --wait nor --exit", Code.MISUSED)
         if undo:
             return balancer_commands.undo(remote, options.json)
-        return balancer_commands.drain(remote, _duration(wait) if wait else None, stop, options.json)
+        return balancer_commands.drain(remote, duration(wait) if wait else None, stop, options.json)
 
-    return _ask(options, ask)
-
-
-def _patience(wait: str | None, no_wait: bool) -> float | None:
-    """The seconds to wait: without a limit by default, None for --no-wait."""
-    if wait is not None and no_wait:
-        raise Failed("--wait and --no-wait exclude each other", Code.MISUSED)
-    if no_wait:
-        return None
-    return inf if wait is None else _duration(wait)
+    return ask_balancer(options, ask)
 
 
-def _duration(text: str) -> float:
-    from lb.settings.values import parse_duration
+def log_level(
+    level: Literal["debug", "info", "warning", "error", "configured"] | None = None,
+    /,
+    *,
+    time: Annotated[str | None, Parameter(name="--for")] = None,
+    options: Options = HERE,
+) -> int:
+    """Say from which level on the balancer's log has lines, or change it, in all its processes.
 
-    try:
-        return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
-    except ValueError as exc:
-        raise Failed(f"--wait: {exc}", Code.MISUSED) from exc
+    Parameters
+    ----------
+    level
+        The new one; at debug each probe and each decision about a request has a line. "configured" takes it
+        back to what the file says.
+    time
+        Only for so long, such as 5m; then it is back by itself.
+    """
+    from lb.remote import balancer_commands
 
+    def ask(remote: "Remote") -> int:
+        if time is not None and level in (None, "configured"):
+            raise Failed("--for goes with a level", Code.MISUSED)
+        if level is None:
+            return balancer_commands.log_level(remote, options.json)
+        seconds = None if time is None else duration(time, "--for")
+        return balancer_commands.set_log_level(remote, level, seconds, options.json)
 
-def _watch(options: Options, ask: "Callable[[Remote], int]") -> int:
-    """As `_ask`, for a command that runs until Ctrl-C, which is then no error."""
-    try:
-        return _ask(options, ask)
-    except KeyboardInterrupt:
-        return Code.DONE
-
-
-def _ask(options: Options, ask: "Callable[[Remote], int]") -> int:
-    """Connect to the balancer that is meant, run `ask`, and turn every error into an exit code."""
-    from lb.remote import address
-    from lb.remote.api import Remote
-
-    _escape_unencodable()
-    try:
-        with Remote(address.find(options.admin, options.token_file)) as remote:
-            return ask(remote)
-    except Failed as exc:
-        warn(str(exc))
-        return exc.code
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # otherwise the flush at exit would fail
-        return Code.DONE
-    except (LookupError, TypeError, ValueError) as exc:
-        warn(f"the answer is not understood ({type(exc).__name__}: {printable(exc)}); is it another version?")
-        return Code.FAILED
+    return ask_balancer(options, ask)
 
 
-def _escape_unencodable() -> None:
-    """Let output escape characters that the terminal's encoding lacks, instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def upgrade(*, dry_run: bool = False, options: Options = HERE) -> int:
+    """Replace the running program by a new one, which takes over its sockets; it reads the file again.
+
+    Parameters
+    ----------
+    dry_run
+        Say what would be started and what would change, and do nothing.
+    """
+    from lb.remote import balancer_commands
+
+    return ask_balancer(options, lambda remote: balancer_commands.upgrade(remote, dry_run, options.json))
+
+
+def reload(*, dry_run: bool = False, options: Options = HERE) -> int:
+    """Have the balancer read its file again: all of it, or nothing changes.
+
+    Parameters
+    ----------
+    dry_run
+        Only say what would change.
+    """
+    from lb.remote import config_commands
+
+    return ask_balancer(options, lambda remote: config_commands.reload(remote, dry_run, options.json))
+
+
+def config_show(*, options: Options = HERE) -> int:
+    """Print the configuration that the balancer uses now, as a file would have it."""
+    from lb.remote import config_commands
+
+    return ask_balancer(options, lambda remote: config_commands.show(remote, options.json))
+
+
+def config_diff(file: Path, /, *, options: Options = HERE) -> int:
+    """Say what this file would change, if it were the one that the balancer reads.
+
+    Parameters
+    ----------
+    file
+        The file to compare with what runs.
+    """
+    from lb.remote import config_commands
+
+    return ask_balancer(options, lambda remote: config_commands.diff(remote, file, options.json))
+
+
+def pools(*, options: Options = HERE) -> int:
+    """List the pools with their rates."""
+    from lb.remote import tables
+
+    return ask_balancer(options, lambda remote: tables.pools(remote, options.json))
+
+
+def cluster(*, options: Options = HERE) -> int:
+    """Say which balancers share what operators wish, and how far each is."""
+    from lb.remote import cluster_text
+
+    return ask_balancer(options, lambda remote: cluster_text.cluster(remote, options.json))
+
+
+def audit(*, limit: int | None = None, options: Options = HERE) -> int:
+    """Say who changed what, and who was refused, the newest first.
+
+    Parameters
+    ----------
+    limit
+        So many at most.
+    """
+    from lb.remote import tables
+
+    return ask_balancer(options, lambda remote: tables.audit(remote, limit, options.json))
+
+
+def rollout(
+    *command: str,
+    pool: str | None = None,
+    only: list[str] | None = None,
+    timeout: str | None = None,
+    wait: str | None = None,
+    back_within: str = "60s",
+    keep: int = 1,
+    unchecked: bool = False,
+    options: Options = HERE,
+) -> int:
+    """Drain one backend after the other, run a command for each, and let it back.
+
+    It stops at the first that does not come back. {id}, {url} and {pool} in the command stand for those of
+    the backend; write -- before a command that has flags.
+
+    Parameters
+    ----------
+    command
+        What to run once a backend has drained, such as: ssh {id} systemctl restart app
+    pool
+        Only the backends of this pool.
+    only
+        Only this backend. Repeatable.
+    timeout
+        After this time, cut what still runs on one that drains.
+    wait
+        Wait no longer than this for a drain, and stop then.
+    back_within
+        How long one may take until its probes pass, and it is ready again; it gets no request before.
+    keep
+        So many of the pool must stay available, or it stops; 0 where there is only one.
+    unchecked
+        Go through pools without a probe too, where nothing shows that one is not back.
+    """
+    from lb.remote import rollout as rolling
+
+    def ask(remote: "Remote") -> int:
+        if not command:
+            raise Failed("rollout: which command is to be run for each backend?", Code.MISUSED)
+        wish = rolling.Rollout(
+            command=command,
+            pool=pool,
+            only=only or (),
+            timeout=timeout,
+            patience=patience(wait, no_wait=False) or 0.0,
+            back_within=duration(back_within, "--back-within"),
+            keep=keep,
+            unchecked=unchecked,
+        )
+        return rolling.rollout(remote, wish)
+
+    return ask_balancer(options, ask)
+
+
+def token_new(name: str, scope: Literal["read", "drain", "admin"], /) -> int:
+    """Make a token for the operator's side: the line for admin.tokens_file, and the token.
+
+    Parameters
+    ----------
+    name
+        Whose it is; the audit shows it.
+    scope
+        What its holder may do.
+    """
+    from lb.remote.new_token import new_token
+
+    return local(lambda: new_token(name, scope))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from lb.remote.api import Answer, Remote, path_of
 from lb.remote.exits import Code, Failed
@@ -21,21 +21,55 @@ LONG_SECONDS = 30.0
 """How long one call waits for the drain: a short time where a progress bar is shown."""
 
 
-def see_through(remote: Remote, backend: str, answer: Answer, patience: float) -> Answer:
-    """Wait until the drain has ended, at most `patience` seconds; returns the backend as it is then.
+class Seen(NamedTuple):
+    """The backend as it was last, GONE where it is removed; in a cluster how far all its balancers are."""
 
-    `answer` is the balancer's response to the drain or removal. GONE where the backend is removed.
+    answer: Answer
+    everywhere: Mapping[str, Any] | None = None
+
+
+def see_through(remote: Remote, backend: str, answer: Answer, patience: float) -> Seen:
+    """Wait until the drain has ended, in a cluster on all balancers, at most `patience` seconds.
+
+    `answer` is the balancer's response to the drain or removal.
     """
-    due = monotonic() + patience
+    due, is_shared = monotonic() + patience, "cluster" in (answer.json or {})
     with _progress(backend) as show:
         while _is_draining(answer.json) and (left := due - monotonic()) > 0:
             show(answer.json["status"]["drain"])
             answer = _look(remote, backend, min(left, SHORT_SECONDS if sys.stderr.isatty() else LONG_SECONDS))
-    return answer
+    if not is_shared or _is_draining(answer.json):
+        return Seen(answer)
+    return Seen(answer, _everywhere(remote, backend, due))
 
 
-def verdict(backend: str, answer: Answer) -> str:
-    """How the drain ended, in words; Failed where it has not ended or was taken back."""
+def _everywhere(remote: Remote, backend: str, due: float) -> Mapping[str, Any]:
+    while True:
+        wait = min(max(due - monotonic(), 0.0), LONG_SECONDS)
+        path = path_of("/cluster/drains", backend)
+        everywhere: Mapping[str, Any] = remote.call("GET", path, {"wait": f"{wait:.3f}"}, wait=wait).json
+        if everywhere["over"] or monotonic() >= due:
+            return everywhere
+
+
+def verdict(backend: str, seen: Seen) -> str:
+    """How the drain ended, in words; Failed where it has not ended, was taken back, or it is not sure."""
+    here = _verdict_here(backend, seen.answer)
+    everywhere = seen.everywhere
+    if everywhere is None:
+        return here
+    if everywhere["sure"]:
+        return f"{here}, on all {plural(everywhere['members'], 'balancer')}"
+    lost, left = everywhere["lost"], everywhere["left"]
+    lines = [f"{here} on {everywhere['ended']} of {plural(everywhere['members'], 'balancer')}"]
+    lines += [f"  {printable(name)} has {plural(count, 'request')} left" for name, count in left.items()]
+    lines += [f"  {printable(name)} has not been heard, and may still use it" for name in lost]
+    others = everywhere["otherwise"]
+    lines += [f"  {printable(name)} has it otherwise, and may still use it" for name in others]
+    raise Failed("\n".join(lines), Code.STILL_DRAINING)
+
+
+def _verdict_here(backend: str, answer: Answer) -> str:
     if answer.json is None:
         return f"{printable(backend)} is removed"
     drain, state = answer.json["status"]["drain"], answer.json["admin_state"]
@@ -49,6 +83,8 @@ def verdict(backend: str, answer: Answer) -> str:
     if drain is None:
         return f"{printable(backend)} is drained, and in {printable(state)}"
     took, count = seconds(drain["duration_seconds"]), drain["started_with"]
+    if not count:
+        return f"{printable(backend)} is drained: nothing was running"
     cut = f", {drain['aborted']} of them cut at the timeout" if drain["aborted"] else ""
     return f"{printable(backend)} is drained: {plural(count, 'request')} ended in {took}{cut}"
 

@@ -1,4 +1,4 @@
-"""Requests that run now, in words: `lb why --running`, and what `lb why ID` says of one of them."""
+"""Requests that run now, in words: for `lb requests`, `lb why --running`, and `lb why ID` of one of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,11 +9,12 @@ from lb.remote.terminal_text import printable, printable_json, say, seconds
 from lb.suggestions import plural
 
 MOST = 1000
+ALL: Mapping[str, object] = {}
 
 
-def list_running(remote: Remote, json: bool) -> int:
-    """Print the requests that run now, those that run longest first."""
-    answer = remote.call("GET", "/requests", {"running": "true", "limit": MOST})
+def list_running(remote: Remote, json: bool, wanted: Mapping[str, object] = ALL) -> int:
+    """Print the requests that run now, those that run longest first; `wanted` chooses among them."""
+    answer = remote.call("GET", "/requests", {"running": "true", "limit": MOST, **wanted})
     if json:
         say(printable_json(answer.text))
     else:

@@ -8,6 +8,11 @@ surrogate, private or separator, except the space.
 import sys
 from collections.abc import Iterable, Sequence
 
+COLOURS = {"red": 31, "yellow": 33, "blue": 34, "dim": 2}
+"""Their codes in ECMA-48, section 8.3.117."""
+LONGEST_TOLD = 30.0
+"""The last bound of the balancer's buckets, in seconds."""
+
 
 def printable(value: object) -> str:
     r"""The text on one line, with what is not printable as \x1b or \u202e."""
@@ -53,6 +58,27 @@ def warn(text: str) -> None:
     sys.stderr.flush()
 
 
+def terminal_width() -> int | None:
+    """How many columns the terminal has; None where stdout is none."""
+    import shutil  # which imports what unpacks archives, and few commands need this
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def folded(lines: Iterable[str]) -> list[str]:
+    """Lines of prose, in as many as a terminal needs for whole words; what is indented stays so."""
+    width = terminal_width()
+    if width is None:
+        return [*lines]
+    from textwrap import TextWrapper  # which few commands need
+
+    wrapper, parts = TextWrapper(width, break_long_words=False, break_on_hyphens=False), list[str]()
+    for line in lines:
+        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip(" ")))
+        parts += wrapper.wrap(line) or [""]
+    return parts
+
+
 def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:,.1f} ms"
 
@@ -66,6 +92,11 @@ def seconds(value: float | None) -> str:
     return f"{value * 1000:.{0 if value >= 0.00995 else 1}f} ms"
 
 
+def quantile(value: float | None) -> str:
+    """A quantile of latencies; all that is known of one above the last bucket is that it is above."""
+    return f">{LONGEST_TOLD:.0f} s" if value is not None and value >= LONGEST_TOLD else seconds(value)
+
+
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
     """One line for each row, with the cells aligned in columns."""
     lines = [[printable(cell) for cell in row] for row in rows]
@@ -74,3 +105,21 @@ def columns(rows: Iterable[Sequence[object]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or as much of it as fits."""
+    return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."[:width]
+
+
+def cut_in_the_middle(text: str, width: int) -> str:
+    """The text, or its beginning and its end: names of one kind often begin alike."""
+    if len(text) <= width:
+        return text
+    end = (width - 3) // 2
+    return f"{text[: width - 3 - end]}...{text[-end:]}"
+
+
+def painted(text: str, tone: str) -> str:
+    """The text in this colour (a key of COLOURS), or as it is for ""."""
+    return f"\x1b[{COLOURS[tone]}m{text}\x1b[0m" if tone and text else text

@@ -5,9 +5,10 @@ from math import ceil
 from typing import Any
 
 from lb.remote.api import Remote, path_of
-from lb.remote.exits import Code, Failed
+from lb.remote.exits import Code
 from lb.remote.running_text import described_running
-from lb.remote.terminal_text import columns, milliseconds, printable, printable_json, say
+from lb.remote.terminal_text import columns, folded, milliseconds, printable, printable_json, say
+from lb.remote.which_request import Wish, which
 
 WIDTH = 40
 MOST_NAMES = 5
@@ -16,24 +17,20 @@ LEGEND = "q in the queue   c connecting   w waiting for the answer   = answer"
 Phase = tuple[str, float | None, float | None]
 
 
-def why(remote: Remote, request_id: str | None, json: bool) -> int:
-    """Explain the request with this id; without one, the last request that failed."""
+def why(remote: Remote, request_id: str | None, wish: Wish, json: bool) -> int:
+    """Explain the request with this id; without one, the one that is wished for."""
+    others: list[str] = []
     if request_id is None:
-        request_id = _last_failed(remote)
+        request_id, others = which(remote, wish)
     answer = remote.call("GET", path_of("/requests", request_id))
     if json:
         say(printable_json(answer.text))
     else:
         runs = "phase" in answer.json  # a request that has ended has a status instead
-        say("\n".join((described_running if runs else described)(answer.json)))
+        say("\n".join(folded((described_running if runs else described)(answer.json))))
+        if others:
+            say("\n".join(["", *folded(others)]))
     return Code.DONE
-
-
-def _last_failed(remote: Remote) -> str:
-    items = remote.call("GET", "/requests", {"failed": "true", "limit": 1}).json["items"]
-    if not items:
-        raise Failed("no request has failed lately; lb why ID explains another one", Code.NOT_THERE)
-    return str(items[0]["id"])
 
 
 def described(request: Mapping[str, Any]) -> Iterator[str]:
@@ -43,6 +40,10 @@ def described(request: Mapping[str, Any]) -> Iterator[str]:
     yield printable(f"{request['method'] or '-'} {request['target'] or '-'}: {end} in {took}")
     by = f"pool {request['pool']} ({request['policy']})" if request["pool"] else "no pool"
     yield printable(f"{request['started']}  from {_client(request)}  {by}  id {request['id']}")
+    if tls := request.get("tls"):
+        yield printable(_secured(tls))
+    if header := request.get("proxy_header"):
+        yield printable(_proxy_header(header))
     yield ""
     yield printable(request["explain"])
     if request["attempts"]:
@@ -54,6 +55,17 @@ def described(request: Mapping[str, Any]) -> Iterator[str]:
 def _client(request: Mapping[str, Any]) -> str:
     client, peer = str(request["client"]), request.get("peer")
     return client if peer in (None, client) else f"{client} by way of {peer}"
+
+
+def _secured(tls: Mapping[str, Any]) -> str:
+    resumed = " (a session was resumed)" if tls["resumed"] else ""
+    shown = f", the client's certificate is {tls['client_subject']}" if tls["client_subject"] else ""
+    return f"{tls['version']}{resumed} for {tls['server_name'] or 'no server name'}{shown}"
+
+
+def _proxy_header(header: Mapping[str, Any]) -> str:
+    said = ", ".join(f"{name} {value}" for name, value in header["told"].items())
+    return f"PROXY header from {header['sent_by']}, for {header['destination']}{': ' if said else ''}{said}"
 
 
 def _waterfall(request: Mapping[str, Any]) -> Iterator[str]:

@@ -1,10 +1,14 @@
 """What an operator may say of one backend, with its defaults and rules."""
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
 import msgspec
+
+from lb.settings.meant_values import first_right, urls
 
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
@@ -13,39 +17,64 @@ ZONE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,14}")
 MAX_WEIGHT = 1_000_000
 LONGEST_PATH = 107
 """The size of `sun_path` without its end: unix(7)."""
-EXPECTED = "http://host:port or unix:/path"
+PARSED = 32_768
+"""URLs whose parts are kept: each is asked for when it is read, judged, added and compared."""
+EXPECTED = "http://host:port, https://host:port or unix:/path"
+PORTS = {"http": 80, "https": 443}
+
+
+class SpecError(ValueError):
+    """What is wrong with one backend: `mistakes` has each as `field: what is wrong`."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
 
 
 class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The settings of one backend.
-
-    `url` is `http://host[:port]` or `unix:/path`, `weight` its share of the requests (0: it takes none).
-    `max_in_flight` and `max_connections` are hard caps or None; a connection carries one request at a time,
-    so either caps both. A `backup` takes requests only when no other backend can. `labels` is free text for
-    people and tools.
-    """
+    """One backend: in the file, in the API, and in the lists of sources."""
 
     id: str = ""
+    """Its name, unique in all pools; host-port unless set."""
     url: str
+    """"http://10.0.0.1:8000", "https://app:443", "http://[fe80::1%25eth0]:8000", "unix:/run/app.sock", or
+    a name. A name is resolved off the request path, every 30 s and after a connection failed. Requests go
+    to the first of its addresses that takes a connection (the next one is tried after 250 ms) and stay
+    there while that works and the name has it; idle connections to an address that the name has lost are
+    closed. For requests to all of them make each a backend: [[pools.x.discover]] with `dns`."""
     weight: int = 1
+    """Its share of the requests beside the others; 0: none."""
     max_in_flight: int | None = None
+    """A hard cap on requests at once; those above it wait in the pool's queue."""
     max_connections: int | None = None
+    """The same for connections, idle ones included. A connection carries one request at a time, so either
+    caps both."""
     backup: bool = False
+    """Takes requests only when no other can."""
     labels: dict[str, str] = {}
+    """Free text for people, tools and policies of your own, such as { rack = "a" }."""
 
     def checked(self) -> "BackendSpec":
-        """This spec with every rule applied and its id filled in; ValueError names the field."""
-        host, port = parse_url(self.url)
-        spec = self if self.id else msgspec.structs.replace(self, id=default_id(host, port))
-        if not ID.fullmatch(spec.id):
-            raise ValueError(f"id: {spec.id!r} may hold letters, digits and . _ ~ - only, 128 at most")
-        if not 0 <= spec.weight <= MAX_WEIGHT:
-            raise ValueError(f"weight: {spec.weight} is not between 0 and {MAX_WEIGHT}")
+        """This spec with every rule applied and its id filled in; SpecError names each field."""
+        if mistakes := [*self._mistakes()]:
+            raise SpecError(mistakes)
+        return self if self.id else msgspec.structs.replace(self, id=default_id(*parse_url(self.url)))
+
+    def _mistakes(self) -> Iterator[str]:
+        name = self.id
+        try:
+            place = parse_url(self.url)
+            name = name or default_id(*place)
+        except ValueError as exc:
+            yield str(exc)
+        if name and not ID.fullmatch(name):
+            yield f"id: {name!r} may hold letters, digits and . _ ~ - only, 128 at most"
+        if not 0 <= self.weight <= MAX_WEIGHT:
+            yield f"weight: {self.weight} is not between 0 and {MAX_WEIGHT}"
         for name in ("max_in_flight", "max_connections"):
-            cap: int | None = getattr(spec, name)
+            cap: int | None = getattr(self, name)
             if cap is not None and cap < 1:
-                raise ValueError(f"{name}: {cap} is not 1 or more")
-        return spec
+                yield f"{name}: {cap} is not 1 or more"
 
 
 def default_id(host: str, port: int) -> str:
@@ -59,12 +88,20 @@ def default_id(host: str, port: int) -> str:
     )
 
 
+@lru_cache(PARSED)
 def parse_url(url: str) -> tuple[str, int]:
-    """The host and port of `http://host[:port]`, or the path and 0 of `unix:/path`.
+    """The host and port of `http://host[:port]` or `https://host[:port]`, or the path and 0 of `unix:/path`.
 
     An IPv6 address is without brackets; its zone, if there is one, stands behind a `%`. ValueError says what
-    is wrong.
+    is wrong, and what was probably meant.
     """
+    try:
+        return _parsed(url)
+    except ValueError as exc:
+        raise ValueError(f"{exc}{first_right(url, urls, _parsed)}") from None
+
+
+def _parsed(url: str) -> tuple[str, int]:
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError(f"url: {url!r} has characters that an address cannot have")
     if url[:5].lower() == "unix:":
@@ -74,9 +111,7 @@ def parse_url(url: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError as exc:
         raise ValueError(f"url: {url!r}: {exc}") from None
-    if parts.scheme == "https":
-        raise ValueError(f"url: {url!r}: TLS to backends is not supported; expected {EXPECTED}")
-    if parts.scheme != "http":
+    if parts.scheme not in PORTS:
         raise ValueError(f"url: {url!r}: expected {EXPECTED}")
     if parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"url: {url!r}: expected {EXPECTED} and nothing more")
@@ -86,7 +121,12 @@ def parse_url(url: str) -> tuple[str, int]:
         raise ValueError(f"url: {url!r} names no host")
     if port == 0:
         raise ValueError(f"url: {url!r}: port 0 is not an address to connect to")
-    return host, port or 80
+    return host, port or PORTS[parts.scheme]
+
+
+def is_tls(url: str) -> bool:
+    """Whether TLS is spoken with the backend of this URL."""
+    return url[:6].lower() == "https:"
 
 
 def _path(url: str) -> str:

@@ -13,7 +13,19 @@ from lb.control import Control
 from lb.core.backend import Backend
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AdminConfig
-from tests.admin.kit import Add, Api, FakeRunning, Hold, Holder, MakeApi, Saves, Serve, Service, make_control
+from tests.admin.kit import (
+    Add,
+    Api,
+    FakeRunning,
+    FakeWorkers,
+    Hold,
+    Holder,
+    MakeApi,
+    Saves,
+    Serve,
+    Service,
+    make_control,
+)
 
 
 @pytest.fixture
@@ -56,6 +68,13 @@ async def add(control: Control) -> Add:
 async def runs(control: Control) -> FakeRunning:
     """The exchanges that run, as the API sees them."""
     control.running = made = FakeRunning(control.started)
+    return made
+
+
+@pytest.fixture
+async def crew(control: Control) -> FakeWorkers:
+    """Two workers, of which the second is silent."""
+    control.workers = made = FakeWorkers(control.started)
     return made
 
 

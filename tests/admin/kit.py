@@ -1,6 +1,6 @@
 """A balancer without traffic, and clients of its operator's side: in memory, and over a real socket."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -12,8 +12,10 @@ from admin.protocol.problems import KINDS
 from lb.control import Control
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
+from lb.core.measures.histogram import Histogram
 from lb.core.registry import Registry
-from lb.core.running_exchange import RunningExchange
+from lb.core.running_exchange import WAITING, RunningExchange, Waiter
+from lb.core.worker_view import Behind, WorkerEvent, WorkerState, WorkerView
 from lb.observe.counters import Metrics
 from lb.observe.recorder import Recorder
 from lb.settings.balancer_settings import AdminConfig, Config
@@ -57,6 +59,7 @@ class Api:
     """A client that speaks to the app without a socket."""
 
     def __init__(self, control: Control, token: str | None = None) -> None:
+        self.control = control
         self.client: Any = create_app(control, token).test_client()
 
     async def __call__(
@@ -143,6 +146,11 @@ class FakeRunning:
     def list(self) -> Sequence[RunningExchange]:
         return [*self.exchanges]
 
+    def waiting(self) -> Iterator[Waiter | None]:
+        for each in self.exchanges:
+            waits = each.phase == WAITING
+            yield Waiter(each.pool, each.backend or "", each.phase_since) if waits else None
+
     def end(self, exchange_id: bytes, why: str) -> bool:
         left = [each for each in self.exchanges if each.id != exchange_id]
         is_there = len(left) < len(self.exchanges)
@@ -150,6 +158,48 @@ class FakeRunning:
             self.exchanges = left
             self.ended.append((exchange_id, why))
         return is_there
+
+
+class FakeWorkers:
+    """Stands for two workers; `refreshed` counts how often somebody has asked for their numbers."""
+
+    def __init__(self, started: float) -> None:
+        self.refreshed = 0
+        self.are_behind: list[Behind] = []
+        self.states: list[WorkerState] = ["serving", "silent"]
+        self.tell: list[Callable[[WorkerEvent], None]] = []
+        self._since = started - 4.0
+
+    def list(self) -> Sequence[WorkerView]:
+        return [self._view(number, state) for number, state in enumerate(self.states, 1)]
+
+    def _view(self, number: int, state: WorkerState) -> WorkerView:
+        lags = Histogram()
+        lags.observe(0.004)
+        return WorkerView(
+            number=number,
+            pid=4000 + number,
+            state=state,
+            since=self._since,
+            restarts=number - 1,
+            connections=10 * number,
+            requests=100 * number,
+            requests_per_second=12.5,
+            lags=lags,
+            lag_p99=0.004,
+            memory=41_000_000,
+            behind=tuple(each for each in self.are_behind if each.worker == number),
+        )
+
+    def behind(self) -> Sequence[Behind]:
+        return self.are_behind
+
+    async def refresh(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.refreshed += 1
+
+    def subscribe(self, tell: Callable[[WorkerEvent], None]) -> None:
+        self.tell.append(tell)
 
 
 class Service:

@@ -6,6 +6,7 @@ from lb.control import Control
 from tests.admin.kit import Add, Api, Hold, Serve, is_problem
 
 
+@pytest.mark.pure
 async def test_g153_a_mistake_of_ours_is_a_500_and_a_line_in_the_log(
     api: Api, control: Control, caplog: pytest.LogCaptureFixture
 ) -> None:

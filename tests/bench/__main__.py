@@ -1,154 +1,97 @@
-"""`just bench`: CPU for each request beside the peers, interleaved, medians; `--write` puts it in the README.
+"""`just bench`: CPU for each request beside the peers, or beside another commit of this project.
 
-python -m tests.bench [--rounds 5] [--seconds 2] [--cases NAME,...] [--only NAME,...] [--logs] [--write]
-python -m tests.bench --only trio-lb --before ../before      another checkout beside this one, for an A/B run
+Without `--against` it prints tables, medians of interleaved rounds; `--write` puts them into the README.
 """
 
 import argparse
-import re
-import subprocess
+import signal
 import sys
-import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from statistics import median
 
-from tests.bench.cases import CASES, Result, write_backend
-from tests.bench.programs import (
-    LOAD_CORE,
-    PROGRAM_CORE,
-    PROGRAMS,
-    VERSIONS,
-    Setting,
-    before,
-    free_port,
-    installed,
-    started,
-)
+from tests.bench.against import compare
+from tests.bench.beside import BRACKETS, Results, measure, policy_table, table
+from tests.bench.cases import CASES
+from tests.bench.checkout import NoSuchCommit
+from tests.bench.processes import allow_many_files
+from tests.bench.programs import PROGRAMS, installed, versions
 
-Results = dict[tuple[str, str], list[Result]]
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
-NONE = "-"
-NUMBER = re.compile(r"\d+\.\d+\.\d+")
-ONCE = frozenset(("idle connection",))
-"""Memory: a program that has grown once fills the same room again."""
-NOT_FOR = {
-    "1 GiB": {"textbook"},
-    "1 MiB": {"textbook"},
-    "idle connection": {"textbook", "ancestor", "HAProxy", "nginx"},  # HAProxy asks for twice the descriptors
-    "chunked response": {"ancestor"},
-}
+MISUSED = 2
+TERMINATED = 128 + signal.SIGTERM
+ROUNDS, SECONDS = 5, 2.0
+PAIRS, SLICE_SECONDS = 40, 0.2
+HELP = """
+With --against ours alone is measured, as it is here and as it is there, in pairs of short slices. A row says
+by what it is dearer here (the median of the ratios), and between which bounds that is with 99 % certainty.
+"SLOWER" and "faster" are rows whose bounds are both beyond 3 %, "same" those whose bounds are both within;
+"undecided" are the others, for which more rounds may tell. The exit status is 1 if a row is SLOWER, 2 if
+there is no such commit, else 0.
+"""
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--only", "--programs", dest="programs", default=",".join(installed()))
-    parser.add_argument("--before", type=Path, help="another checkout, set up by `just run`, to compare with")
-    parser.add_argument("--logs", action="store_true", help="with everybody's access log on")
-    parser.add_argument("--write", action="store_true", help="put the table into the README")
-    return parser.parse_args()
+def cases(text: str) -> list[str]:
+    """The rows that the patterns mean, in their order."""
+    patterns = text.split(",")
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in CASES):
+            raise argparse.ArgumentTypeError(f"no row is {pattern!r}; there are {', '.join(CASES)}")
+    return [name for name in CASES if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-@contextmanager
-def everybody(names: list[str], root: Path, logs: bool) -> Iterator[dict[str, tuple[int, int]]]:
-    """All programs, and the backends behind them: (port, pid) of each."""
-    backends = [free_port() for _ in range(3)]
-    with ExitStack() as stack:
-        config = write_backend(root, backends)
-        stack.enter_context(started(["nginx", "-p", str(root), "-c", config], backends[0], LOAD_CORE))
-        running = {}
-        for name in names:
-            folder = root / name
-            folder.mkdir()
-            setting = Setting(free_port(), backends, folder, logs)
-            process = stack.enter_context(started(PROGRAMS[name](setting), setting.port, PROGRAM_CORE))
-            running[name] = setting.port, process.pid
-        yield running
+def programs(text: str) -> list[str]:
+    for name in text.split(","):
+        if name not in PROGRAMS:
+            raise argparse.ArgumentTypeError(f"no program is {name!r}; there are {', '.join(PROGRAMS)}")
+    return text.split(",")
 
 
-def measure(options: argparse.Namespace) -> Results:
-    names, cases = options.programs.split(","), options.cases.split(",")
-    results: Results = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder, everybody(names, Path(folder), options.logs) as running:
-        for round in range(options.rounds):
-            for case in cases:
-                for name in names:
-                    if name in NOT_FOR.get(case, ()) or (case in ONCE and round):
-                        continue
-                    port, pid = running[name]
-                    result = CASES[case](port, pid, Path(folder), options.seconds)
-                    results[case, name].append(result)
-                    sys.stderr.write(f"{round + 1}/{options.rounds} {case}: {name} {result.cpu_us:.1f}\n")
-    return results
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--cases", type=cases, default=list(CASES), metavar="ROW,...", help="with * for any text")
+    add("--only", type=programs, default=installed(), metavar="PROGRAM,...", help="columns of the table")
+    add("--against", metavar="COMMIT", help="or a folder: another checkout, or a virtual environment")
+    add("--rounds", type=int, help=f"{ROUNDS}, or {PAIRS} pairs with --against")
+    add("--seconds", type=float, help=f"of each measurement: {SECONDS:g}, or {SLICE_SECONDS} with --against")
+    add("--write", action="store_true", help="put the table into the README")
+    return parser.parse_args(given)
 
 
-def table(results: Results, options: argparse.Namespace) -> str:
-    names = [name for name in PROGRAMS if name in options.programs.split(",")]
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for case in options.cases.split(","):
-        cells = [cell(case, results.get((case, name)), results.get((case, "trio-lb"))) for name in names]
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
-    for case in ("256 connections", "one connection"):
-        cells = [late(results.get((case, name))) for name in names]
-        if any(cell != NONE for cell in cells):
-            lines.append(f"| {case}: p50 / p99 in ms | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def cell(case: str, theirs: list[Result] | None, ours: list[Result] | None) -> str:
-    """The median, and behind it ours as a multiple of it."""
-    if not theirs:
-        return NONE
-    value = typical(theirs)
-    shown = f"{value / 1024:.1f} KiB" if case == "idle connection" else f"{value:,.0f}"
-    if not ours or ours is theirs:
-        return shown
-    ratio = typical(ours) / value if value else 0
-    return f"{shown} ({ratio:.2f})"
-
-
-def typical(results: list[Result]) -> float:
-    return median(result.cpu_us for result in results)
-
-
-def late(results: list[Result] | None) -> str:
-    if not results:
-        return NONE
-    p50, p99 = (median(getattr(r, which) or 0 for r in results) * 1000 for which in ("p50", "p99"))
-    return f"{p50:.1f} / {p99:.1f}"
-
-
-def versions(names: list[str]) -> str:
-    found = [f"trio-lb {version('trio-lb')} on CPython {sys.version.split()[0]}, trio {version('trio')}"]
-    for name in names:
-        if name in VERSIONS:
-            done = subprocess.run(VERSIONS[name], capture_output=True, text=True, check=False)
-            number = NUMBER.search(done.stdout + done.stderr)
-            found.append(f"{name} {number[0] if number else 'of unknown version'}")
-    return "; ".join(found)
-
-
-def main() -> None:
-    options = arguments()
-    if options.before is not None:
-        PROGRAMS["before"] = before(options.before.resolve())
-        options.programs += ",before"
-    results = measure(options)
-    missing = [name for name in PROGRAMS if name not in options.programs.split(",")]
-    text = table(results, options) + f"\n{versions(options.programs.split(','))}.\n"
-    if missing:
+def report(results: Results, cases: Sequence[str], names: Sequence[str]) -> str:
+    parts = [table(results, cases, names), policy_table(results, cases, names)]
+    text = "\n".join(part for part in parts if part)
+    text += f"\n{BRACKETS}\n{versions(names)}.\n"
+    if missing := [name for name in PROGRAMS if name not in names]:
         text += f"Not measured: {', '.join(missing)}.\n"
+    if results.failed:
+        text += f"Failed: {'; '.join(results.failed)}.\n"
+    return text
+
+
+def main() -> int:
+    options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that what we have started ends too
+    allow_many_files()
+    if options.against is not None:
+        rounds, seconds = options.rounds or PAIRS, options.seconds or SLICE_SECONDS
+        try:
+            return compare(options.against, options.cases, rounds, seconds)
+        except NoSuchCommit as exc:
+            sys.stderr.write(f"bench: {exc}\n")
+            return MISUSED
+    results = measure(options.cases, options.only, options.rounds or ROUNDS, options.seconds or SECONDS)
+    text = report(results, options.cases, options.only)
     sys.stdout.write(text)
     if options.write:
         above, rest = README.read_text().split(BEGIN)
         README.write_text(above + BEGIN + text + END + rest.split(END)[1])
+    return 0
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())

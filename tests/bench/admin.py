@@ -20,8 +20,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
-from tests.bench.cases import BACKEND
-from tests.bench.programs import LOAD_CORE, PROGRAM_CORE, free_port, started
+from tests.bench.backend import backends
+from tests.bench.processes import LOAD_CORE, PROGRAM_CORE, free_port, pinned, started
 
 HERE = Path(__file__).parent
 OFF, ALONE, WATCHED = "off", "alone", "watched"
@@ -50,21 +50,11 @@ def arguments() -> argparse.Namespace:
 
 
 def on_load_core(*command: str) -> list[str]:
-    return ["taskset", "-c", LOAD_CORE, *command]
+    return pinned(LOAD_CORE, list(command))
 
 
 @contextmanager
-def backends(root: Path) -> Iterator[int]:
-    """One nginx that is as many backends as there are addresses in 127/8; its port."""
-    port, config = free_port(), root / "backend.conf"
-    listen = f"listen 0.0.0.0:{port} backlog=4096;"
-    config.write_text(BACKEND.format(root=root, listen=listen))
-    with started(["nginx", "-p", str(root), "-c", str(config)], port, LOAD_CORE):
-        yield port
-
-
-@contextmanager
-def balancer(count: int, backend_port: int, with_admin: bool) -> Iterator[tuple[int, int]]:
+def balancer(root: Path, count: int, backend_port: int, with_admin: bool) -> Iterator[tuple[int, int]]:
     """Ours, on its core: where it listens, and its admin."""
     port, admin = free_port(), free_port()
     command = [sys.executable, "-m", "lb", "run", f"--listen=127.0.0.1:{port}", "--access-log=off"]
@@ -72,7 +62,7 @@ def balancer(count: int, backend_port: int, with_admin: bool) -> Iterator[tuple[
     command += [f"--admin=127.0.0.1:{admin}"] if with_admin else ["--set=admin.enabled=false"]
     command += [f"--backend=http://127.1.{n // 250}.{n % 250 + 1}:{backend_port}" for n in range(count)]
     with ExitStack() as stack:
-        stack.enter_context(started(command, port, PROGRAM_CORE))
+        stack.enter_context(started(command, port, PROGRAM_CORE, root / "balancer.out"))
         yield port, admin
 
 
@@ -121,11 +111,11 @@ def measure(options: argparse.Namespace, root: Path) -> Results:
     rates: dict[int, float] = {}
     steady = built(root)
     counts = [int(count) for count in options.backends.split(",")]
-    with backends(root) as backend_port:
+    with backends(root) as ports:
         for round in range(options.rounds):
             for count in counts:
                 for with_admin in (True,) if options.no_off else (False, True):
-                    with balancer(count, backend_port, with_admin) as (port, admin):
+                    with balancer(root, count, ports[0], with_admin) as (port, admin):
                         if count not in rates:
                             capacity(port)  # it is slower while connections to backends are still being made
                             rates[count] = options.rate or capacity(port) / 2

@@ -43,14 +43,16 @@ BOTH = """
 const done = arguments[0]
 ;(async () => {
 const tiles = ['.tiles [data-f=value]', '.tiles [data-f=more]']
-const fields = ['#pools [data-f]:not([hidden])', ...tiles, '#log li', '.strip .up']
+const fields = ['#pools [data-f]:not([hidden])', ...tiles, '#log li', '#workers li', '.strip .up']
+const recorded = ['#failures', '#slowest'].flatMap((list) => [`${list} [data-f]`, `${list} rect`])
+const secured = ['#tls b', '#tls span', '#tls rect', '#shaken b', '#shaken span']
 const runs = (each) => each.dataset.f === 'left' || each.className === 'up'
 const still = (each) => (each.matches('input') ? each.value : each.textContent)
 const written = (each) => (runs(each) ? each.textContent.replace(/\\d+/g, '#') : still(each))
 const text = (each) => [each.dataset.f ?? each.id, written(each)]
 const shape = (each) => [each.getAttribute('width'), each.getAttribute('d')]
 const said = (each) => [...text(each), ...shape(each)].join(' ')
-const all = (root) => [...root.querySelectorAll(fields)].map(said)
+const all = (root) => [...root.querySelectorAll([...fields, ...recorded, ...secured])].map(said)
 const page = await (await fetch('/', { headers: { Accept: 'text/html' } })).text()
 const served = all(new DOMParser().parseFromString(page, 'text/html'))
 const shown = all(document)
@@ -171,6 +173,20 @@ class Tab:
     def act(self, act: str, row: str) -> None:
         self.click(f"tr[data-id='{row}'] [data-act='{act}']")
 
+    def rows(self, selector: str = "") -> list[str]:
+        """The ids of the rows that are shown."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((row) => row.dataset.id)"
+        found: list[str] = self.driver.execute_script(script, f"{selector} tbody tr:not([hidden])")
+        return found
+
+    def complaints(self) -> list[str]:
+        """What the console was told since the last look; that a connection broke is told there too."""
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+            if entry["level"] in ("SEVERE", "WARNING") and "Failed to load resource" not in entry["message"]
+        ]
+
     def emulate(self, width: int, scheme: str) -> None:
         metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -179,9 +195,10 @@ class Tab:
 
 
 @contextmanager
-def chromium(folder: Path) -> Iterator[Chrome]:
-    """A browser with a profile of its own in this folder."""
+def chromium(folder: Path, *, trusts_all: bool = False) -> Iterator[Chrome]:
+    """A browser with a profile of its own in this folder, which may take any certificate."""
     options = ChromeOptions()
+    options.accept_insecure_certs = trusts_all
     options.binary_location = path_of("chromium")
     for flag in (*FLAGS, f"--user-data-dir={folder}"):
         options.add_argument(flag)

@@ -11,6 +11,7 @@ import trio
 from admin.server import supervised
 from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import FakeRunning, Saves, make_control
+from tests.admin.resources.exchanges.test_missing_workers import Incomplete
 from tests.browser.kit import Tab, chromium, until
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
@@ -19,8 +20,9 @@ pytestmark = pytest.mark.needs("chromium", "chromedriver")
 class Served:
     """The admin service in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *missing: int) -> None:
         self.url = ""
+        self._missing = missing
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=lambda: trio.run(self._serve))
 
@@ -38,6 +40,8 @@ class Served:
         control = make_control(Saves())
         for name in ("web1", "web2"):
             control.registry.add(BackendSpec(id=name, url="http://10.0.0.1:80"))
+        if self._missing:
+            control.exchanges = Incomplete(control, self._missing)
         control.running = self.running = FakeRunning(control.started)
         self.running.begin("upload", method=b"POST", target=b"/upload", phase="sending request")
         self.running.begin("<b>slow</b>", "web2", target=b"/slow?<b>")
@@ -73,3 +77,13 @@ def test_what_runs_is_listed_and_ended(served: Served, tmp_path: Path) -> None:
         assert tab.text("#running .curl code").endswith("/requests/upload")
         assert [each for each, _ in served.running.ended] == [b"upload"]
         assert [each.id for each in served.running.exchanges] == [b"<b>slow</b>"]
+
+
+def test_workers_that_did_not_answer_are_named(tmp_path: Path) -> None:
+    said = "workers 2 and 3 did not answer in time"
+    with Served(2, 3) as served, chromium(tmp_path / "profile") as driver:
+        tab = Tab(driver, served.url)
+        tab.open()
+        until(lambda: tab.text("#failures-missing") == said)
+        tab.click("#runs")
+        until(lambda: tab.text("#running-missing") == said)

@@ -8,8 +8,9 @@ from tests.checks.play import every, holds, plays
 from tests.checks.table import GET, OLD, POISON, POST, Row, chunked
 from tests.http1.messages import request, response
 from tests.kit import OK, Client, answer, running, virtual_time
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 
 # -- the bytes of a head ---------------------------------------------------------------------------------
@@ -166,6 +167,7 @@ async def test_a25_absolute_target(row: Row) -> None:
 
 
 @every("a26")
+@plain_only("with TLS https is the scheme of the target")
 async def test_a26_absolute_target_with_another_host(row: Row) -> None:
     await holds(row)
 

@@ -22,8 +22,9 @@ from tests.kit import (
     running,
     virtual_time,
 )
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -67,6 +68,7 @@ async def test_b58_every_connection_line_counts() -> None:
     assert "X-A" not in response
 
 
+@plain_only("it names the scheme")
 async def test_b59_no_connection_line_takes_away_what_we_add() -> None:
     lines = (
         b"Connection: X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Real-IP, X-Request-Id, Via\r\n"
@@ -125,6 +127,7 @@ async def test_b62_via_is_added_behind_those_before_us(version: str) -> None:
     assert "Via" not in response  # it may be there; we say nothing of ourselves to clients
 
 
+@plain_only("the loop is made of plain connections")
 async def test_b63_a_request_that_comes_back_to_us_is_a_loop() -> None:
     """We are our own backend: the second time we see the request is the last."""
     async with running(Refusing) as lb:
@@ -175,6 +178,7 @@ async def test_b65_trace_is_not_allowed_and_reflects_nothing(lines: bytes) -> No
         await lb.backend.accepts_nobody()
 
 
+@plain_only("it names the scheme")
 async def test_b66_who_the_client_is_is_for_us_to_say() -> None:
     lines = b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n"
     lines += b"Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n"
@@ -520,7 +524,7 @@ async def test_b83_a_switch_to_what_was_not_asked_for_is_502_and_the_end(
     ],
 )
 async def test_b84_an_upgrade_that_does_not_count_gets_a_plain_answer(request_: bytes) -> None:
-    """The admin's port does the same: `tests/admin/test_serve.py`."""
+    """The admin's port does the same: `tests/admin/transport/test_hypercorn_connection.py`."""
     request, _ = await exchanged(request_)
     assert not {"Upgrade", "Connection", "HTTP2-Settings"} & set(request.names)
 

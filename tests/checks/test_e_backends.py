@@ -27,8 +27,9 @@ from tests.kit import (
     running,
     virtual_time,
 )
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"
@@ -123,6 +124,7 @@ async def test_e121_what_is_not_http_is_502(said: bytes) -> None:
             await peer.hears_all()
 
 
+@plain_only("it is said in one piece")
 @pytest.mark.parametrize(
     "lines", [b"X: %b\r\n" % bytes(b"x" * 65536), b"x: y\r\n" * 101, b"X: %b" % bytes(b"x" * 200_000)]
 )
@@ -264,6 +266,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> partial[Backend]:
     return partial(Backend, receive_buffer=4096)
 
 
+@plain_only("records come one by one")
 async def test_e129_even_if_the_backend_has_not_taken_what_came_with_the_head(
     narrow: partial[Backend],
 ) -> None:

@@ -11,12 +11,12 @@ import pytest
 import trio
 
 import lb as library
-from lb.cli import _backend
 from lb.config import state_file
 from lb.errors import ConfigError
 from lb.net.addresses import literal
 from lb.net.connect import connect
 from lb.net.listener import open_listeners
+from lb.run_command import _backend
 from lb.settings.balancer_settings import Config
 from lb.settings.listen_address import parse_address
 from tests.admin.kit import Api

@@ -183,9 +183,10 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.pure
 async def test_f3_6_twenty_are_looked_at_a_time() -> None:
     async with running(BlackHole) as lb:
-        connections = lb.balancer._connections
+        connections = lb.balancer.traffic.connections
         opening, most = 0, 0
         plain = connections.open
 
@@ -210,7 +211,7 @@ async def test_f3_6_want_of_descriptors_makes_no_backend_unreachable() -> None:
     async with running() as lb:
         await trio.testing.wait_all_tasks_blocked()
         with structlog.testing.capture_logs() as logged, descriptors_left(0):
-            await FirstLook(lb.registry, lb.balancer._connections).run()
+            await FirstLook(lb.registry, lb.balancer.traffic.connections).run()
         assert [(line["event"], line["count"]) for line in logged] == [("backends not looked at", 1)]
 
 
@@ -271,6 +272,7 @@ async def test_f3_7_without_any_the_request_is_refused_and_nobody_blamed(
         assert {lb["one"].state, lb["two"].state} == {"ready"}
 
 
+@pytest.mark.pure
 async def test_f3_7_a_connection_that_cannot_be_watched_is_nobody_s_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -117,7 +117,7 @@ def test_f3_11_a_release_costs_the_same_however_many_wait(monkeypatch: pytest.Mo
     drained = scene["b0"]
     waiters = []
     for number in range(900):
-        client = client_of(scene, scene.pool.backends[1 + number % 19])
+        client = client_of(scene, [*scene.pool.backends][1 + number % 19])
         waiters.append(client)
         scene.pool.queue(client, (), lambda: None)
     scene.registry.drain(drained, 60)
@@ -170,7 +170,7 @@ def many_out(**settings: Any) -> Scene:
     """200 backends, of which 100 are out."""
     scene = Scene(*(spec(f"web{number:03}", cap=3) for number in range(200)), queue=10, **settings)
     with scene.registry.together():
-        for backend in scene.pool.backends[100:]:
+        for backend in [*scene.pool.backends][100:]:
             scene.registry.maintenance(backend)
     return scene
 
@@ -216,7 +216,7 @@ def test_f3_12_those_that_are_full_are_counted_and_the_first_are_named() -> None
 def test_f3_12_where_none_is_left_the_sentence_names_a_few() -> None:
     scene = many_out()
     with scene.registry.together():
-        for backend in scene.pool.backends[:100]:
+        for backend in [*scene.pool.backends][:100]:
             scene.registry.drain(backend, 60)
     _, passed_over = scene.pool.take(Request())
     assert scene.pool.explain(passed_over).endswith("web004 (draining) and 195 more")

@@ -1,16 +1,15 @@
-"""The README's tables of what a backend and a client get of each field, held against a running balancer."""
+"""What the reference says of each field of requests and answers, held against a running balancer."""
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from admin.reference import field_reference
 from lb.http1.fields import HOP_BY_HOP, IDENTITY, REQUEST_CONTROL, RESPONSE_CONTROL
 from tests.kit import Request, Response, running, virtual_time
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-NAME = re.compile(r"`([A-Za-z0-9_.~-]+)`(?!`)")
 VALUES = {
     "Connection": "X-Named",
     "TE": "gzip",
@@ -25,32 +24,25 @@ VALUES = {
     "Date": "Thu, 01 Jan 2026 00:00:00 GMT",
 }
 """The values to send; others are "theirs"."""
-NOT_NAMES = {"X-Forwarded-", "Transfer-Encoding"}
-"""The beginning of names, and what only stands in the place of Content-Length."""
+NOT_SENT = {"Transfer-Encoding"}
+"""It stands in the place of Content-Length, and both together are refused."""
 
 
-def table(title: str) -> list[tuple[list[str], str, str]]:
-    """(names, first word of the second cell, first word of the third) of each row of a table."""
-    text = README.partition(f"| {title} |")[2].partition("\n\n")[0]
-    rows = [re.split(r" \| ", line.strip("| ")) for line in text.splitlines()[2:]]
-    return [(names_in(row[0]), *(first(cell) for cell in row[1:])) for row in rows]  # type: ignore[misc]
-
-
-def names_in(cell: str) -> list[str]:
-    return [*NAME.findall(cell), *(["X-Named"] if "names" in cell.replace("names that CGI", "") else [])]
+def sendable(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in NOT_SENT]
 
 
 def first(cell: str) -> str:
     return re.split(r"\W", cell, maxsplit=1)[0]
 
 
-REQUESTS = table("field | sent by a client | sent by a trusted proxy")
-ANSWERS = table("field | sent by a backend | an answer of our own")
+REQUESTS = [(sendable(row.names), first(row.first), first(row.second)) for row in field_reference.REQUESTS]
+ANSWERS = [(sendable(row.names), first(row.first), first(row.second)) for row in field_reference.ANSWERS]
 
 
-def sent(rows: list[tuple[list[str], str, str]]) -> dict[str, str]:
+def sent(rows: Sequence[tuple[Sequence[str], str, str]]) -> dict[str, str]:
     """Every field of the table with a value, and one that is not in it."""
-    names = [name for names, *_ in rows for name in names if name not in NOT_NAMES]
+    names = [name for names, *_ in rows for name in names]
     return {name: VALUES.get(name, "theirs") for name in (*names, "X-Other")}
 
 
@@ -81,8 +73,7 @@ async def test_f4_5_a_backend_gets_what_the_table_says(place: int) -> None:
         await client.hears(200)
     for names, *words in REQUESTS:
         for name in names:
-            if name not in NOT_NAMES:
-                assert words[place - 1] in became(got, name, fields[name]), (name, got.head)
+            assert words[place - 1] in became(got, name, fields[name]), (name, got.head)
     assert became(got, "X-Other", "theirs") == {"kept", "anew"}
     assert {name.lower() for name in got.names} <= {name.lower() for name in fields}
 
@@ -99,10 +90,9 @@ async def test_f4_5_a_client_gets_what_the_table_says() -> None:
         ours = await client.hears(400)
     for names, of_backend, of_ours in ANSWERS:
         for name in names:
-            if name not in NOT_NAMES:
-                assert of_backend in became(got, name, fields[name]), (name, got.head)
-                is_there = name in ours and name != "Connection"
-                assert is_there is (of_ours == "ours"), (name, ours.head)
+            assert of_backend in became(got, name, fields[name]), (name, got.head)
+            is_there = name in ours and name != "Connection"
+            assert is_there is (of_ours == "ours"), (name, ours.head)
     assert {name.lower() for name in (*got.names, *ours.names)} <= {name.lower() for name in fields}
 
 
@@ -122,7 +112,7 @@ async def test_f4_5_what_is_added_where_nothing_was_sent() -> None:
 
 
 def test_the_tables_have_every_name_that_is_treated_in_a_way_of_its_own() -> None:
-    said = {name.lower().encode() for names, *_ in REQUESTS for name in names}
+    said = {name.lower().encode() for row in field_reference.REQUESTS for name in row.names}
     assert said >= IDENTITY | REQUEST_CONTROL
-    said = {name.lower().encode() for names, *_ in ANSWERS for name in names}
+    said = {name.lower().encode() for row in field_reference.ANSWERS for name in row.names}
     assert said >= HOP_BY_HOP | RESPONSE_CONTROL

@@ -9,6 +9,7 @@ import trio
 
 from lb.config.loader import build
 from lb.control import Control
+from lb.core.allowed_addresses import AddressRule
 from lb.errors import NameNotResolved
 from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import Api, Saves, make_control
@@ -28,6 +29,7 @@ async def control(**tables: Any) -> Control:
         return [NAMES[host]] if host in NAMES else []
 
     made.look_up = look_up
+    made.is_own_word = AddressRule(lambda: made.config, list).is_own_word
     return made
 
 
@@ -127,7 +129,7 @@ async def test_f6_13_a_name_that_turns_later_is_not_connected_to(monkeypatch: py
         api = Api(lb.balancer.control)
         made = await api("POST", "/backends", json={"id": "turns", "url": "http://turns.test:81"})
         assert made.status == 201
-        names = lb.balancer._names
+        names = lb.balancer.names
         await trio.sleep(2)
         assert names.known("turns.test", 81) == [(socket.AF_INET, ("10.0.0.7", 81))]
         answers[0] = "169.254.169.254"
@@ -160,4 +162,4 @@ async def test_f6_13_no_name_leads_to_the_admin_side_of_this_balancer(
         lb.registry.add(BackendSpec(id="back", url=f"http://back.test:{port}"))
         await trio.sleep(2)
         with pytest.raises(NameNotResolved, match="this balancer itself") if is_enabled else nullcontext():
-            await lb.balancer._names.addresses("back.test", port)
+            await lb.balancer.names.addresses("back.test", port)

@@ -1,10 +1,13 @@
 """Faults f6.12 and f6.15: pages of other sites, and a drain that is taken back."""
 
+import json
+
 import pytest
 import trio
 
 from lb.control import Control
-from lb.remote.drain_wait import verdict
+from lb.remote.api import Answer
+from lb.remote.drain_wait import Seen, verdict
 from lb.remote.exits import Code, Failed
 from lb.settings.backend_spec import BackendSpec
 from tests.admin.kit import Api, Holder, Saves, is_problem, make_control
@@ -111,9 +114,7 @@ async def test_f6_15_whoever_waits_learns_that_it_was_taken_back(
 
 @pytest.mark.parametrize(("state", "words"), [("ready", "is ready"), ("maintenance", "is in maintenance")])
 def test_f6_15_a_command_that_waited_fails(state: str, words: str) -> None:
-    class Seen:
-        json = shown(state, progress(0, "cancelled"))
-
+    answer = Answer(200, json.dumps(shown(state, progress(0, "cancelled"))))
     with pytest.raises(Failed, match=f"the drain of web1 was taken back: it {words}") as caught:
-        verdict("web1", Seen())  # type: ignore[arg-type]
+        verdict("web1", Seen(answer))
     assert caught.value.code is Code.REFUSED

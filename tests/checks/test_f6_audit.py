@@ -100,7 +100,7 @@ def test_f6_7_a_file_that_cannot_be_written_is_found_before(
     for command in (["config", "check", str(file)], ["run", "--config", str(file)]):
         assert cli.main(command) == 2
         said = capsys.readouterr().err
-        assert "lb: admin.audit_file: /nowhere/audit.json cannot be written: No such file" in said
+        assert "admin.audit_file: /nowhere/audit.json cannot be written: No such file" in said
 
 
 def entry(number: int) -> Entry:

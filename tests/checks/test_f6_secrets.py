@@ -165,7 +165,7 @@ async def test_f6_9_the_api_runs_code_of_the_file_only_for_who_may_reload_it(
 ) -> None:
     tokens = secret(code.parent / "tokens", f"who {scope} t0ken\n")
     control = make_control(Saves(), AdminConfig(tokens_file=str(tokens)))
-    control.reload = Reloader(Source(code, {}), control, lambda _config: None)
+    control.reload = Reloader(Source(code, {}), control, lambda _config, _routes: None)
     headers = {"Authorization": "Bearer t0ken"}
     answer = await Api(control)("POST", "/config/validate", headers=headers)
     assert answer.status == 200

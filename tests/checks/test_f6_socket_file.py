@@ -100,7 +100,7 @@ def test_f6_14_the_key_of_a_group_that_there_is_not_is_named_before(
     file.write_text("listen = ['unix:/a?group=nobody-at-all']")
     for command in (["config", "check", str(file)], ["run", "--config", str(file)]):
         assert cli.main(command) == 2
-        assert "lb: listen[0]: unix:/a?group=nobody-at-all: there is no group" in capsys.readouterr().err
+        assert ": unix:/a?group=nobody-at-all: there is no group" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,9 @@ def test_f6_14_the_key_of_a_group_that_there_is_not_is_named_before(
     ],
 )
 def test_f6_14_any_other_option_is_a_mistake_of_its_key(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^listen\[0\]: .*(expected \?mode=0660&group=NAME|no path)"):
+    with pytest.raises(
+        ConfigError, match=r"^the first of listen: .*(expected \?mode=0660&group=NAME|no path)"
+    ):
         build({"listen": [text]})
 
 
@@ -162,7 +164,11 @@ def test_f6_5_check_tries_to_listen(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("no-such-host.invalid:80", "cannot listen on no-such-host.invalid:80: "),
     ]:
         code, said = checked(tmp_path, capsys, f"listen = ['{listen}']")
-        assert (code, said.startswith("lb: listen[0]: cannot listen on "), why in said) == (2, True, True)
+        assert (code, ", line 1: the first of listen: cannot listen on " in said, why in said) == (
+            2,
+            True,
+            True,
+        )
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         listen = "{}:{}".format(*taken.getsockname())
         assert checked(tmp_path, capsys, f"listen = ['{listen}', ':0', 'fd://77']") == (0, "")

@@ -78,7 +78,8 @@ def test_f6_5_a_folder_that_is_read_only_is_found_at_the_start_and_by_check(tmp_
             check=False,
         )
         assert done.returncode == 2
-        assert done.stderr == f"lb: state: {state} cannot be written: Read-only file system\n"
+        said = f"state: {state} cannot be written: Read-only file system"
+        assert done.stderr == f"lb: {file}, line 1: {said}\n"
 
 
 @mounts

@@ -29,7 +29,7 @@ async def many(control: Control) -> Control:
         for number in range(600):
             spec = BackendSpec(id=f"b{number}", url=f"http://10.0.{number // 250}.{number % 250}:80")
             control.registry.add(spec, source="config")
-    members = control.registry.pool("default").backends
+    members = [*control.registry.pool("default").backends]
     now = control.registry.now()
     for number in range(1000):
         exchange = ExchangeRecord(b"%d" % number, "127.0.0.1:8080", "192.0.2.1:5000", now - 40 + number / 100)

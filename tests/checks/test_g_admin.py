@@ -1,26 +1,26 @@
 """Checks 141 to 156: the operator's side under abuse, and the traffic beside it.
 
-What concerns the API alone is tested where the API is. Here is what needs the traffic too, and a machine that
-makes up requests to every operation there is.
+What concerns the API alone is tested in `tests/admin`, by tests with the same numbers (`-k g144`). Here is
+what needs the traffic too, and a machine that makes up requests to every operation there is.
 
-| check | what must hold | where |
-|---|---|---|
-| 141 | no body is an error of ours | `admin/test_requests.py`, `admin/test_pools.py`; every operation here |
-| 142 | 413, 408; the idle make room | `admin/test_requests.py`, `admin/test_serve.py`; with traffic here |
-| 143 | 415 | `admin/test_requests.py` |
-| 144 | a foreign page changes nothing | `admin/test_requests.py` |
-| 145 | 421 by a foreign name | `admin/test_requests.py` |
-| 146 | the token | `admin/test_requests.py`, `admin/test_scopes.py`, `system/test_program.py` |
-| 147 | where no backend may point | `admin/test_requests.py` |
-| 148 | ids and labels | `admin/test_requests.py`, `admin/test_metrics.py` |
-| 149 | fifty at once on one id | `admin/test_backends.py`; with traffic here |
-| 150 | a drain takes nothing new, and is undone | `admin/test_backends.py`; with traffic here |
-| 151 | to remove is to drain first | `admin/test_backends.py`; with traffic here |
-| 152 | EOF after `Connection: close` and HTTP/1.0 | `admin/test_serve.py` |
-| 153 | a mistake of ours is a 500 | `admin/test_requests.py`, `admin/test_serve.py`; with traffic here |
-| 154 | to read changes nothing | `admin/test_requests.py`; the port of the traffic here |
-| 155 | /metrics | `admin/test_metrics.py` |
-| 156 | an address in use | `admin/test_serve.py`, `system/test_program.py` |
+| check | what must hold |
+|---|---|
+| 141 | no body is an error of ours |
+| 142 | 413, 408; the idle make room |
+| 143 | 415 |
+| 144 | a foreign page changes nothing |
+| 145 | 421 by a foreign name |
+| 146 | the token |
+| 147 | where no backend may point |
+| 148 | ids and labels |
+| 149 | fifty at once on one id |
+| 150 | a drain takes nothing new, and is undone |
+| 151 | to remove is to drain first |
+| 152 | EOF after `Connection: close` and HTTP/1.0 |
+| 153 | a mistake of ours is a 500 |
+| 154 | to read changes nothing |
+| 155 | /metrics |
+| 156 | an address in use |
 """
 
 import os

@@ -1,16 +1,18 @@
 """A reload merges the file before, the file now and the registry. No server is started here."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from admin.slices import sliced
 from lb.config.cookie_keys import CookieKeys
-from lb.config.diff import Difference
+from lb.config.diff import Change, Difference, changed
 from lb.config.loader import build
-from lb.config.reload_plan import apply, plan, planning
+from lb.config.reload_plan import applying, plan, planning
 from lb.config.source import Source
+from lb.core.announced import Notice
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
 from lb.core.registry import PoolEvent
@@ -18,6 +20,7 @@ from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AccessLogSettings, Config
 from lb.settings.pool_settings import PoolSettings, Probe
+from lb.slices import at_once, made, sliced
 from tests.core.scene import Clock, Request, registry
 
 NOTHING = "nothing changed"
@@ -41,7 +44,7 @@ class House:
 
     def reloads(self, **tables: Any) -> Difference:
         planned = plan(self.config, build(tables), self.registry)
-        apply(planned, self.registry)
+        at_once(made(applying(planned, self.registry, lambda: None)))
         self.config = planned.config
         return planned.difference
 
@@ -179,7 +182,7 @@ def test_a_pool_is_removed_with_its_last_backend() -> None:
     assert ids(difference.backends.added) == ["n"]
     assert ids(difference.backends.removed) == ["o", "p"]
     assert house.settings("new").queue == 3
-    assert old.backends == [o]
+    assert [*old.backends] == [o]
     house.registry.forget_pools(house.config.pools)
     assert "old" in house.registry.pools
     house.ends(request, o, "old")
@@ -395,6 +398,19 @@ async def test_a_plan_to_look_at_loads_no_code_and_no_file(monkeypatch: pytest.M
     assert list(house.registry.pools) == ["default"]
 
 
+def test_settings_that_are_equal_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_apart: list[object] = []
+
+    def to_builtins(value: object) -> object:
+        taken_apart.append(value)
+        return msgspec.to_builtins(value)
+
+    monkeypatch.setattr("lb.config.diff.msgspec", SimpleNamespace(to_builtins=to_builtins))
+    before, after = (build({"via": via, "routes": [{"pool": "default"}]}) for via in ("one", "two"))
+    assert changed(before, after) == (Change(key="via", before="one", after="two"),)
+    assert taken_apart == ["one", "two"]
+
+
 # -- the source ------------------------------------------------------------------------------------------
 
 
@@ -436,3 +452,54 @@ def test_a_policy_may_still_fail_after_its_pool_was_removed() -> None:
     house.reloads(pools=default(table("a")))
     assert "old" not in house.registry.pools
     assert old.policy.choose([o], Request()) is o
+
+
+# -- sources of backends -----------------------------------------------------------------------------------
+
+SOURCE = {"files": "/etc/lb/web.json", "grace": "5s"}
+A = {"id": "a", "url": "http://a"}
+
+
+def _found(house: House, name: str) -> Backend:
+    said = BackendSpec(id=name, url=f"http://{name}:80")
+    return house.registry.found.enter(said, house.registry.pools["default"], "files", Notice.HERE)
+
+
+def test_sources_are_a_setting_of_their_pool() -> None:
+    house = House()
+    difference = house.reloads(pools={"default": {"discover": [SOURCE]}})
+    told = {"files": "/etc/lb/web.json", "name": "files", "grace": 5.0}
+    assert difference.settings == (Change(key="pools.default.discover", before=[], after=[told]),)
+    assert house.config.pools["default"].discover[0].grace == 5.0
+    assert not house.reloads(pools={"default": {"discover": [SOURCE]}}).changed
+
+
+def test_what_was_found_is_none_of_the_files_business() -> None:
+    tables = {"default": {"discover": [SOURCE], "backends": [A]}}
+    house = House(pools=tables)
+    _found(house, "f")
+    difference = house.reloads(pools=tables)
+    assert (difference.summary, difference.kept) == (NOTHING, ())
+    assert "f" in house.registry.backends
+
+
+def test_a_backend_that_the_file_names_from_now_on_is_the_files() -> None:
+    house = House(pools={"default": {"discover": [SOURCE]}})
+    f = _found(house, "f")
+    house.registry.maintenance(f)
+    named = {"id": "f", "url": "http://f:80", "weight": 4}
+    difference = house.reloads(pools={"default": {"discover": [SOURCE], "backends": [named]}})
+    assert [each.id for each in difference.backends.added] == ["f"]
+    assert (f.source, f.said, f.spec.weight, f.notice) == ("config", None, 4, Notice.HERE)
+    assert f.admin_state is AdminState.MAINTENANCE
+
+
+def test_a_backend_in_another_pool_moves_there() -> None:
+    house = House(pools={"default": {"discover": [SOURCE]}, "web": {}})
+    _found(house, "f")
+    house.reloads(
+        pools={"default": {"discover": [SOURCE]}, "web": {"backends": [{"id": "f", "url": "http://f:80"}]}}
+    )
+    assert house["f"].pool == "web"
+    assert house["f"].said is None
+    assert house.registry.found.hidden == {}

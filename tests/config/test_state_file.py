@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.config.state_file import Changes, PoolChanges, apply, changes, load, save
-from lb.core.backend import AdminState
+from lb.core.announced import Notice
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
+from lb.core.found_control import Word
 from lb.core.registry import Registry
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
@@ -21,6 +23,7 @@ from lb.settings.pool_settings import PoolSettings, Probe
 from tests.core.scene import registry as make_registry
 
 A, B, C, D = (BackendSpec(id=name, url=f"http://{name}.test:80") for name in "abcd")
+E, F, G = (BackendSpec(id=name, url=f"http://{name}.test:80") for name in "efg")
 HEAVY_A = msgspec.structs.replace(A, weight=5)
 CONFIGURED = {"default": PoolConfig(backends=(A, B)), "web": PoolConfig(backends=(C,))}
 
@@ -370,3 +373,45 @@ def test_a_feature_switched_off_at_runtime_stays_off() -> None:
 def test_settings_that_cannot_be_applied_are_reported() -> None:
     again = registry_of(CONFIGURED)
     assert "no use any more" in apply({"default": PoolChanges(settings={"policy": "gone:Gone"})}, again)[0]
+
+
+# -- backends that were found ------------------------------------------------------------------------------
+
+
+def found(registry: Registry, said: BackendSpec) -> Backend:
+    return registry.found.enter(said, registry.pools["default"], "dns", Notice.HERE)
+
+
+def test_what_was_found_is_not_saved_and_what_an_operator_said_of_it_is() -> None:
+    registry = registry_of(CONFIGURED)
+    for said in (D, E, F, G):
+        found(registry, said)
+    registry.change(registry.backend("d"), msgspec.structs.replace(D, weight=5))
+    registry.maintenance(registry.backend("e"))
+    registry.remove(registry.backend("f"))
+    saved = changes(CONFIGURED, registry)["default"]
+    assert (saved.added, saved.changed, saved.removed, saved.admin_state) == ((), (), (), {})
+    assert saved.found == {"d": Word(changed={"weight": 5}), "e": Word(wish="maintenance")}
+    assert saved.hidden == ("f",)
+    again = restarted(registry)
+    assert [*again.pools["default"].backends] == [again.backend("a"), again.backend("b")]
+    assert found(again, D).spec.weight == 5
+    assert found(again, E).admin_state is AdminState.MAINTENANCE
+    assert again.found.hidden == {"default": {"f": None}}
+    assert changes(CONFIGURED, again)["default"] == saved
+
+
+def test_the_word_of_one_that_has_left_is_saved() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.drain(found(registry, D), 60)
+    registry.found.leave(registry.backend("d"), 60)
+    assert "d" not in registry.backends
+    assert changes(CONFIGURED, registry)["default"].found == {"d": Word(wish="draining")}
+    assert found(restarted(registry), D).admin_state is AdminState.DRAINING
+
+
+def test_without_found_backends_the_file_is_as_before() -> None:
+    registry = registry_of(CONFIGURED)
+    registry.maintenance(registry.backend("a"))
+    assert b"found" not in msgspec.json.encode(changes(CONFIGURED, registry))
+    assert b"hidden" not in msgspec.json.encode(changes(CONFIGURED, registry))

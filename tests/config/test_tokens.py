@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from lb.config.admin_token import admin_token
 from lb.config.secret_file import LONGEST
@@ -24,9 +25,32 @@ def test_a_token_is_plain_or_hashed_and_is_kept_hashed_only() -> None:
     assert "plain-one" not in repr(found)
 
 
+def test_a_certificate_stands_in_place_of_a_token() -> None:
+    text = "alice admin subject:CN=Alice Smith,O=Example  \nrollout drain san:spiffe://example/rollout"
+    assert parse(text) == (
+        Token("alice", Scope.ADMIN, b"", "subject:CN=Alice Smith,O=Example"),
+        Token("rollout", Scope.DRAIN, b"", "san:spiffe://example/rollout"),
+    )
+
+
+def test_nobody_can_show_a_certificate_where_no_authority_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("alice admin subject:CN=alice\n")
+    file.chmod(0o600)
+    admin = AdminConfig(listen="https://:9000", tokens_file=str(file))
+    with pytest.raises(
+        ConfigError, match=r"^admin\.tokens_file: .*alice is to show a certificate, and there"
+    ):
+        admin_token(admin, {})
+    assert admin_token(replace(admin, client_ca="ca.pem"), {}) is None
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("a read subject:", "line 1: expected NAME SCOPE TOKEN"),
+        ("a write subject:CN=a", "line 1: the scope is one of read, drain, admin"),
+        ("a read san:a\nb read san:a", "two lines have the same certificate"),
         ("", "there is no token in it"),
         ("# nobody\n", "there is no token in it"),
         ("ok read t0ken\na read", "line 2: expected NAME SCOPE TOKEN"),

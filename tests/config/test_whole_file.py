@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,3 +108,11 @@ def test_f6_16_a_temporary_file_is_locked_until_it_is_renamed(
     monkeypatch.setattr(os, "replace", meanwhile)
     replace(path, b"new")
     assert (swept, path.read_bytes()) == ([0], b"new")
+
+
+def test_a_device_is_never_put_away(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        replace(pipe, b"x")
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)

@@ -5,6 +5,7 @@ from typing import Any
 
 from lb.core.backend import Backend
 from lb.core.health.probe_verdict import Check
+from lb.core.pool import Pool
 from lb.core.registry import PoolEvent, Registry
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings, Sticky
@@ -16,6 +17,7 @@ class Request:
     def __init__(self, name: str = "request", address: str = "192.0.2.1", **fields: bytes) -> None:
         self.name = name
         self.address = address
+        self.subject: str | None = None
         self.target = b"/"
         self.fields = {key.replace("_", "-").encode(): value for key, value in fields.items()}
         self.jar: dict[bytes, list[bytes]] = {}
@@ -54,6 +56,11 @@ def spec(name: str, weight: int = 1, cap: int | None = None, **more: Any) -> Bac
 def registry(now: Callable[[], float]) -> Registry:
     """An empty registry, in which chance is always the middle and every key the same."""
     return Registry(now, chance=lambda: 0.5, secret=lambda _file: b"k" * 32)
+
+
+def many_backends(count: int) -> list[Backend]:
+    """So many of weight 1."""
+    return [Backend(spec(f"b{number}"), "default", "test", 0.0) for number in range(count)]
 
 
 def backends(*weights: int) -> list[Backend]:
@@ -121,11 +128,16 @@ def later(scene: Scene, seconds: float) -> float | None:
 def client_of(scene: Scene, backend: Backend) -> Request:
     """A client that has been on this backend before."""
     request = Request()
-    assert scene.pool.sticky is not None
-    line = scene.pool.cookie_line(scene.pool.sticky, backend, request)
+    tie(request, scene.pool, backend)
+    return request
+
+
+def tie(request: Request, pool: Pool, backend: Backend) -> None:
+    """Give the request the cookie of a client that has been on this backend before."""
+    assert pool.sticky is not None
+    line = pool.sticky.cookie_line(request, backend)
     name, _, value = line.removeprefix(b"Set-Cookie: ").partition(b"=")
     request.jar[name] = [value.partition(b";")[0]]
-    return request
 
 
 def sticky(**settings: Any) -> Scene:

@@ -299,9 +299,9 @@ class Day:
 
     def give_cookie(self, caller: Caller) -> None:
         """Give the client the cookie of one of the backends."""
-        sticky, backend = caller.pool.sticky, self.random.choice(caller.pool.backends or [self.one()])
+        sticky, backend = caller.pool.sticky, self.random.choice([*caller.pool.backends] or [self.one()])
         assert sticky is not None
-        line = caller.pool.cookie_line(sticky, backend, caller)
+        line = sticky.cookie_line(caller, backend)
         name, _, value = line.partition(b": ")[2].partition(b";")[0].partition(b"=")
         caller.jar[name] = [value]
 
@@ -455,7 +455,8 @@ class Day:
         running = Counter(self.held.values())
         self.gone = [backend for backend in self.gone if backend.running]
         for pool in self.registry.pools.values():
-            everywhere = pool.backends + [backend for backend in self.gone if backend.pool == pool.name]
+            gone = [backend for backend in self.gone if backend.pool == pool.name]
+            everywhere = [*pool.backends, *gone]
             assert pool.in_flight == sum(backend.in_flight for backend in everywhere)
             for backend in everywhere:
                 assert backend.in_flight == running[backend]

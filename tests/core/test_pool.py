@@ -10,7 +10,7 @@ from lb.core.policies.round_robin import RoundRobin
 from lb.core.pool import Pool
 from lb.core.request_queue import Ticket, Turn
 from lb.errors import QueueFull, Unavailable
-from lb.settings.pool_settings import Hedge, PoolSettings
+from lb.settings.pool_settings import Hedge, PoolSettings, Sticky
 from tests.core.scene import Request, Scene, client_of, spec, sticky, taken
 
 
@@ -248,6 +248,30 @@ def test_a_cap_on_connections_is_a_cap_on_requests() -> None:
     assert scene["a"].why_not() == "full 2/2"
 
 
+@pytest.mark.parametrize("tried", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_place_in_the_pool_goes_to_one_that_has_not_tried_all(tried: str, backup: bool) -> None:
+    scene = Scene(spec("a"), spec("b"), spec("c"), spec("d", backup=backup), max_in_flight=1)
+    first, _ = scene.pool.take(before := Request())
+    assert first is not None
+    ticket = scene.pool.queue(Request(), [scene[name] for name in tried], lambda: None)
+    scene.pool.release(first, before)
+    assert ticket.backend is not None
+    assert ticket.backend.id not in tried
+
+
+def test_a_client_of_a_draining_backend_gets_the_place_in_the_pool() -> None:
+    scene = Scene(spec("a"), spec("b"), max_in_flight=1, sticky=Sticky(cookie="at"))
+    client = client_of(scene, scene["a"])
+    first, _ = scene.pool.take(client)
+    assert first is scene["a"]
+    scene.registry.drain(scene["a"], 60.0)
+    ticket = scene.pool.queue(other := client_of(scene, scene["a"]), (), lambda: None)
+    scene.pool.release(first, client)
+    assert ticket.backend is scene["a"]
+    scene.pool.release(scene["a"], other)
+
+
 def test_a_full_pool_queues_and_serves_in_order() -> None:
     scene = Scene(spec("a"), spec("b"), max_in_flight=1)
     first = Request()
@@ -293,7 +317,7 @@ def test_a_client_comes_back_to_its_backend() -> None:
         request = client_of(scene, scene["b"])
         assert scene.pool.take(request)[0] is scene["b"]
         assert scene.pool.sticky is not None
-        assert scene.pool.cookie_line(scene.pool.sticky, scene["b"], request) == b""
+        assert scene.pool.sticky.cookie_line(request, scene["b"]) == b""
         scene.pool.release(scene["b"], request)
 
 

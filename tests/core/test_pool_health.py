@@ -94,6 +94,31 @@ def test_when_others_leave_the_first_that_was_ejected_is_tried_before_its_time()
     assert (scene["a"].state, scene["b"].state) == ("trial", "ejected")
 
 
+def test_of_many_that_are_out_those_are_tried_whose_ejections_end_first() -> None:
+    names = [f"b{number}" for number in range(100)]
+    scene = Scene(*map(spec, names))
+    for name in names[:50]:
+        fail(scene, name)
+        scene.clock.now += 0.1
+    for name in names[:40:2]:  # they leave the row, and come back at its end
+        scene.registry.ready(scene[name])
+        fail(scene, name)
+    for name in names[50:60]:
+        scene.registry.maintenance(scene[name])
+    assert {name for name in names if scene[name].state == "trial"} == {"b1", "b3", "b5", "b7", "b9"}
+
+
+def test_one_that_was_down_is_tried_when_it_is_not() -> None:
+    scene = Scene(*map(spec, "abcd"), probe=Probe(fall=1, rise=1))
+    for name in "ab":
+        fail(scene, name)
+        check(scene, name, ok=False)
+    scene.registry.maintenance(scene["d"])
+    assert (scene["a"].state, scene["b"].state) == ("down", "down")
+    scene.registry.configure(scene.pool, PoolSettings())  # without probes
+    assert sorted([scene["a"].state, scene["b"].state]) == ["ejected", "trial"]
+
+
 def test_ready_forgives() -> None:
     scene = Scene(spec("a"), spec("b"))
     fail(scene, "a")

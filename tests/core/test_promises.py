@@ -88,7 +88,7 @@ class Promises(RuleBasedStateMachine):
     def _some_tried(self, data: st.DataObject) -> list[Backend]:
         if not self.pool.backends or not data.draw(st.booleans()):
             return []
-        return data.draw(st.lists(st.sampled_from(self.pool.backends), max_size=2, unique_by=id))
+        return data.draw(st.lists(st.sampled_from([*self.pool.backends]), max_size=2, unique_by=id))
 
     def _check_grant(self, request: Request, backend: Backend, tried: Sequence[Backend]) -> None:
         assert request not in self.held

@@ -1,14 +1,17 @@
 """The registry: each wish of an operator is one function, and ends in one event."""
 
+from collections.abc import Iterator, Sized
+
 import msgspec
 import pytest
 
-from lb.core.backend import AdminState
+from lb.core.backend import AdminState, Backend
 from lb.core.drain import Outcome, Then
 from lb.core.pool import Pool
 from lb.core.registry import Conflict, NotThere
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.pool_settings import PoolSettings
+from lb.slices import at_once
 from tests.core.scene import Request, Scene, spec
 
 
@@ -37,7 +40,7 @@ def test_add_is_told_and_numbered() -> None:
     assert scene.events == [("added", "a", "http://a.test:80")]
     assert (backend.source, backend.pool, backend.since) == ("file", "default", 1000.0)
     assert backend.revision == scene.registry.revision == 1
-    assert scene.pool.backends == [backend]
+    assert [*scene.pool.backends] == [backend]
 
 
 def test_add_fills_in_the_id() -> None:
@@ -216,7 +219,7 @@ def test_remove_cuts_what_runs_and_it_is_gone() -> None:
     assert [request.cuts for request in requests] == [1, 1]
     assert a.removed
     assert scene.kinds == ["removed"]
-    assert scene.pool.backends == [scene["b"]]
+    assert [*scene.pool.backends] == [scene["b"]]
     for request in requests:
         scene.pool.release(a, request)
     assert a.in_flight == 0
@@ -242,3 +245,56 @@ def test_every_event_has_the_next_number() -> None:
     scene.registry.remove(scene["a"])
     assert numbers == [2, 3, 4, 5, 6]
     assert scene.registry.revision == 6
+
+
+def _until_one_is_settled(changes: Iterator[None], settled: Sized) -> None:
+    while not settled:
+        next(changes)
+
+
+def test_while_a_set_is_applied_its_ids_are_taken() -> None:
+    scene = Scene(spec("a"))
+    scene.registry.add_pool("other")
+    settled: list[Backend] = []
+    changes = scene.registry.replacing("default", [spec("b"), spec("c")], 60, settled.append)
+    next(changes)
+    assert [*scene.registry.backends] == ["a"]
+    scene.registry.add(spec("x"), "other")
+    with pytest.raises(Conflict, match="about to be added to pool 'default'"):
+        scene.registry.add(spec("b"), "other")  # it was judged
+    _until_one_is_settled(changes, settled)
+    assert [*scene.registry.backends] == ["a", "x", "b"]
+    with pytest.raises(Conflict, match="about to be added to pool 'default'"):
+        scene.registry.add(spec("c"), "other")
+    with pytest.raises(Conflict, match="another set"):
+        next(scene.registry.replacing("default", [], 60))
+    leaving = at_once(changes)
+    assert ([*scene.registry.backends], [each.id for each in leaving]) == (["x", "b", "c"], ["a"])
+    scene.registry.add(spec("a"), "other")
+
+
+def test_a_set_that_is_refused_has_changed_nothing() -> None:
+    scene = Scene(spec("a"))
+    scene.registry.add_pool("other")
+    changes = scene.registry.replacing("default", [spec("b"), spec("c")], 60)
+    next(changes)
+    scene.registry.add(spec("c"), "other")  # before it is judged
+    with pytest.raises(Conflict, match="'c' is in pool 'other'"):
+        at_once(changes)
+    assert [*scene.registry.backends] == ["a", "c"]
+    assert scene["a"].admin_state is AdminState.READY
+    scene.registry.add(spec("b"), "other")
+
+
+def test_between_the_steps_of_a_set_others_may_change_it() -> None:
+    scene = Scene(spec("a"), spec("b"), spec("c"))
+    settled: list[Backend] = []
+    changes = scene.registry.replacing("default", [spec("c"), spec("d")], 60, settled.append)
+    _until_one_is_settled(changes, settled)
+    scene.registry.remove(scene["a"])  # it would have left
+    scene.registry.remove(scene["c"])  # it has had its turn
+    scene.registry.add(spec("d", weight=5))  # it has not
+    scene.registry.add(spec("e"))  # nobody has asked about it
+    assert [*changes]
+    assert [*scene.registry.backends] == ["d", "e"]
+    assert scene["d"].spec.weight == 1

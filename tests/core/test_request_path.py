@@ -4,7 +4,7 @@ import posixpath
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from lb.core.request_path import SPELLED, doubt, reading, readings, stray_readings
@@ -171,6 +171,8 @@ def is_admin(path: bytes) -> bool:
 
 
 @given(target=TARGETS, query=st.sampled_from((b"", b"?", b"?a=/../admin")))
+@example(target=b"//a//x/admin", query=b"")
+@example(target=b"//%61%64mina%2F%2F..//%78%2F/adm%69%6E", query=b"")
 @pytest.mark.parametrize("policy", ["normalise", "reject"])
 def test_f5_2_whatever_a_server_reads_as_the_route_is_matched_by_it(
     policy: PathPolicy, target: bytes, query: bytes

@@ -115,3 +115,10 @@ class AgainstTimestamps(RuleBasedStateMachine):
 
 
 TestAgainstTimestamps = AgainstTimestamps.TestCase
+
+
+def test_what_others_have_spent_is_spent() -> None:
+    budget = RetryBudget(0.5, 0)
+    budget.add(20, 4, 3, 100.0)
+    assert (budget.left(100.0), budget.spent, budget.exhausted) == (6, 4, 3)
+    assert budget.left(110.0) == 0

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lb.core.routes import Routes
+from lb.core.routes import PathPolicy, Routes
 from lb.errors import BadRequest
 
 
@@ -117,3 +119,35 @@ def test_reject_needs_no_route() -> None:
     with pytest.raises(BadRequest, match="dot segment"):
         Routes([], path_policy="reject").pool_for(b"a", b"/a/../b")
     assert Routes([], path_policy="reject").pool_for(b"a", b"/a?b=/../c\\") == "default"
+
+
+# -- what an operator is told ------------------------------------------------------------------------------
+
+ALL = [
+    Route("api", "A.test", "/api/"),
+    Route("a", "a.test"),
+    Route("wild", "*.b.test", "/x"),
+    Route("static", None, "/static"),
+]
+hosts = st.sampled_from([b"a.test", b"A.test:80", b"x.b.test", b"c.test"])
+targets = st.lists(st.sampled_from([b"/", b"api", b"x", b"static", b"..", b"%2e", b"?", b";", b"\\"])).map(
+    lambda parts: b"/" + b"".join(parts)
+)
+
+
+@given(hosts, targets, st.sampled_from(["normalise", "reject", "exact"]))
+def test_the_place_is_that_of_the_route_whose_pool_it_gets(
+    host: bytes, target: bytes, policy: PathPolicy
+) -> None:
+    routes = Routes(ALL, "rest", policy)
+    try:
+        pool = routes.pool_for(host, target)
+    except BadRequest:
+        return
+    place = routes.place_for(host, target)
+    assert pool == ("rest" if place is None else ALL[place].pool)
+
+
+def test_a_path_is_compared_in_its_usual_reading() -> None:
+    assert ROUTES.compared(b"/x/../%61pi//v1?a=/..") == b"/api/v1"
+    assert Routes(ALL, path_policy="exact").compared(b"/x/../api?a") == b"/x/../api"

@@ -8,6 +8,7 @@ from lb.errors import BadRequest, BadResponse
 from lb.http1.fast_head import read_request, read_response
 from lb.http1.request_head import RequestHead, judge_request
 from lb.http1.response_head import ResponseHead, judge_response
+from tests.kit.classes import attributes
 
 TARGET_LIMIT = 200
 FIELD_LIMIT = 20
@@ -85,13 +86,13 @@ def is_refused(data: bytes, method: bytes = b"GET") -> bool:
 
 
 def assert_same_request(one: RequestHead, other: RequestHead) -> None:
-    for name in set(RequestHead.__slots__) - {"lines"}:
+    for name in set(attributes(RequestHead)) - {"lines"}:
         assert getattr(one, name) == getattr(other, name), name
     assert fields(one.lines) == fields(other.lines)
 
 
 def assert_same_response(one: ResponseHead, other: ResponseHead) -> None:
-    for name in set(ResponseHead.__slots__) - {"lines"}:
+    for name in set(attributes(ResponseHead)) - {"lines"}:
         assert getattr(one, name) == getattr(other, name), name
     assert fields(one.lines) == fields(other.lines)
 

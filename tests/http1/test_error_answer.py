@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from lb.core.exchange_record import ExchangeRecord
 from lb.errors import BackendStalled, BadRequest, ClientGone, LBError, QueueFull, Reason, Unavailable
-from lb.http1.error_answer import CONTINUE, error_answer, known_as, options_answer, reason_phrase
+from lb.http1.error_answer import (
+    CONTINUE,
+    error_answer,
+    known_as,
+    options_answer,
+    reason_phrase,
+    redirect_answer,
+)
 from lb.http1.request_head import ALLOW
 from lb.http1.request_line import METHOD
 from tests.http1.messages import answered, read
@@ -127,14 +134,20 @@ def test_our_name_is_a_token_or_a_string(name: str, by: bytes) -> None:
     assert read(head).values(b"proxy-status") == [by + b'; error=connection_limit_reached; details="full"']
 
 
-@pytest.mark.parametrize("closing", [True, False])
-def test_b64_the_answer_to_options(closing: bool) -> None:
-    answer = options_answer(DATE, closing)
+def test_b64_the_answer_to_options() -> None:
+    answer = options_answer(DATE) + b"\r\n"
     head = answered(answer)
-    assert (head.status, head.length, head.keep_alive) == (204, 0, not closing)
+    assert (head.status, head.length, head.keep_alive) == (204, 0, True)
     said = read(answer)
     assert (said.values(b"allow"), said.values(b"date")) == ([ALLOW], [DATE])
     assert b"content-length" not in said.names
+
+
+def test_a_redirect_names_the_place_and_has_no_body() -> None:
+    answer = redirect_answer(DATE, b"https://a.test/x?y") + b"\r\n"
+    head = answered(answer)
+    assert (head.status, head.length, head.keep_alive) == (308, 0, True)
+    assert read(answer).values(b"location") == [b"https://a.test/x?y"]
 
 
 def test_continue_is_an_interim_answer() -> None:

@@ -18,6 +18,7 @@ from lb.http1.fields import HOP_BY_HOP, is_disguised, is_identity
 from lb.http1.request_head import RequestHead, judge_request
 from tests.http1.messages import DEFAULT_HOST, forwarded
 from tests.http1.real_heads import CLIENTS, FRONTS, behind, head
+from tests.kit.classes import attributes
 
 TARGET_LIMIT = 8192
 FIELD_LIMIT = 100
@@ -27,7 +28,7 @@ Slots = dict[str, object]
 
 def slots(verdict: RequestHead) -> Slots:
     """All that is in a verdict, the order of its claims and lines included."""
-    all_of_it = {name: getattr(verdict, name) for name in RequestHead.__slots__}
+    all_of_it = {name: getattr(verdict, name) for name in attributes(RequestHead)}
     all_of_it["claims"] = None if verdict.claims is None else list(verdict.claims.items())
     all_of_it["lines"] = FIELD.findall(verdict.lines)
     assert len(FIELD.sub(b"", verdict.lines)) == 0

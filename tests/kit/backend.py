@@ -1,14 +1,16 @@
 """A backend that answers what the test says, and two addresses at which no backend answers."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 import trio.testing
 
 from tests.kit.line import PATIENCE, Ended, Line
 from tests.kit.message import Request, read_body, read_request_head
+from tests.kit.wires import SecureSocket, current, server_context
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -42,15 +44,16 @@ class Peer(Line):
 class Stand:
     """What a backend's URL leads to: a socket with a port. `running` closes it."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None) -> None:
         self._listening = socket.socket()
+        self._context = context or (server_context() if current().back else None)
         if port:  # which was that of another stand before
             self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listening.bind((host, port))
         host, port = self._listening.getsockname()
         self.port = port
         self.address = f"{host}:{port}"
-        self.url = f"http://{self.address}"
+        self.url = f"{'https' if self._context else 'http'}://{self.address}"
 
     def close(self) -> None:
         self._listening.close()
@@ -99,8 +102,14 @@ def _connects(sock: socket.socket) -> bool:
 class Backend(Stand):
     """A backend that does what the test says, one step after the other."""
 
-    def __init__(self, receive_buffer: int = 0, host: str = "127.0.0.1", port: int = 0) -> None:
-        super().__init__(host, port)
+    def __init__(
+        self,
+        receive_buffer: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(host, port, context)
         if receive_buffer:
             self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._listening.listen(100)
@@ -111,7 +120,7 @@ class Backend(Stand):
         """Accept the next connection."""
         with trio.fail_after(PATIENCE):
             sock, _ = await self._sock.accept()
-        self.peers.append(Peer(sock))
+            self.peers.append(Peer(await secured(sock, self._context)))
         return self.peers[-1]
 
     async def hears(self, start: bytes = b"") -> Peer:
@@ -164,3 +173,19 @@ class Backend(Stand):
     @property
     def sockets(self) -> int:
         return super().sockets + sum(peer.is_open for peer in self.peers)
+
+
+async def secured(
+    sock: trio.socket.SocketType, context: ssl.SSLContext | None
+) -> trio.socket.SocketType | SecureSocket:
+    """The socket, with TLS on it where there is a context. It is closed where this is cancelled."""
+    if context is None:
+        return sock
+    secure = SecureSocket(sock, context, None)
+    try:
+        with suppress(ssl.SSLError, OSError):  # whoever reads hears of it
+            await secure.shake_hands()
+    except BaseException:
+        secure.close()
+        raise
+    return secure

@@ -18,6 +18,7 @@ from lb.proxy.client_side.connection import ClientConnection
 from lb.proxy.context import Context
 from tests.kit.backend import Backend, Stand
 from tests.kit.client import Client, connected
+from tests.kit.wires import current, files
 
 IDS = ("one", "two", "three", "four", "five", "six")
 LEAVING_SECONDS = 3.0
@@ -43,7 +44,7 @@ class Scene:
         self.exchanges: list[ExchangeRecord] = []
         # Every backend that there was, in order. A removed one must leave nothing behind either.
         self.everybody = dict.fromkeys(balancer.registry.backends.values())
-        self.context: Context = balancer._context
+        self.context: Context = balancer.traffic.context
         self.context.chance = lambda: 1.0  # pauses have their full length
         # The wall clock follows the virtual one, so that a time reads the same however long a test takes.
         start = balancer.control.wall(0.0)
@@ -67,7 +68,7 @@ class Scene:
     def gives_turn(self, id: str, turn: int = 1 << 60) -> None:
         """Round robin owes the backend so much, instead of what it owed it."""
         pool = self.registry.pools[self[id].pool]
-        pool.configure(pool.settings, pool.policy)  # what is owed is in the backends again
+        pool._roster.begin_anew()  # what is owed is in the backends again
         self[id].turn = turn
 
     @property
@@ -118,9 +119,10 @@ async def running(
     stands = [kind() for kind in kinds or (Backend,)]
     try:
         with structlog.testing.capture_logs() as logged:
-            async with lb.open_balancer(
-                lb.build({"listen": ["127.0.0.1:0"], **streaming(config)})
-            ) as balancer:
+            async with lb.open_balancer(lb.build(wired(streaming(config)))) as balancer:
+                if current().back:
+                    for pool in balancer.registry.pools.values():
+                        balancer.traffic.connections.backend_tls().contexts.prepare(pool.settings.tls)
                 # Added after the start: the balancer would connect once to those in its configuration.
                 for id, stand in zip(IDS, stands, strict=False):
                     balancer.registry.add(lb.BackendSpec(id=id, url=stand.url, **each))
@@ -144,6 +146,21 @@ def streaming(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with `STREAMING` in each pool that sets no `buffer`."""
     pools = {"default": {}, **config.get("pools", {})}
     return {**config, "pools": {name: {**STREAMING, **pool} for name, pool in pools.items()}}
+
+
+def wired(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with a listener, and with TLS where the test has such wires."""
+    wires = current()
+    scheme = "https://" if wires.front else ""
+    listen = config.get("listen", ["127.0.0.1:0"])
+    config = {**config, "listen": [each if "://" in each else scheme + each for each in listen]}
+    if wires.front:
+        certificates = [{"chain": files().chain, "key": files().key}]
+        config["tls"] = {"certificates": certificates, **config.get("tls", {})}
+    if wires.back:
+        pools = {name: {"tls": {"ca": files().ca}, **pool} for name, pool in config["pools"].items()}
+        config["pools"] = pools
+    return config
 
 
 def open_sockets() -> set[int]:

@@ -58,3 +58,42 @@ async def until_not_reached(run: Callable[[int], Awaitable[Steps]]) -> int:
         if not steps.reached:
             break
     return steps.count
+
+
+class OwnSteps(trio.abc.Instrument):
+    """Count the steps of the task that makes this; act before step `at`, as `Steps` does."""
+
+    def __init__(self, at: int, act: Callable[[], None]) -> None:
+        self.at = at
+        self.count = 0
+        self._act = act
+        self._task = trio.lowlevel.current_task()
+
+    @property
+    def reached(self) -> bool:
+        return self.count >= self.at
+
+    def before_task_step(self, task: Task) -> None:
+        if task is self._task:
+            self.count += 1
+            if self.count == self.at:
+                self._act()
+
+
+async def cancelled_everywhere(run: Callable[[], Awaitable[object]], check: Callable[[], object]) -> int:
+    """Run it again and again, cancelled at its first step, its second and so on; check after each.
+
+    Returns at how many steps it was cancelled.
+    """
+    for at in count(1):
+        with trio.CancelScope() as scope:
+            steps = OwnSteps(at, scope.cancel)
+            trio.lowlevel.add_instrument(steps)
+            try:
+                await run()
+            finally:
+                trio.lowlevel.remove_instrument(steps)
+        check()
+        if not steps.reached:
+            break
+    return at - 1

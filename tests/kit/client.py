@@ -4,6 +4,7 @@ import trio
 
 from tests.kit.line import Line
 from tests.kit.message import Response, read_body, read_chunk, read_response_head, read_trailers
+from tests.kit.wires import SecureSocket, client_context, current, files
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -36,8 +37,11 @@ class Client(Line):
             assert await read_trailers(self) == []
 
 
-async def connected(address: str) -> Client:
-    """Connect to a listener at `host:port`, `[host]:port` or `unix:path`."""
+async def connected(address: str, *, ca: str | None = None, name: str | None = None) -> Client:
+    """Connect to a listener at `host:port`, `[host]:port` or `unix:path`.
+
+    With TLS where the test has such wires, or where it names an authority and perhaps a server name.
+    """
     if address.startswith("unix:"):
         sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         await sock.connect(address.removeprefix("unix:"))
@@ -47,7 +51,11 @@ async def connected(address: str) -> Client:
     sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
     try:
         await sock.connect((host.strip("[]"), int(port)))
+        if not current().front and ca is None:
+            return Client(sock)
+        secure = SecureSocket(sock, client_context(ca or files().ca), name or host.strip("[]"))
+        await secure.shake_hands()
     except BaseException:
         sock.close()
         raise
-    return Client(sock)
+    return Client(secure)

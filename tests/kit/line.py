@@ -11,6 +11,8 @@ from contextlib import suppress
 import trio
 import trio.testing
 
+from tests.kit.wires import SecureSocket
+
 PATIENCE = 4000.0
 """Virtual seconds until a wait for the other side fails the test; longer than any default timeout."""
 SIZE = 64 * 1024
@@ -28,7 +30,7 @@ class Ended(AssertionError):
 class Line:
     """A connected socket, and in `heard` the bytes that have come and that the test has not looked at yet."""
 
-    def __init__(self, sock: trio.socket.SocketType) -> None:
+    def __init__(self, sock: trio.socket.SocketType | SecureSocket) -> None:
         self.sock = sock
         self.heard = b""
         if sock.family != socket.AF_UNIX:
@@ -46,6 +48,9 @@ class Line:
 
     def says_at_once(self, data: bytes) -> None:
         """Send it without a wait, so that no other task runs before."""
+        if isinstance(self.sock, SecureSocket):
+            self.sock.send_now(data)
+            return
         with socket.socket(fileno=os.dup(self.sock.fileno())) as sock:
             assert sock.send(data) == len(data)
 
@@ -75,7 +80,10 @@ class Line:
     def resets(self) -> None:
         """Close the connection with a reset (RST)."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.sock.close()
+        if isinstance(self.sock, SecureSocket):
+            self.sock.abort()
+        else:
+            self.sock.close()
 
     @property
     def is_open(self) -> bool:
@@ -90,6 +98,10 @@ class Line:
     async def hears_nothing(self) -> None:
         """When all tasks wait, nothing has come, not even an end."""
         await trio.testing.wait_all_tasks_blocked()
+        if isinstance(self.sock, SecureSocket):
+            self.heard += b"an end" if (data := self.sock.recv_now(SIZE)) == b"" else data or b""
+            assert not self.heard, f"heard {self.heard[:200]!r}"
+            return
         with suppress(BlockingIOError), socket.socket(fileno=os.dup(self.sock.fileno())) as sock:
             self.heard += sock.recv(SIZE, socket.MSG_DONTWAIT) or b"an end"
         assert not self.heard, f"heard {self.heard[:200]!r}"

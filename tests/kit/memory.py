@@ -123,6 +123,14 @@ class Half:
         self.changes.tell()
         return content
 
+    def more_content_now(self) -> bytes | None:
+        if not self.pieces:
+            return None
+        content = self.pieces.popleft()
+        self.received += len(content)
+        self.changes.tell()
+        return content
+
     async def fill(self, pipe: Pipe | Copy) -> int:
         raise NotImplementedError
 
@@ -270,7 +278,7 @@ class MemoryConnections:
                 return connection
         return None
 
-    async def open(self, backend: Backend, within: float) -> BackendSide:
+    async def open(self, backend: Backend, within: float, borrower: Borrower) -> BackendSide:
         await trio.lowlevel.checkpoint()
         if backend.id in self.refusing:
             raise ConnectFailed(f"{backend.id}: refused")

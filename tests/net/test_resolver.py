@@ -1,13 +1,18 @@
 """The names of backends: resolved when they are added, again after a failure, and every 30 seconds."""
 
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from lb.core.registry import Registry
+from lb.errors import NameNotResolved
 from lb.net.addresses import literal
+from lb.net.resolver import SOON_SECONDS, Names
 from lb.settings.backend_spec import BackendSpec
 from tests.kit import GET, OK, Backend, Refusing, Scene, lasting, running, virtual_time
 from tests.kit.backend import Stand
@@ -155,3 +160,57 @@ async def test_a_slow_name_does_not_hold_up_the_others(resolver: Resolver) -> No
 )
 async def test_an_address_needs_no_resolver(host: str, address: object) -> None:
     assert literal(host, 80) == address
+
+
+# -- one process resolves for another ---------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def keeper_and_worker() -> AsyncIterator[tuple[Names, Names]]:
+    """Two processes' names of the backend shop.test:80, the second told by the first, at once."""
+    registries = [Registry(trio.current_time, lambda: 0.5, lambda _path: b"k" * 32) for _ in range(2)]
+    for registry in registries:
+        registry.add_pool("default")
+        registry.add(BackendSpec(id="named", url="http://shop.test"))
+    keeper = Names(registries[0])
+    worker = Names(registries[1], ask=keeper.refresh)
+    keeper.subscribe_to_news(lambda host: worker.told(keeper.found(host)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        yield keeper, worker
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_has_the_addresses_that_the_keeper_found(resolver: Resolver) -> None:
+    resolver.known["shop.test"], resolver.takes = ["10.0.0.1"], 2.0
+    async with keeper_and_worker() as (keeper, worker):
+        assert worker.known("shop.test", 80) is None
+        with lasting(2):
+            assert await worker.addresses("shop.test", 80) == [(socket.AF_INET, ("10.0.0.1", 80))]
+        assert worker.found("shop.test") == keeper.found("shop.test")
+    assert len(resolver.asked) == 1
+
+
+async def test_what_a_worker_wants_anew_is_resolved_soon_and_told(resolver: Resolver) -> None:
+    resolver.known["shop.test"] = ["10.0.0.1"]
+    async with keeper_and_worker() as (_keeper, worker):
+        lost: list[str] = []
+        worker.subscribe(lambda backends: lost.extend(each.id for each in backends))
+        await worker.addresses("shop.test", 80)
+        resolver.known["shop.test"] = ["10.0.0.2"]
+        worker.refresh("shop.test")
+        await trio.sleep(SOON_SECONDS + 0.01)
+        assert worker.known("shop.test", 80) == [(socket.AF_INET, ("10.0.0.2", 80))]
+        assert lost == ["named"]
+        del resolver.known["shop.test"]
+        worker.refresh("shop.test")
+        await trio.sleep(SOON_SECONDS + 0.01)
+        told = worker.found("shop.test")
+        assert told.addresses == [(socket.AF_INET, ("10.0.0.2", 0))]
+        assert told.why is not None and "not known" in told.why  # noqa: PT018
+
+
+async def test_a_worker_is_told_that_a_name_has_no_address(resolver: Resolver) -> None:
+    async with keeper_and_worker() as (_keeper, worker):
+        with pytest.raises(NameNotResolved, match="not known"):
+            await worker.addresses("shop.test", 80)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lb.net.plain_wire import PlainWire
 from lb.net.splice import MOST_PIPES, Copy, Pipe, Pipes
-from lb.net.wire import Wire
 
 
 @pytest.fixture(params=["pipe", "copy"])
@@ -37,9 +37,9 @@ def test_bytes_go_through_in_their_order(mover: Pipe | Copy, ends: Ends) -> None
     sender, source, sink, receiver = ends
     for piece in (b"one", b"two"):
         sender.send(piece)
-        assert mover.fill(Wire(source), 100) == 3
+        assert mover.fill(PlainWire(source), 100) == 3
         assert mover.held == 3
-        assert mover.drain(sink)
+        assert mover.drain(PlainWire(sink))
         assert mover.held == 0
         assert receiver.recv(100) == piece
 
@@ -47,17 +47,17 @@ def test_bytes_go_through_in_their_order(mover: Pipe | Copy, ends: Ends) -> None
 def test_no_more_is_taken_than_asked_for(mover: Pipe | Copy, ends: Ends) -> None:
     sender, source, sink, receiver = ends
     sender.send(b"body and the next answer")
-    assert mover.fill(Wire(source), 4) == 4
-    assert mover.drain(sink)
+    assert mover.fill(PlainWire(source), 4) == 4
+    assert mover.drain(PlainWire(sink))
     assert receiver.recv(100) == b"body"
     assert source.recv(100) == b" and the next answer"
 
 
 def test_nothing_there_is_not_the_end(mover: Pipe | Copy, ends: Ends) -> None:
     sender, source, _, _ = ends
-    assert mover.fill(Wire(source), 100) is None
+    assert mover.fill(PlainWire(source), 100) is None
     sender.close()
-    assert mover.fill(Wire(source), 100) == 0
+    assert mover.fill(PlainWire(source), 100) == 0
 
 
 def test_a_sink_that_is_full_keeps_the_rest_here(mover: Pipe | Copy, ends: Ends) -> None:
@@ -65,9 +65,9 @@ def test_a_sink_that_is_full_keeps_the_rest_here(mover: Pipe | Copy, ends: Ends)
     sent = received = 0
     while mover.held == 0:
         sent += sender.send(bytes(60_000))
-        assert mover.fill(Wire(source), 60_000)
-        mover.drain(sink)
-    while not mover.drain(sink):
+        assert mover.fill(PlainWire(source), 60_000)
+        mover.drain(PlainWire(sink))
+    while not mover.drain(PlainWire(sink)):
         received += len(receiver.recv(1 << 20))
     while received < sent:
         received += len(receiver.recv(1 << 20))
@@ -77,10 +77,10 @@ def test_a_sink_that_is_full_keeps_the_rest_here(mover: Pipe | Copy, ends: Ends)
 def test_a_broken_sink_is_an_error(mover: Pipe | Copy, ends: Ends) -> None:
     sender, source, sink, receiver = ends
     sender.send(b"x")
-    assert mover.fill(Wire(source), 1) == 1
+    assert mover.fill(PlainWire(source), 1) == 1
     receiver.close()
     with pytest.raises(OSError):
-        mover.drain(sink)
+        mover.drain(PlainWire(sink))
 
 
 def test_an_empty_pipe_is_lent_again_and_one_with_bytes_in_it_never(ends: Ends) -> None:
@@ -91,7 +91,7 @@ def test_an_empty_pipe_is_lent_again_and_one_with_bytes_in_it_never(ends: Ends) 
     with pipes.lend() as second:
         assert second is first
         sender.send(b"somebody's")
-        assert second.fill(Wire(source), 10) == 10
+        assert second.fill(PlainWire(source), 10) == 10
     with pipes.lend() as third:
         assert third is not first
     pipes.close()

@@ -68,6 +68,20 @@ async def test_many_end_each_at_its_own(deadlines: Deadlines) -> None:
     assert all(wish == end for wish, end in ends)
 
 
+async def test_the_entries_of_cancelled_ones_wake_nobody(deadlines: Deadlines) -> None:
+    first, last = Timer(deadlines, trio.CancelScope()), Timer(deadlines, trio.CancelScope())
+    first.move(trio.current_time() + 5)
+    for second in range(50):
+        timer = Timer(deadlines, trio.CancelScope())
+        timer.move(trio.current_time() + 10 + second)
+        timer.cancel()
+    last.move(trio.current_time() + 100)
+    await trio.sleep(6)
+    assert first.scope is not None
+    assert first.scope.cancel_called  # type: ignore[attr-defined]
+    assert [entry[2] for entry in deadlines._heap] == [last]
+
+
 async def test_who_was_cancelled_is_let_go_and_forgotten(deadlines: Deadlines) -> None:
     for _ in range(10 * PRUNE_FROM):
         scope = trio.CancelScope()

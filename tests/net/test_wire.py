@@ -7,19 +7,23 @@ import pytest
 import trio
 import trio.testing
 
-from lb.net.wire import Wire, no_delay
+from lb.net.plain_wire import PlainWire
+from lb.net.wire import no_delay
 from tests.kit import Line, virtual_time
 
 pytestmark = virtual_time
 
 
+Pair = tuple[PlainWire, socket.socket]
+
+
 @pytest.fixture
-def pair() -> Iterator[tuple[Wire, socket.socket]]:
+def pair() -> Iterator[Pair]:
     listening = socket.create_server(("127.0.0.1", 0))
     other = socket.create_connection(listening.getsockname())
     sock, _ = listening.accept()
     listening.close()
-    wire = Wire(sock)
+    wire = PlainWire(sock)
     yield wire, other
     wire.close()
     other.close()
@@ -29,7 +33,7 @@ def line_of(sock: socket.socket) -> Line:
     return Line(trio.socket.from_stdlib_socket(sock))
 
 
-async def test_what_is_sent_on_one_side_is_received_on_the_other(pair: tuple[Wire, socket.socket]) -> None:
+async def test_what_is_sent_on_one_side_is_received_on_the_other(pair: Pair) -> None:
     wire, other = pair
     line = line_of(other)
     await wire.send(b"hello")
@@ -40,7 +44,7 @@ async def test_what_is_sent_on_one_side_is_received_on_the_other(pair: tuple[Wir
     assert await wire.receive() == b""
 
 
-async def test_receiving_waits_and_can_be_cancelled(pair: tuple[Wire, socket.socket]) -> None:
+async def test_receiving_waits_and_can_be_cancelled(pair: Pair) -> None:
     wire, other = pair
     with trio.move_on_after(1) as scope:
         await wire.receive()
@@ -50,30 +54,30 @@ async def test_receiving_waits_and_can_be_cancelled(pair: tuple[Wire, socket.soc
     assert await wire.receive() == b"ter"
 
 
-async def test_a_send_that_cannot_be_whole_says_what_is_left(pair: tuple[Wire, socket.socket]) -> None:
+async def test_a_send_that_cannot_be_whole_says_what_is_left(pair: Pair) -> None:
     wire, other = pair
     data = bytes(range(256)) * (1 << 16)
-    left = wire.send_now(data)
-    assert left is not None
-    assert 0 < len(left) < len(data)
+    assert not wire.send_now(data)
+    assert wire.unsent is not None
+    assert 0 < len(wire.unsent) < len(data)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.send_rest, left)
+        nursery.start_soon(wire.flush)
         await line_of(other).hears_exactly(data)
 
 
-async def test_a_send_to_somebody_who_does_not_read_waits(pair: tuple[Wire, socket.socket]) -> None:
+async def test_a_send_to_somebody_who_does_not_read_waits(pair: Pair) -> None:
     wire, _ = pair
     with trio.move_on_after(5) as scope:
         await wire.send(bytes(1 << 26))
     assert scope.cancelled_caught
 
 
-async def test_a_send_that_fits_takes_no_step_of_the_scheduler(pair: tuple[Wire, socket.socket]) -> None:
+async def test_a_send_that_fits_takes_no_step_of_the_scheduler(pair: Pair) -> None:
     with trio.testing.assert_no_checkpoints():
         await pair[0].send(b"small")
 
 
-async def test_an_end_leaves_the_other_direction_open(pair: tuple[Wire, socket.socket]) -> None:
+async def test_an_end_leaves_the_other_direction_open(pair: Pair) -> None:
     wire, other = pair
     wire.end_sending()
     line = line_of(other)
@@ -83,15 +87,13 @@ async def test_an_end_leaves_the_other_direction_open(pair: tuple[Wire, socket.s
 
 
 @pytest.mark.parametrize(("how", "heard"), [("close", "end"), ("reset", "reset")])
-async def test_an_end_and_a_reset_are_told_apart(
-    pair: tuple[Wire, socket.socket], how: str, heard: str
-) -> None:
+async def test_an_end_and_a_reset_are_told_apart(pair: Pair, how: str, heard: str) -> None:
     wire, other = pair
     getattr(wire, how)()
     assert await line_of(other).hears_all() == (b"", heard)
 
 
-async def test_errors_are_the_socket_s_own(pair: tuple[Wire, socket.socket]) -> None:
+async def test_errors_are_the_socket_s_own(pair: Pair) -> None:
     wire, other = pair
     line_of(other).resets()
     with pytest.raises(ConnectionResetError):
@@ -101,9 +103,7 @@ async def test_errors_are_the_socket_s_own(pair: tuple[Wire, socket.socket]) -> 
 
 
 @pytest.mark.parametrize("how", ["says", "ends", "resets"])
-async def test_a_connection_is_quiet_until_something_comes(
-    pair: tuple[Wire, socket.socket], how: str
-) -> None:
+async def test_a_connection_is_quiet_until_something_comes(pair: Pair, how: str) -> None:
     wire, other = pair
     line = line_of(other)
     assert wire.is_quiet()
@@ -115,9 +115,9 @@ async def test_a_connection_is_quiet_until_something_comes(
     assert not wire.is_quiet()
 
 
-async def test_no_delay_is_for_tcp_only(pair: tuple[Wire, socket.socket]) -> None:
-    no_delay(pair[0].sock)
-    assert pair[0].sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+async def test_no_delay_is_for_tcp_only(pair: Pair) -> None:
+    no_delay(pair[0]._sock)
+    assert pair[0]._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     one, other = socket.socketpair()
     with one, other:
         no_delay(one)

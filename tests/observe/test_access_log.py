@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -18,9 +19,12 @@ from lb.core.backend import Backend
 from lb.core.exchange_record import AttemptRecord, ExchangeRecord, Noted
 from lb.core.passed_over import NONE_PASSED_OVER, PassedOver
 from lb.errors import Reason
+from lb.observe import access_log
 from lb.observe.access_log import (
+    BATCH_RECORDS,
     FLUSH_SECONDS,
     QUEUE_RECORDS,
+    RENDERED_AT_ONCE,
     AccessLog,
     Format,
     format_of,
@@ -30,7 +34,7 @@ from lb.observe.access_log import (
     safe,
     text_line,
 )
-from lb.observe.log_lines import LINES, combined_line
+from lb.observe.log_lines import LINES, coloured_line, combined_line, short_line
 from lb.settings.backend_spec import BackendSpec
 
 EPOCH = 1_800_000_000.0
@@ -136,6 +140,26 @@ def test_a_text_line_reads_from_left_to_right() -> None:
     )
 
 
+def test_a_short_line_fits_a_terminal() -> None:
+    assert short_line(exchange_of(), wall) == b"08:00:01.250Z   0 GET / - 250.0 ms\n"
+    assert short_line(retried(), wall) == (
+        b"08:00:01.250Z 200 GET /cart?x=1 web2 250.0 ms (2 attempts: web1 connection_refused)\n"
+    )
+    long = exchange_of(3, b"/" + b"a" * 500)
+    long.status, long.reason = 503, Reason.DNS_ERROR
+    assert short_line(long, wall).endswith(b"aaa... - 250.0 ms dns_error id3\n")
+    assert len(short_line(long, wall)) < 100
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(200, b" 200 "), (404, b" \x1b[33m404\x1b[0m "), (502, b" \x1b[31m502\x1b[0m ")]
+)
+def test_a_status_has_a_colour_on_a_terminal(status: int, shown: bytes) -> None:
+    exchange = exchange_of()
+    exchange.status = status
+    assert shown in coloured_line(exchange, wall)
+
+
 def test_text_lines_stand_in_columns() -> None:
     lines = [text_line(exchange, wall) for exchange in (retried(), exchange_of(1, b"/cart"))]
     assert len({line.index(b"/cart") for line in lines}) == 1
@@ -194,7 +218,7 @@ def test_times_are_utc_to_the_millisecond() -> None:
 @pytest.mark.parametrize(
     ("setting", "is_terminal", "line_format"),
     [
-        ("auto", True, "text"),
+        ("auto", True, "short"),
         ("auto", False, "json"),
         ("text", False, "text"),
         ("json", True, "json"),
@@ -254,6 +278,35 @@ async def test_queued_lines_are_written_at_the_end(pipe: tuple[int, int]) -> Non
     assert log.dropped == 0
 
 
+async def most_lines_in_a_turn(count: int) -> int:
+    """How many lines are rendered between two turns of another task, at most, while so many are written."""
+    turns = [0]
+
+    def counting(moment: float) -> float:
+        turns[-1] += 1
+        return wall(moment)
+
+    fd = os.open(os.devnull, os.O_WRONLY)
+    log = AccessLog("json", wall=counting, fd=fd)
+    async with running(log):
+        for _ in range(count):
+            log.finished(exchange_of())
+        while log._waiting:
+            turns.append(0)
+            await trio.lowlevel.checkpoint()
+    os.close(fd)
+    assert sum(turns) == count
+    return max(turns)
+
+
+async def test_the_traffic_goes_on_between_a_few_lines() -> None:
+    assert await most_lines_in_a_turn(BATCH_RECORDS) <= 2 * RENDERED_AT_ONCE
+
+
+async def test_more_are_written_in_a_turn_as_the_queue_fills() -> None:
+    assert await most_lines_in_a_turn(QUEUE_RECORDS) >= BATCH_RECORDS
+
+
 async def test_a_reader_that_stops_costs_only_records(
     autojump_clock: trio.testing.MockClock, pipe: tuple[int, int]
 ) -> None:
@@ -305,3 +358,13 @@ async def test_a_non_blocking_descriptor_is_waited_for(pipe: tuple[int, int]) ->
             log.finished(exchange_of(target=b"/%d" % number))
         assert await lines_from(pipe[0], 500) == [f"/{n}" for n in range(500)]
     assert log.dropped == 0
+
+
+def test_lines_that_several_processes_write_are_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[bytes] = []
+    monkeypatch.setattr(access_log, "write", lambda _fd, data: pieces.append(bytes(data)))
+    lines = [b"x" * length + b"\n" for length in (10, 4000, 85, 4095, 5000, 3, 2048, 2046)]
+    access_log.write_lines(1, b"".join(lines))
+    assert b"".join(pieces) == b"".join(lines)
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    assert [len(piece) for piece in pieces if len(piece) > select.PIPE_BUF] == [5001]

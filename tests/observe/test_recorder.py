@@ -1,15 +1,21 @@
 """Which exchanges the recorder keeps, for how long, and that it stays small."""
 
 import sys
+from itertools import product
+from math import inf
 
 import pytest
 import trio
 
 import lb
-from lb.core.exchange_record import ExchangeRecord
+from lb.core.backend import Backend
+from lb.core.exchange_record import AttemptRecord, ExchangeRecord
+from lb.core.passed_over import NONE_PASSED_OVER
 from lb.errors import Reason
 from lb.observe.access_log import record, safe
-from lb.observe.recorder import KINDS, LONGEST_KEPT, Recorder, has_failed
+from lb.observe.log_lines import LONGEST_KEPT
+from lb.observe.recorder import KINDS, Recorder, has_failed, has_failed_attempt
+from tests.core.scene import spec
 
 
 def exchange(
@@ -21,7 +27,15 @@ def exchange(
 
 
 def ids(recorder: Recorder, only_failed: bool = False) -> list[int]:
-    return [int(each.id) for each in recorder.newest(only_failed)]
+    return [int(each.id) for each in recorder.newest() if has_failed(each) or not only_failed]
+
+
+def test_it_says_since_when_it_has_all() -> None:
+    recorder = Recorder(records=2)
+    for number in range(2):
+        assert recorder.whole_since == -inf
+        recorder.finished(exchange(number))
+    assert recorder.whole_since == 1.0
 
 
 def test_the_newest_records_come_first_and_the_oldest_are_dropped() -> None:
@@ -38,8 +52,17 @@ def test_successes_do_not_push_out_failures() -> None:
     recorder.finished(exchange(0, 502, Reason.CONNECTION_REFUSED))
     for number in range(1, 5):
         recorder.finished(exchange(number))
-    assert (ids(recorder), ids(recorder, only_failed=True)) == ([4, 3, 2], [0])
+    assert (ids(recorder), ids(recorder, only_failed=True)) == ([4, 3, 2, 0], [0])
     assert recorder.find(b"0") is not None
+
+
+def test_failures_that_are_kept_for_several_reasons_come_once() -> None:
+    recorder = Recorder(records=2, failed=3)
+    for number in range(3):
+        recorder.finished(exchange(number, 502, Reason.CONNECTION_REFUSED))
+    recorder.finished(exchange(3, 400, Reason.HTTP_REQUEST_ERROR))
+    recorder.finished(exchange(4))
+    assert ids(recorder) == [4, 3, 2, 1]
 
 
 def test_many_failures_of_one_kind_do_not_hide_another_kind() -> None:
@@ -82,7 +105,7 @@ def test_what_counts_as_failed(status: int, reason: Reason | None, failed: bool)
     one = exchange(1, status, reason)
     recorder.finished(one)
     assert has_failed(one) is failed
-    assert told == list(recorder.newest(only_failed=True)) == [one] * failed
+    assert told == [each for each in recorder.newest() if has_failed(each)] == [one] * failed
 
 
 def test_of_several_requests_with_one_id_the_newest_is_found() -> None:
@@ -102,6 +125,68 @@ def test_long_texts_are_cut_beyond_what_is_shown() -> None:
     assert sys.getsizeof(one.target) + sys.getsizeof(one.detail) < 3 * LONGEST_KEPT
     assert safe(one.target) == safe(target)
     assert record(one, float).detail == record(other, float).detail
+
+
+def tried(number: int, *reasons: Reason | None, reason: Reason | None = None) -> ExchangeRecord:
+    """One with an attempt on web0, web1, ... for each of these reasons."""
+    made = exchange(number, 502 if reason else 200, reason)
+    made.ended = number + 1.5
+    for at, why in enumerate(reasons):
+        attempt = AttemptRecord(Backend(spec(f"web{at}"), "default", "", 0.0), NONE_PASSED_OVER, 1.0)
+        attempt.reason = why
+        made.attempts.append(attempt)
+    return made
+
+
+REFUSED = Reason.CONNECTION_REFUSED
+
+
+def test_an_attempt_that_failed_is_kept_though_its_exchange_was_answered() -> None:
+    recorder = Recorder(records=2)
+    recorder.finished(tried(0, REFUSED, None))
+    recorder.finished(tried(1, REFUSED, reason=REFUSED))
+    for number in range(2, 5):
+        recorder.finished(tried(number, None))
+    assert ids(recorder) == [4, 3, 1, 0]
+    assert ids(recorder, only_failed=True) == [1]
+
+
+def test_one_that_was_tried_twice_without_a_failure_is_kept_no_longer() -> None:
+    recorder, beaten = Recorder(records=1), tried(0, REFUSED, None)
+    beaten.attempts[0].is_beaten = True
+    recorder.finished(beaten)
+    recorder.finished(tried(1, None, None))
+    recorder.finished(tried(2, None))
+    assert ids(recorder) == [2]
+
+
+@pytest.mark.parametrize(
+    ("backend", "reasons", "has_failed"),
+    [
+        (None, [REFUSED, None], True),
+        ("web0", [REFUSED, None], True),
+        ("web1", [REFUSED, None], False),
+        ("web1", [REFUSED, Reason.CLIENT_DISCONNECTED], False),
+        (None, [None, None], False),
+        ("web1", [REFUSED, Reason.HTTP_RESPONSE_TIMEOUT], True),
+    ],
+)
+def test_which_attempt_has_failed(backend: str | None, reasons: list[Reason], has_failed: bool) -> None:
+    assert has_failed_attempt(tried(1, *reasons), backend) is has_failed
+
+
+def test_it_says_since_when_it_has_all_of_those_that_are_asked_for() -> None:
+    recorder = Recorder(records=3, failed=2)
+    seen = []
+    for number, made in enumerate(
+        [tried(0, REFUSED, None), *(tried(at, REFUSED, reason=REFUSED) for at in (1, 2, 3)), exchange(4)]
+    ):
+        made.ended = float(number)
+        recorder.finished(made)
+        seen.append([recorder.remembered_since(*each) for each in product((False, True), repeat=2)])
+    whole, attempts, failed, failed_attempts = zip(*seen, strict=True)
+    assert whole == (-inf, -inf, 0.0, 1.0, 2.0)
+    assert attempts == failed == failed_attempts == (-inf, -inf, -inf, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("enabled", [True, False])

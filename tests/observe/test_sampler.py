@@ -52,6 +52,18 @@ def test_the_total_is_the_sum_of_pools_listeners_and_methods() -> None:
     assert 0.01 < total.p50_seconds < 0.025
 
 
+def test_a_backend_has_five_minutes_until_it_is_removed() -> None:
+    scene = Scene()
+    web = scene.add("web")
+    scene.seconds_pass(STEP)
+    web.codes[200] += 10
+    scene.seconds_pass(STEP + 1)
+    assert [*scene.sampler.track_of(web).requests] == [2.0, 0.0]
+    scene.registry.remove(web)
+    scene.seconds_pass()
+    assert [*scene.sampler.track_of(web).requests] == []
+
+
 def test_a_client_that_left_counts_as_4xx_of_the_pool_and_not_of_the_backend() -> None:
     scene = Scene()
     web = scene.add("web")

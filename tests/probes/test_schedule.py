@@ -311,7 +311,8 @@ async def test_without_descriptors_or_ports_a_probe_does_not_count(
             await trio.sleep(2)
             assert check[:2] == (False, why)
             assert [check.why for check in there.told] == ["ok 200"]
-    assert [(line["event"], line["log_level"]) for line in logged] == [("probes do not count", "warning")]
+    said = [(line["event"], line["log_level"]) for line in logged if line["log_level"] != "debug"]
+    assert said == [("probes do not count", "warning")]
 
 
 async def test_a_bug_in_one_probe_ends_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +329,8 @@ async def test_a_bug_in_one_probe_ends_no_task(monkeypatch: pytest.MonkeyPatch) 
             await trio.sleep(4)
             monkeypatch.setattr(ProbeRun, "run", run)
             await trio.sleep(2)
-    assert [(line["event"], line["backend"]) for line in logged] == [("bug in a probe", "one")] * 2
+    said = [(line["event"], line["backend"]) for line in logged if line["log_level"] != "debug"]
+    assert said == [("bug in a probe", "one")] * 2
     assert [name for name, _ in there.registry.told].count("two") == 3
     assert [name for name, _ in there.registry.told].count("one") == 1
 

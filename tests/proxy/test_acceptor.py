@@ -7,15 +7,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
 import trio.testing
 
+import lb
 from lb.net.listener import open_listeners
+from lb.observe.counters import Metrics
+from lb.proxy.acceptor import PATIENCE_SECONDS, Server
 from lb.proxy.exchange.exchange import Exchange
+from lb.proxy.places import Places
 from lb.settings.listen_address import FdAddress, TcpAddress, UnixAddress
-from tests.kit import GET, OK, Client, lasting, running, virtual_time
+from tests.kit import GET, OK, Backend, Client, lasting, running, virtual_time
 
 pytestmark = virtual_time
 
@@ -175,6 +180,7 @@ async def test_out_of_descriptors_a_request_that_needs_one_is_503() -> None:
             await client.hears(200)
 
 
+@pytest.mark.pure
 async def test_a_bug_in_one_connection_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Exchange) -> None:
         raise RuntimeError("a bug")
@@ -297,6 +303,33 @@ async def test_who_does_not_read_is_cut_too() -> None:
     assert lb.balancer.cut == 1
 
 
+async def test_what_has_no_task_ends_with_a_balancer_that_is_ended_at_once() -> None:
+    stand = Backend()
+    with trio.CancelScope() as at_once:
+        async with lb.open_balancer(lb.build({"listen": ["127.0.0.1:0"]})) as balancer:
+            backend, _ = balancer.registry.add(lb.BackendSpec(url=stand.url))
+            port = int(balancer.control.listening[0].rpartition(":")[2])
+            idle, busy = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(2)]
+            await idle.send_all(GET)
+            peer = await stand.hears()
+            await peer.says(OK)
+            assert (await idle.receive_some()).startswith(b"HTTP/1.1 200")
+            await busy.send_all(GET)
+            await peer.hears_request()
+            assert backend.in_flight == 1
+            at_once.cancel()
+            await trio.lowlevel.checkpoint()
+    (flow,) = balancer.metrics.flows.values()
+    (counts,) = balancer.metrics.listeners.values()
+    assert flow.answers == {("GET", 200): 1, ("GET", 499): 1}
+    assert (counts.open, counts.in_flight, backend.in_flight, backend.connections) == (0, 0, 0, 0)
+    for client in (idle, busy):
+        assert await client.receive_some() == b""
+        await client.aclose()
+    peer.closes()
+    stand.close()
+
+
 async def test_who_only_lingers_is_not_counted_as_cut() -> None:
     async with running(timeouts={"grace": 1}) as lb:
         client = await lb.asks(b"garbage\r\n\r\n")
@@ -304,3 +337,28 @@ async def test_who_only_lingers_is_not_counted_as_cut() -> None:
         lb.balancer.stop()
         await trio.sleep(1.1)
     assert lb.balancer.cut == 0
+
+
+# -- beside other processes -------------------------------------------------------------------------------
+
+
+class Ahead:
+    """The others have fewer connections, and no more come to them."""
+
+    def allowance(self, count: int) -> int:
+        return 0
+
+    def show(self, count: int) -> None:
+        pass
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(("is_there", "seconds"), [(True, PATIENCE_SECONDS), (False, 0.0)])
+async def test_who_is_ahead_waits_as_long_as_the_connection_does(is_there: bool, seconds: float) -> None:
+    places = Places(set(), Metrics(), 10)
+    with socket.create_server(("127.0.0.1", 0)) as sock, socket.socket() as client:
+        if is_there:
+            client.connect(sock.getsockname())
+        began = trio.current_time()
+        assert await Server(cast("Any", None), [], places)._turn(Ahead(), sock) == 1
+        assert trio.current_time() - began == pytest.approx(seconds, abs=1e-6)

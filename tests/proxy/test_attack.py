@@ -407,7 +407,7 @@ async def test_no_answer_begins_in_the_middle_of_an_interim_one() -> None:
             nursery.start_soon(hints)
             await trio.sleep(0.5)
             (served,) = lb.connections
-            assert served._guard.down.error is ClientStalled  # a part of it has gone
+            assert served.guard.down.error is ClientStalled  # a part of it has gone
             await client.says(b"i")  # the upload ends, and sets a deadline of its own
             await trio.sleep(20)
             attempts = served.record.attempts if served.record else lb.exchange.attempts

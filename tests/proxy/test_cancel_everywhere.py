@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from lb.proxy.client_side.connection import ClientConnection as Served
+from lb.proxy.client_side.connection_task import ConnectionTask
 from tests.kit import (
     OK,
     Backend,
@@ -24,8 +25,9 @@ from tests.kit import (
     until_not_reached,
     virtual_time,
 )
+from tests.kit.wires import over_all_wires
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 UPGRADE = b"GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -181,17 +183,22 @@ class Victim:
         self._scope = trio.CancelScope()
         self._client: Served | None = None
         self._before = number
-        serve = Served.serve
+        attend, serve = Served.attend, ConnectionTask.serve
 
-        async def scoped(client: Served) -> None:
+        def noted(client: Served, received: bytes) -> None:
             self._before -= 1
-            if self._before:
-                return await serve(client)
-            self._client = client
-            with self._scope:
-                await serve(client)
+            if not self._before:
+                self._client = client
+            attend(client, received)
 
-        monkeypatch.setattr(Served, "serve", scoped)
+        async def scoped(task: ConnectionTask) -> None:
+            if task._connection is not self._client:
+                return await serve(task)
+            with self._scope:
+                await serve(task)
+
+        monkeypatch.setattr(Served, "attend", noted)
+        monkeypatch.setattr(ConnectionTask, "serve", scoped)
 
     def suffers(self, what: str) -> None:
         if what == "cancelled":

@@ -20,8 +20,9 @@ from lb import BackendSpec, errors
 from lb.errors import LBError, Reason
 from lb.observe.access_log import record
 from tests.admin.kit import Api
-from tests.kit import GET, OK, Backend, BlackHole, Refusing, Scene, running, virtual_time
+from tests.kit import GET, OK, Backend, BlackHole, Refusing, Scene, answer, running, virtual_time
 from tests.kit.message import Response
+from tests.kit.wires import files, server_context
 
 pytestmark = virtual_time
 
@@ -53,6 +54,14 @@ class Silent(Nowhere):
 def narrow() -> Backend:
     """A client whose receive buffer is small."""
     return Backend(receive_buffer=4096)
+
+
+def secure() -> Backend:
+    return Backend(context=server_context())
+
+
+def asking() -> Backend:
+    return Backend(context=server_context(asks=True))
 
 
 async def asks(lb: Scene, status: int, request: bytes = GET) -> Answer:
@@ -134,6 +143,38 @@ async def is_left_by_its_client(lb: Scene) -> Answer:
     return None
 
 
+async def speaks_no_tls(lb: Scene) -> Answer:
+    lb.registry.maintenance(lb["one"])
+    with_tls(lb, f"https://{lb.backend.address}")
+    client = await lb.asks(GET)
+    peer = await lb.backend.accepts()
+    await peer.says(answer(b"", status="400 Bad Request"))
+    return await client.hears(502)
+
+
+async def has_a_certificate_of_nobody(lb: Scene) -> Answer:
+    with_tls(lb)
+    client = await lb.asks(GET)
+    for _ in range(2):  # the second connection looks at the certificate
+        await lb.backend.accepts()
+    return await client.hears(502)
+
+
+async def wants_a_certificate(lb: Scene) -> Answer:
+    with_tls(lb)
+    client = await lb.asks(GET)
+    await lb.backend.accepts()
+    return await client.hears(502)
+
+
+def with_tls(lb: Scene, url: str | None = None) -> None:
+    """The backend speaks TLS, by its pool's settings, whose files have been read."""
+    connections = lb.balancer.traffic.connections
+    connections.backend_tls().contexts.prepare(lb.registry.pools["default"].settings.tls)
+    if url is not None:
+        lb.registry.add(BackendSpec(id="secure", url=url))
+
+
 async def has_a_bug(lb: Scene) -> Answer:
     lb.errors_expected = 1
     lb.context.routes = None  # type: ignore[assignment]
@@ -149,6 +190,8 @@ class Failure(NamedTuple):
     settings: Mapping[str, Any] = {}
 
 
+DISTRUSTS = {"pools": {"default": {"tls": {"ca": "system"}}}}
+TRUSTS = {"pools": {"default": {"tls": {"ca": files().ca}}}}
 FULL = {"each": {"max_in_flight": 1}, "pools": {"default": {"queue": 0}}}
 FAILURES = [
     Failure(errors.NameNotResolved, has_a_name_of_no_address),
@@ -156,6 +199,9 @@ FAILURES = [
     Failure(errors.Unavailable, is_in_maintenance),
     Failure(errors.ConnectFailed, partial(asks, status=502), (Refusing,)),
     Failure(errors.ConnectTimeout, partial(asks, status=504), (BlackHole,)),
+    Failure(errors.TlsFailed, speaks_no_tls),
+    Failure(errors.CertificateRefused, has_a_certificate_of_nobody, (secure,), DISTRUSTS),
+    Failure(errors.TlsRefused, wants_a_certificate, (asking,), TRUSTS),
     Failure(errors.ConnectionTerminated, partial(says, status=502, said=b"")),
     Failure(errors.ResponseStalled, stops_in_its_answer),
     Failure(errors.BackendStalled, stops_reading, (narrow,)),
@@ -165,10 +211,10 @@ FAILURES = [
     Failure(errors.ResponseTimeout, partial(waits, status=504)),
     Failure(errors.UpgradeFailed, partial(says, status=502, said=SWITCHED)),
     Failure(errors.NotHttp, partial(says, status=502, said=b"garbage")),
-    Failure(errors.LBError, has_a_bug),
     Failure(errors.LoopDetected, meets_itself),
     Failure(errors.ClientGone, is_left_by_its_client),
 ]
+A_BUG = Failure(errors.LBError, has_a_bug)
 
 
 def scene(failure: Failure) -> AbstractAsyncContextManager[Scene]:
@@ -186,7 +232,11 @@ def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_little_room")
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.error.reason)
+@pytest.mark.parametrize(
+    "failure",
+    [*FAILURES, pytest.param(A_BUG, marks=pytest.mark.pure)],
+    ids=lambda failure: failure.error.reason,
+)
 async def test_one_word_for_it_everywhere(failure: Failure) -> None:
     token = failure.error.reason
     async with scene(failure) as lb:
@@ -208,4 +258,4 @@ async def test_one_word_for_it_everywhere(failure: Failure) -> None:
 
 
 async def test_every_token_is_among_them() -> None:
-    assert {failure.error.reason for failure in FAILURES} == set(Reason)
+    assert {failure.error.reason for failure in (*FAILURES, A_BUG)} == set(Reason)

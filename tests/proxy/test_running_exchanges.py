@@ -4,7 +4,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.core.running_exchange import RunningExchange
+from lb.core.running_exchange import RunningExchange, Waiter
+from lb.observe.counters import NO_ANSWER
 from tests.kit import GET, OK, Backend, BlackHole, Scene, running, virtual_time
 
 pytestmark = virtual_time
@@ -113,3 +114,21 @@ async def test_one_is_ended_by_its_id_and_the_other_goes_on(has_begun: bool) -> 
         await peers[1].says(OK)
         await other.hears(200)
         assert all(backend.is_open for backend in lb.registry.backends.values())
+        codes = [dict(backend.codes) for backend in lb.registry.backends.values()]
+        assert codes == [{200: 1} if has_begun else {NO_ANSWER: 1}, {200: 1}]  # 503 was our word
+
+
+async def test_who_waits_for_a_response_is_told_with_whom_and_since_when() -> None:
+    """One that sends its request, one that gets its answer and one that does nothing do not wait."""
+    async with running() as lb:
+        idle = await lb.asks(GET)
+        peer = await lb.backend.hears()
+        await peer.says(OK)
+        await idle.hears(200)
+        uploading = await lb.asks(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nhe")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [*lb.balancer.control.running.waiting()] == [None, None]
+        await uploading.says(b"re")
+        await trio.testing.wait_all_tasks_blocked()
+        told = [each for each in lb.balancer.control.running.waiting() if each is not None]
+        assert told == [Waiter("default", "one", trio.current_time())]

@@ -1,7 +1,6 @@
-import httpx
 import pytest
 
-from lb.remote import api, tap
+from lb.remote import http_calls, tap
 from tests.remote.kit import Script, Terminal
 
 
@@ -16,6 +15,6 @@ def lb(
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     monkeypatch.delenv("LB_ADMIN", raising=False)
     monkeypatch.delenv("LB_ADMIN_TOKEN", raising=False)
-    monkeypatch.setattr(api, "transport", lambda where: httpx.MockTransport(script))
+    monkeypatch.setattr(http_calls, "answered", script)
     monkeypatch.setattr(tap, "POLL_SECONDS", 0.0)
     return Terminal(script, capsys)

@@ -1,56 +1,68 @@
 """A scripted admin API, and a terminal that runs commands against it."""
 
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-import httpx
 import pytest
 
 from lb import cli
+from lb.remote.address import Where
+from lb.remote.http_calls import Asked, Said
 
-VERSION = {"Lb-Version": "0.1.0"}
+VERSION = {"lb-version": "0.1.0"}
+
+
+class Scripted(NamedTuple):
+    """A response that is still to be given."""
+
+    status: int
+    body: bytes
+    fields: Mapping[str, str] = MappingProxyType({})
 
 
 class Script:
     """Answers requests one by one with scripted responses. `asked` lists them as `METHOD target`."""
 
     def __init__(self) -> None:
-        self.answers: list[httpx.Response | Exception | type[BaseException]] = []
-        self.requests: list[httpx.Request] = []
+        self.answers: list[Scripted | BaseException | type[BaseException]] = []
+        self.requests: list[Asked] = []
 
     def says(self, body: object = None, status: int = 200, warning: str | None = None) -> "Script":
         content = b"" if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", **VERSION}
-        headers |= {} if warning is None else {"Lb-Warning": warning}
-        self.answers.append(httpx.Response(status, headers=headers, content=content))
+        fields = {"content-type": "application/json", **VERSION}
+        fields |= {} if warning is None else {"lb-warning": warning}
+        self.answers.append(Scripted(status, content, fields))
         return self
 
     def says_text(self, text: str, kind: str = "text/plain", status: int = 200) -> "Script":
-        headers = {"Content-Type": kind, **VERSION}
-        self.answers.append(httpx.Response(status, headers=headers, content=text.encode()))
+        self.answers.append(Scripted(status, text.encode(), {"content-type": kind, **VERSION}))
         return self
 
     def streams(self, *events: tuple[str, Any]) -> "Script":
         text = "".join(f"id: 1\nevent: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
         return self.says_text(f": hello\nretry: 2000\n\n{text}", "text/event-stream")
 
-    def fails(self, error: Exception | type[BaseException]) -> "Script":
+    def fails(self, error: BaseException | type[BaseException]) -> "Script":
         self.answers.append(error)
         return self
 
     def refuses(self, status: int, detail: str | None = None, errors: object = ()) -> "Script":
         return self.says({"title": "A title", "status": status, "detail": detail, "errors": errors}, status)
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+    @contextmanager
+    def __call__(self, _where: Where, asked: Asked, _patience: float) -> Iterator[Said]:
+        self.requests.append(asked)
         answer = self.answers.pop(0)
-        if isinstance(answer, httpx.Response):
-            return answer
-        raise answer
+        if not isinstance(answer, Scripted):
+            raise answer
+        yield Said(answer.status, answer.fields, iter([answer.body]))
 
     @property
     def asked(self) -> list[str]:
-        return [f"{each.method} {each.url.raw_path.decode()}" for each in self.requests]
+        return [f"{each.method} {each.target}" for each in self.requests]
 
 
 class Terminal:

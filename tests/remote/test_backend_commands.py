@@ -1,17 +1,55 @@
 """`lb backends`: the calls that each command makes, its output and its exit code."""
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.remote.kit import Terminal, backend, drain, drained, draining
 
 
+def listed(name: str, why: str = "", **status: Any) -> dict[str, Any]:
+    """One of the list, with its counters."""
+    counts = {"in_flight": 2, "requests_total": 13056, "responses_5xx_total": 77, "failures_total": 9}
+    return backend(id=name, source="config", status={"state": "ready", "why": why, **counts, **status})
+
+
+LONG = listed("10.0.0.17-8080", "503 from /healthz " * 5, state="maintenance")
+
+
 def test_ls_is_the_default_and_shows_the_table(lb: Terminal) -> None:
     for command in (["backends"], ["backends", "ls"]):
-        lb.balancer.says_text("ID    STATE\nweb1  ready\n")
-        assert lb(*command) == "ID    STATE\nweb1  ready\n"
-    assert lb.balancer.asked == ["GET /backends?format=table"] * 2
+        lb.balancer.says({"items": [listed("web1"), listed("web2", "Connection\x1b refused", state="down")]})
+        assert lb(*command).splitlines() == [
+            "ID    POOL     URL                   STATE  WEIGHT  IN_FLIGHT  REQUESTS  5XX  FAILED  SOURCE"
+            "  WHY",
+            "web1  default  http://10.0.0.1:8000  ready  1       2          13056     77   9       config",
+            "web2  default  http://10.0.0.1:8000  down   1       2          13056     77   9       config"
+            "  Connection\\x1b refused",
+        ]
+    assert lb.balancer.asked == ["GET /backends"] * 2
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_ls_fits_the_terminal(lb: Terminal, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lb.balancer.says({"items": [listed("web1"), LONG]})
+    head, first, second = lb("backends").splitlines()
+    assert max(map(len, (head, first, second))) <= width
+    for column in ("ID", "STATE", "REQUESTS", "5XX", "FAILED", "WHY"):
+        assert column in head.split()
+    assert ("URL" in head.split()) is (width == 200)
+    assert "  503 from /heal" in second
+    assert second.endswith("...") is (width < 200)
+    lb.balancer.says({"items": [listed("web1"), LONG]})
+    assert len(lb("backends", "ls", "--wide").splitlines()[2]) > 180
+
+
+def test_a_pipe_gets_all(lb: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lb.balancer.says({"items": [LONG]})
+    assert lb("backends").rstrip().endswith(LONG["status"]["why"].rstrip())
 
 
 def test_ls_selects_and_gives_the_json(lb: Terminal) -> None:
@@ -24,8 +62,12 @@ def test_add_sends_what_was_given(lb: Terminal) -> None:
     lb.balancer.says(backend(), 201)
     out = lb("backends", "add", "http://10.0.0.1:8000", "--weight", "2", "--id", "web1", "--backup")
     assert out == "web1 is added: http://10.0.0.1:8000, pool default, weight 1, ready\n"
+    lb.balancer.says({**backend(), "persisted": False}, status=201)
+    assert lb("backends", "add", "http://10.0.0.1:8000").endswith(
+        "ready (until the next start: there is no `state` file)\n"
+    )
     sent = {"url": "http://10.0.0.1:8000", "id": "web1", "weight": 2, "backup": True}
-    assert json.loads(lb.balancer.requests[0].content) == sent
+    assert json.loads(lb.balancer.requests[0].body or b"") == sent
 
 
 def test_adding_the_same_backend_again_is_no_error(lb: Terminal) -> None:
@@ -39,7 +81,7 @@ def test_ready_and_weight_change_one_backend(lb: Terminal) -> None:
     lb.balancer.says(backend(weight=5))
     assert "weight 5" in lb("backends", "weight", "web1", "5")
     assert lb.balancer.asked == ["POST /backends/web1/ready", "PATCH /backends/web1"]
-    assert json.loads(lb.balancer.requests[1].content) == {"weight": 5}
+    assert json.loads(lb.balancer.requests[1].body or b"") == {"weight": 5}
 
 
 def test_a_drain_is_waited_for(lb: Terminal) -> None:
@@ -50,6 +92,11 @@ def test_a_drain_is_waited_for(lb: Terminal) -> None:
         "POST /backends/web1/drain?timeout=60s&then=keep",
         *["GET /backends/web1?wait=drained&timeout=30.000"] * 2,
     ]
+
+
+def test_a_drain_of_one_that_was_idle_says_so(lb: Terminal) -> None:
+    lb.balancer.says(backend("draining", {**drain(0, "completed"), "started_with": 0}))
+    assert lb("backends", "drain", "web1") == "web1 is drained: nothing was running\n"
 
 
 def test_a_drain_says_how_many_it_has_cut(lb: Terminal) -> None:

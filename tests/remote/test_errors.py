@@ -4,35 +4,51 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from lb import cli
+from lb.about import BUILD, VERSION
 from lb.remote import address
 from lb.remote.address import Where
 from lb.remote.exits import Failed
 from lb.remote.terminal_text import printable, printable_json
 from tests.kit.files import secret
-from tests.remote.kit import Terminal
+from tests.remote.kit import Scripted, Terminal
 
 ROOT = Path(__file__).parents[2]
+MOST_MODULES = 330
+"""A tenth more than a command needs, each with a part of the time until it answers."""
+
+
+def test_a_mistake_in_a_file_has_its_line(lb: Terminal) -> None:
+    errors = [
+        {"pointer": "#/listen", "line": 1, "detail": "what is wrong"},
+        {"pointer": "#/via", "detail": "this too"},
+    ]
+    lb.balancer.refuses(422, "lb.toml: 2 mistakes", errors)
+    lb("reload", code=5)
+    assert lb.err.splitlines() == [
+        "lb: lb.toml: 2 mistakes",
+        "  line 1: listen: what is wrong",
+        "  via: this too",
+    ]
 
 
 def test_an_unreachable_balancer(lb: Terminal) -> None:
-    lb.balancer.fails(httpx.ConnectError("[Errno 111] Connection refused"))
+    lb.balancer.fails(ConnectionRefusedError(111, "Connection refused"))
     lb("backends", code=1)
     assert lb.err.splitlines() == [
         "lb: cannot reach http://127.0.0.1:9000: [Errno 111] Connection refused",
         "is lb running there? --admin or LB_ADMIN names another place",
     ]
-    lb.balancer.fails(httpx.ReadTimeout(""))
+    lb.balancer.fails(TimeoutError)
     lb("tap", "--failed", code=1)
-    assert "ReadTimeout" in lb.err
+    assert "TimeoutError" in lb.err
 
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_an_address_that_is_no_balancer(lb: Terminal, status: int) -> None:
-    lb.balancer.answers.append(httpx.Response(status, text="ok"))
+    lb.balancer.answers.append(Scripted(status, b"ok"))
     lb("backends", code=1)
     assert f"answers {status}, and not as the API of a balancer does" in lb.err
 
@@ -72,14 +88,16 @@ def test_the_token_is_asked_for_and_sent(
 ) -> None:
     lb.balancer.refuses(401)
     lb("backends", code=5)
-    assert lb.err.splitlines()[1] == "--token-file FILE or LB_ADMIN_TOKEN has it"
+    assert lb.err.splitlines()[1] == (
+        "--token-file FILE or LB_ADMIN_TOKEN has it, or --cert FILE a certificate in its place"
+    )
     secret(tmp_path / "token", "secret\n")
-    lb.balancer.says_text("")
+    lb.balancer.says({"items": []})
     lb("backends", "--token-file", str(tmp_path / "token"))
     monkeypatch.setenv("LB_ADMIN_TOKEN", "other")
-    lb.balancer.says_text("")
+    lb.balancer.says({"items": []})
     lb("backends")
-    sent = [each.headers.get("Authorization") for each in lb.balancer.requests]
+    sent = [each.fields.get("Authorization") for each in lb.balancer.requests]
     assert sent == [None, "Bearer secret", "Bearer other"]
 
 
@@ -104,7 +122,9 @@ def test_invalid_tokens(lb: Terminal, tmp_path: Path, content: str | None) -> No
     ],
 )
 def test_an_address_can_be_written_in_many_ways(text: str, url: str) -> None:
-    assert address.find(text, environ={}) == Where(url)
+    found = address.find(text, environ={})
+    assert found._replace(tls=None) == Where(url)
+    assert (found.tls is not None) is url.startswith("https://")
 
 
 @pytest.mark.parametrize(
@@ -158,13 +178,37 @@ def test_completion_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str
         )
 
 
-def test_running_the_balancer_imports_no_remote_command() -> None:
-    script = "import sys; from lb import cli; cli.main(['run', '--config', 'none'])\n"
-    script += "print(sorted({'httpx', 'lb.remote', 'rich.live'} & sys.modules.keys()))"
+def imported(*arguments: str) -> set[str]:
+    """The modules that a command has imported when it ends."""
+    script = (
+        f"import sys; from lb import cli; cli.main({[*arguments]!r}); print(*sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[]\n"
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_running_the_balancer_imports_no_remote_command() -> None:
+    assert not {"http.client", "lb.remote", "rich.live"} & imported("run", "--config", "none")
+
+
+@pytest.mark.parametrize("command", ["status", "backends", "pools", "tap", "drain"])
+def test_a_command_that_asks_imports_little(command: str) -> None:
+    there = imported(command, "--admin", "127.0.0.1:1")
+    heavy = {"httpx", "msgspec", "rich.console", "rich.live", "trio", "h11", "tomllib", "importlib.metadata"}
+    assert "http.client" in there
+    assert not heavy & there
+    assert not {name for name in there if name.startswith("lb.settings.")} - {"lb.settings.admin_defaults"}
+    assert len(there) < MOST_MODULES
+
+
+def test_the_version_is_said_without_what_reads_a_command_line() -> None:
+    script = (
+        "import sys, lb.__main__ as program; program.main(['--version']); print('cyclopts' in sys.modules)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True)
+    assert said == f"trio-lb {VERSION} ({BUILD})\nFalse\n"
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

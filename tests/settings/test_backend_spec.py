@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec, default_id, parse_url
+from lb.settings.backend_spec import ID, MAX_WEIGHT, BackendSpec, default_id, is_tls, parse_url
 from tests.core.scene import spec
 
 
@@ -30,6 +30,9 @@ from tests.core.scene import spec
         ("http://[FE80::1%25Eth0.1]", ("fe80::1%Eth0.1", 80)),
         ("http://[fe80::1%eth0]:81", ("fe80::1%eth0", 81)),
         ("http://[fe80::1%252]", ("fe80::1%2", 80)),
+        ("https://a", ("a", 443)),
+        ("HTTPS://a:8443/", ("a", 8443)),
+        ("https://[::1]", ("::1", 443)),
         ("unix:/run/app.sock", ("/run/app.sock", 0)),
         ("UNIX:/run/App.sock", ("/run/App.sock", 0)),
         ("unix:/" + "a" * 106, ("/" + "a" * 106, 0)),
@@ -40,12 +43,24 @@ def test_addresses(url: str, expected: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "expected"),
+    [("https://a", True), ("HTTPS://a:80", True), ("http://a:443", False), ("unix:/https:", False)],
+)
+def test_tls_is_spoken_with_https(url: str, expected: bool) -> None:
+    assert parse_url(url)
+    assert is_tls(url) is expected
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
         ("", "expected http"),
         ("a:80", "expected http"),
         ("//a", "expected http"),
-        ("https://a", "TLS to backends is not supported"),
+        ("httpss://a", "expected http"),
+        ("https://", "names no host"),
+        ("https://a/path", "nothing more"),
+        ("https:a", "nothing more"),
         ("unix:", "whole path"),
         ("unix:app.sock", "whole path of a socket, such as unix:/run/app.sock"),
         ("unix:./app.sock", "whole path"),

@@ -11,6 +11,7 @@ from lb.settings.balancer_settings import Limits, Timeouts, connection_limit
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert msgspec.structs.asdict(Timeouts()) == {
         "connect": 5,
+        "handshake": 10,
         "request_head": 10,
         "body_idle": 30,
         "response_head": 60,
@@ -26,6 +27,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "drain": 60,
         "shutdown_delay": 0,
         "grace": 30,
+        "upgrade": 60,
     }
     assert msgspec.structs.asdict(Limits()) == {
         "request_head": 16384,
@@ -37,6 +39,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "held": 67108864,
         "connections": None,
         "connections_per_address": None,
+        "connections_per_certificate": None,
+        "handshakes": 256,
         "requests_per_connection": 1000,
         "requests_per_backend_connection": 1000,
         "idle_per_backend": 32,

@@ -46,7 +46,7 @@ def test_everything_has_a_default() -> None:
         ({"ejection": {"consecutive": -1}}, "ejection.consecutive: -1 is not 0 or more"),
         ({"retry": {"attempts": True}}, "retry.attempts: "),
         ({"retry": {"body": "lots"}}, "retry.body: expected a size"),
-        ({"hash": {"key": "header:X"}}, "hash.key: 'header:X' is not address, path, field:NAME or cookie"),
+        ({"hash": {"key": "header:X"}}, "hash.key: 'header:X' is not address, certificate, path, "),
         ({"hash": {"load": 1}}, "hash.load: 1 is not 0 (no bound) or between 1 and 100"),
         ({"sticky": {"cookie": "a;b"}}, "sticky.cookie: 'a;b' is not a token"),
         ({"probes": {}}, "probes: unknown key, did you mean `probe`?"),

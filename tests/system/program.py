@@ -1,7 +1,9 @@
 """The real program, as its user starts it: a process, its banner, its admin API."""
 
+import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,10 +15,10 @@ from typing import Any
 import httpx
 import trio
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 STOP_SECONDS = 40.0
-LISTENING = re.compile(rb"^  listening   (?:http://)?(\S+)$", re.MULTILINE)
-ADMIN = re.compile(rb"^  admin       (?:http://)?(\S+)$", re.MULTILINE)
+LISTENING = re.compile(rb"^  listening   (?:https?://)?(\S+)$", re.MULTILINE)
+ADMIN = re.compile(rb"^  admin       (?:https?://)?(\S+)$", re.MULTILINE)
 BACKENDS = re.compile(rb"^  backends .*\n", re.MULTILINE)
 
 
@@ -74,10 +76,35 @@ class Program:
     async def is_idle(self) -> bool:
         return not await self.is_busy()
 
+    async def pid(self) -> int:
+        """The process that answers now, which may be another one than was started.
+
+        Asked often, so without httpx, of which a client takes tens of milliseconds to make.
+        """
+        host, _, port = self.admin.rpartition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(b"GET /info HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            answer = b"".join([data async for data in stream])
+        return int(json.loads(answer.partition(b"\r\n\r\n")[2])["pid"])
+
+    async def upgrade(self, expect: int = 200, **parameters: str) -> Any:
+        """Replace it by another one."""
+        return await self.api("POST", "/upgrade", expect, params=parameters)
+
     async def connect(self) -> trio.SocketStream:
         """A connection to where it listens."""
         host, _, port = self.address.rpartition(":")
         return await trio.open_tcp_stream(host, int(port))
+
+    async def connect_securely(self, context: ssl.SSLContext, name: str) -> trio.SSLStream[trio.SocketStream]:
+        """A connection with TLS on it; it ends as the connections of browsers do."""
+        stream = trio.SSLStream(await self.connect(), context, server_hostname=name, https_compatible=True)
+        try:
+            await stream.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
 
     async def has_said(self, text: bytes) -> bool:
         return text in self.said
@@ -98,13 +125,15 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    *arguments: str, listen: str = "127.0.0.1:0", within: Sequence[str] = (), **options: Any
+    *arguments: str, listen: str | None = "127.0.0.1:0", within: Sequence[str] = (), **options: Any
 ) -> AsyncIterator[Program]:
     """`lb run` on free ports with these arguments; ended by SIGTERM if it still runs.
 
-    `within` is a command that runs the one after it in surroundings of its own.
+    Where `listen` is None the arguments say where. `within` is a command that runs the one after it in
+    surroundings of its own.
     """
-    command = [*within, sys.executable, "-m", "lb", "run", "--listen", listen, "--admin", "127.0.0.1:0"]
+    command = [*within, sys.executable, "-m", "lb", "run", "--admin", "127.0.0.1:0"]
+    command += [] if listen is None else ["--listen", listen]
     command += ["--access-log", "off", *arguments]
     async with trio.open_nursery() as nursery:
         run = partial(
@@ -125,6 +154,14 @@ async def program(
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             await running.ends()
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a worker runs there. One that has ended, and nobody has looked, is no process any more."""
+    try:
+        return b"lb.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:

@@ -58,7 +58,7 @@ class Patient:
     async def has_a_post(self) -> None:
         """Wait until it has just begun one."""
         self._begins = trio.Event()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await self._begins.wait()
 
     async def _read(self, process: trio.Process) -> None:

@@ -1,11 +1,13 @@
 """What a user waits for that is nobody's work: the start, and acknowledgements that the kernel holds back."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -18,10 +20,13 @@ from tests.system.servers import free_ports
 pytestmark = pytest.mark.alone
 
 START_SECONDS = 0.8
+START_STEP_SECONDS = 0.01
+"""Of a task, while clients are served and the rest of the program starts."""
 STALL_SECONDS = 0.035
 """Linux holds an acknowledgement back for 40 ms; whoever waits for one has lost that time."""
 SIZES = (1, 100, 1_460, 1_461, 4_096, 16_384, 65_536, 131_072)
 EACH = 5
+ROOT = Path(__file__).parents[2]
 
 
 def seconds_to_first_answer() -> float:
@@ -47,6 +52,25 @@ def seconds_to_first_answer() -> float:
 def test_it_answers_soon_after_it_was_started() -> None:
     """Once in a few tries, as on a machine of usual speed: a busy one is slow for other reasons."""
     assert any(seconds_to_first_answer() < START_SECONDS * slowness() for _ in range(8))
+
+
+async def test_no_client_waits_for_the_rest_of_the_start() -> None:
+    """What is imported and made after the first client was accepted is not done by the event loop."""
+    command = [sys.executable, "-m", "tests.system.watched_start", "run", "--backend", "http://127.0.0.1:1"]
+    command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log", "off"]
+    process = await trio.lowlevel.open_process(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    running = Program(process)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.read)
+        await running.announced.wait()
+        process.terminate()
+        assert process.stdout is not None
+        seen = json.loads(b"".join([data async for data in process.stdout]))
+    assert await running.ends() == 0
+    assert seen["longest"] < START_STEP_SECONDS, seen
+    assert seen["collections"] == 0
 
 
 async def echo(stream: trio.SocketStream) -> None:

@@ -31,7 +31,9 @@ def test_a_port_in_use_is_one_line_and_a_quick_end() -> None:
         began = time.monotonic()
         done = lb("run", "--listen", address, "--no-admin", "--backend", "http://127.0.0.1:1")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [f"lb: cannot listen on {address}: address already in use"]
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"lb: cannot listen on {address}: address already in use by pid {os.getpid()} (")
+    assert line.endswith("); port 0 takes any free one")
     assert time.monotonic() - began < 5  # the bar is 1 s on an idle machine; start-up is most of it
 
 
@@ -40,8 +42,16 @@ def test_an_admin_port_in_use_ends_the_program_too() -> None:
         address = "{}:{}".format(*taken.getsockname())
         done = lb("run", "--listen", "127.0.0.1:0", "--admin", address, "--backend", "http://127.0.0.1:1")
     assert done.returncode == 1
-    assert address in done.stderr.splitlines()[-1]
+    assert f"{address}: address already in use by pid {os.getpid()} (" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_start_refuses_has_its_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "lb.toml"
+    file.write_text("via = 'a'\nstate = '/nowhere/state'\nadmin.enabled = false\nlisten = '127.0.0.1:0'\n")
+    done = lb("run", "--config", str(file))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lb: {file}, line 2: state: /nowhere/state: ")
 
 
 def test_an_open_admin_address_without_a_token_refuses_to_start() -> None:

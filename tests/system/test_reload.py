@@ -70,14 +70,15 @@ async def echo(request: trio_websocket.WebSocketRequest) -> None:
 
 
 @pytest.mark.needs("nginx")
-async def test_reloads_under_load_fail_nobody_and_keep_a_websocket(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "3"])
+async def test_reloads_under_load_fail_nobody_and_keep_a_websocket(tmp_path: Path, workers: str) -> None:
     file = trio.Path(tmp_path / "lb.toml")
     async with nginx_servers(3, tmp_path) as ports, trio.open_nursery() as nursery:
         serve = partial(trio_websocket.serve_websocket, echo, "127.0.0.1", 0, None)
         chat = (await nursery.start(serve)).port
         web = {f"web{number}": port for number, port in enumerate(ports, 1)}
         await file.write_text(file_with(web, chat))
-        async with program("--config", str(file)) as lb:
+        async with program("--config", str(file), "--workers", workers) as lb:
             load = Load(lb.address, b"/hello")
             nursery.start_soon(load.run, CLIENTS)
             async with trio_websocket.open_websocket_url(f"ws://{lb.address}/chat") as socket:

@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from admin.protocol.openapi import MERGE_PATCH
+from tests.kit.certificates import certificate
 from tests.system.program import Program, program
 
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -31,6 +32,8 @@ phases.coverage.enabled = false
 TOKENS = "boss admin b0ss\nroller drain r0ll\n"
 BOSS = {"Authorization": "Bearer b0ss"}
 CONFIG = """
+listen = ["127.0.0.1:0", "https://127.0.0.1:0"]
+tls.certificates = [{{ chain = "{chain}", key = "{key}" }}]
 trusted_proxies = ["127.0.0.1/32"]
 admin.tokens_file = "{tokens}"
 routes = [{{ host = "steady.test", pool = "steady" }}]
@@ -53,9 +56,12 @@ def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None
 
 async def asked(folder: Path) -> tuple[subprocess.CompletedProcess[bytes], str]:
     """What schemathesis found, and what the program has logged meanwhile."""
-    async with program("--config", configured(folder), "--state", str(folder / "state.json")) as lb:
+    arguments = ("--config", configured(folder), "--state", str(folder / "state.json"))
+    async with program(*arguments, listen=None) as lb:
         async with httpx.AsyncClient() as client:
             await client.get(lb.url, headers={"X-Request-Id": "one"})
+            [secure] = (await lb.api("GET", "/certificates", headers=BOSS))["listeners"]
+            await client.get(f"http://{secure}")  # a refused handshake
         (folder / "openapi.json").write_text(json.dumps(await document(lb)))
         settings = Path(__file__).with_name("schemathesis.toml").read_text()
         (folder / "schemathesis.toml").write_text(settings + ("" if SECONDS else SHORT))
@@ -66,12 +72,13 @@ async def asked(folder: Path) -> tuple[subprocess.CompletedProcess[bytes], str]:
 
 
 def configured(folder: Path) -> str:
-    """A file with two pools, and one beside it with the tokens."""
+    """A file with two pools and TLS, and beside it one with the tokens and those of a certificate."""
     tokens, file = folder / "tokens", folder / "lb.toml"
     tokens.touch(mode=0o600)
     tokens.write_text(TOKENS)
     backends = ", ".join(f'{{ id = "web{n}", url = "http://127.0.0.1:9" }}' for n in range(1, 7))
-    file.write_text(CONFIG.format(tokens=tokens, backends=backends))
+    chain, key = certificate("www.test").write(folder)
+    file.write_text(CONFIG.format(tokens=tokens, backends=backends, chain=chain, key=key))
     return str(file)
 
 

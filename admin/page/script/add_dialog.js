@@ -7,11 +7,12 @@ import { toast } from './toast.js'
 
 const form = $('new').querySelector('form')
 
-export const openAdd = (event) => {
+export const openAdd = (event, pool) => {
   event.preventDefault()
   form.reset()
   clearErrors()
   $('new-pool').replaceChildren(...(latest.stats?.pools ?? []).map((p) => element('option', p.name)))
+  if (pool !== undefined) $('new-pool').value = pool
   showRequest()
   $('new').showModal()
 }
@@ -45,7 +46,7 @@ const showMistakes = (error) => {
   form.querySelector('[aria-invalid]')?.focus()
 }
 
-$('add').addEventListener('click', openAdd)
+$('add').addEventListener('click', (event) => openAdd(event))
 form.querySelector('[data-close]').addEventListener('click', () => $('new').close())
 form.addEventListener('input', showRequest)
 form.addEventListener('submit', async (event) => {

@@ -26,6 +26,9 @@ export const wrong = (error) => {
   return first ? [first.detail, first.hint].filter(Boolean).join('; ') : error.message
 }
 
+// What is lacking in an answer, in words: the part of a worker that did not answer in time. "" where nothing is.
+export const lacking = (answer) => answer.headers.get('Lb-Warning') ?? ''
+
 export const backendPath = (id, ...more) => ['/backends', encodeURIComponent(id), ...more].join('/')
 
 export const curl = (method, path, body) => {
@@ -34,7 +37,7 @@ export const curl = (method, path, body) => {
   const parts = ['curl']
   if (token()) parts.push('-H "Authorization: Bearer $LB_ADMIN_TOKEN"')
   if (method !== 'GET' && !(method === 'POST' && body && [...body].length)) parts.push(`-X ${method}`)
-  parts.push(quoted(location.host + path))
+  parts.push(quoted((location.protocol === 'https:' ? location.origin : location.host) + path))
   for (const [key, value] of body ?? []) parts.push(`-d ${quoted(`${key}=${encoded(value)}`)}`)
   return parts.join(' ')
 }

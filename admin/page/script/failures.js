@@ -1,40 +1,21 @@
-// Failed requests: the newest of each kind, with its explanation and the waterfall of its attempts.
+// Failed requests: the newest of each kind. Those of long ago are paler.
 
-import { call } from './api.js'
-import { $, Part, copyOf, element, svg, write } from './dom.js'
-import { phases } from './shapes.js'
-import { view } from './state.js'
-import { alike, clock, kindOf, took } from './wording.js'
+import { call, lacking } from './api.js'
+import { $, copyOf, write } from './dom.js'
+import { Recorded } from './recorded.js'
+import { latest, view } from './state.js'
+import { alike, kindOf } from './wording.js'
 
 const MOST = 30
 const REFRESH_MS = 800
+const OLD_MS = 300000
 
-class Failure extends Part {
-  show(r) {
-    if (this.id === r.id) return
-    this.id = r.id
-    this.root.dataset.id = kindOf(r)
-    this.text('at', clock(r.ended))
-    this.set('at', 'datetime', r.ended)
-    this.text('status', String(r.status))
-    this.text('what', `${r.method} ${r.target}`)
-    this.text('error', r.error ?? '')
-    this.text('explain', r.explain)
-    this.text('facts', `${r.target && `${r.target} · `}${r.client} · ${r.pool ?? 'no pool'} · ${took(r.timings_ms.total / 1000)} · ${r.id}`)
-    this.fields.fall.replaceChildren(...r.attempts.map((attempt) => waterfall(attempt, r.timings_ms.total)))
-  }
-}
+const now = () => (latest.stats ? Date.parse(latest.stats.at) : Date.now())
 
-const waterfall = (attempt, total) => {
-  const bars = svg('svg', { 'aria-hidden': 'true' })
-  bars.append(...phases(attempt, total).map(([name, x, width]) => svg('rect', { class: name, x, width, height: '100%' })))
-  const line = element('div', '', 'try')
-  line.append(element('span', attempt.backend), bars, element('span', attempt.error ?? 'ok'))
-  return line
-}
+const isOld = (shown) => now() - shown.ended > OLD_MS
 
 const failures = new Map() // by kind
-for (const root of $('failures').children) failures.set(root.dataset.id, new Failure(root))
+for (const root of $('failures').children) failures.set(root.dataset.id, new Recorded(root))
 
 // An open failure stays as it is, and while one is open the order stays too: the reader may be in its text.
 const showFailures = (items) => {
@@ -48,10 +29,11 @@ const showFailures = (items) => {
   let at = $('failures').firstElementChild
   for (const r of items) {
     const known = failures.get(kindOf(r))
-    const shown = known ?? new Failure(copyOf('failure'))
+    const shown = known ?? new Recorded(copyOf('recorded'))
     failures.set(kindOf(r), shown)
     shown.text('alike', alike(r))
     if (!shown.root.open) shown.show(r)
+    shown.root.classList.toggle('old', isOld(shown))
     if (shown.root === at) at = at.nextElementSibling
     else if (!known || !isRead) $('failures').insertBefore(shown.root, at)
   }
@@ -69,6 +51,8 @@ export const refreshFailures = () => {
     try {
       const answer = await call('GET', `/requests?kinds=1&limit=${MOST}`)
       showFailures((await answer.json()).items)
+      $('failures-missing').hidden = !lacking(answer)
+      write('failures-missing', lacking(answer))
     } catch { /* the next event asks again */ }
   }, REFRESH_MS)
 }

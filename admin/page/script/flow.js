@@ -1,15 +1,19 @@
-// The flow: clients to pools to backends, each line as wide as its share of the requests.
+// The flow: clients to pools to backends, each line as wide as its share of the requests. Of many backends those in
+// trouble are drawn, and those that have the most.
 
 import { $, svg } from './dom.js'
+import { rankOf } from './row.js'
 import { TONES } from './tones.js'
-import { percent } from './wording.js'
+import { middle, percent } from './wording.js'
 
 const MOST_ROWS = 10
 const ROW_HEIGHT = 22
+const LONGEST = { pool: 18, backend: 13, narrow: 9 }
 
 let drawnFor = ''
 export const showFlow = (stats) => {
   const flow = $('flow')
+  $('flows').hidden = !stats.backends.length
   const isNarrow = flow.clientWidth < 420
   const width = Math.max(280, Math.round(flow.clientWidth))
   const { groups, height, isBusy } = laidOut(stats)
@@ -19,7 +23,7 @@ export const showFlow = (stats) => {
   const x = { clients: isNarrow ? 52 : 62, pool: width * 0.45, backend: width - (isNarrow ? 104 : 150), end: width }
   flow.setAttribute('viewBox', `0 0 ${width} ${height}`)
   flow.setAttribute('height', height)
-  flow.replaceChildren(...drawn(groups, x, (height - 8) / 2, isBusy))
+  flow.replaceChildren(...drawn(groups, x, (height - 8) / 2, isBusy, isNarrow ? LONGEST.narrow : LONGEST.backend))
 }
 
 // Where each pool and each of its backends stands; of many backends the rest is one line.
@@ -32,6 +36,7 @@ const laidOut = (stats) => {
   for (const p of used) {
     const weight = total ? p.rates.requests_per_second / total : 1 / used.length
     const backends = stats.backends.filter((b) => b.pool === p.name)
+    if (backends.length > most) backends.sort((a, b) => rankOf(a) - rankOf(b) || (b.share ?? 0) - (a.share ?? 0))
     const shown = backends.slice(0, backends.length > most ? most - 1 || 1 : most)
     const rest = backends.slice(shown.length)
     const top = y
@@ -41,7 +46,7 @@ const laidOut = (stats) => {
     })
     if (rest.length) {
       const share = rest.reduce((sum, b) => sum + (b.share ?? 0), 0)
-      ends.push({ label: `${rest.length} more`, share: share * weight, tone: 'ok', words: percent(share) })
+      ends.push({ label: `${rest.length} others`, share: share * weight, tone: 'ok', words: percent(share) })
     }
     for (const end of ends) {
       end.y = y
@@ -53,7 +58,7 @@ const laidOut = (stats) => {
   return { groups, height: Math.max(60, y - 8), isBusy: total > 0 }
 }
 
-const drawn = (groups, x, middle, isBusy) => {
+const drawn = (groups, x, centre, isBusy, longest) => {
   const line = (x1, y1, x2, y2, share, tone) => {
     const bend = (x1 + x2) / 2
     const stroke = share ? Math.max(1.25, share * 26).toFixed(1) : 1
@@ -65,16 +70,15 @@ const drawn = (groups, x, middle, isBusy) => {
     made.textContent = text
     return made
   }
-  const shortened = (label) => (label.length > 12 ? `${label.slice(0, 11)}…` : label)
   const shapes = []
   for (const { name, weight, at, ends } of groups) {
-    shapes.push(line(x.clients, middle, x.pool, at, weight, 'ok'))
+    shapes.push(line(x.clients, centre, x.pool, at, weight, 'ok'))
     for (const end of ends) shapes.push(line(x.pool, at, x.backend, end.y, end.share, end.tone))
-    shapes.push(svg('circle', { cx: x.pool, cy: at, r: 5 }), word(x.pool, at - 15 - weight * 8, name, 'mid'))
+    shapes.push(svg('circle', { cx: x.pool, cy: at, r: 5 }), word(x.pool, at - 15 - weight * 8, middle(name, LONGEST.pool), 'mid'))
     for (const end of ends) {
-      shapes.push(word(x.backend + 8, end.y, shortened(end.label), end.tone), word(x.end, end.y, end.words, 'end'))
+      shapes.push(word(x.backend + 8, end.y, middle(end.label, longest), end.tone), word(x.end, end.y, end.words, 'end'))
     }
   }
-  shapes.push(svg('circle', { cx: x.clients, cy: middle, r: 5 }), word(x.clients - 10, middle, 'clients', 'end'))
+  shapes.push(svg('circle', { cx: x.clients, cy: centre, r: 5 }), word(x.clients - 10, centre, 'clients', 'end'))
   return shapes
 }

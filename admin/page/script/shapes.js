@@ -2,6 +2,7 @@
 
 const CHECKS = 30
 export const POINTS = 60
+export const STEP_MS = 5000
 
 export const part = (value, whole) => (whole ? `${+Math.min(100, (100 * value) / whole).toPrecision(4)}%` : '0%')
 
@@ -43,13 +44,14 @@ export const phases = (attempt, total) => {
   return bars
 }
 
+// A line over five minutes, the newest at the right end, as high as its highest value or as `top`. What was not
+// measured, such as the latency of no request, is zero: the line falls and rises there at once.
 export const spark = (values, top = 0) => {
-  const known = values.map((value, index) => [index, value]).filter(([, value]) => value !== null)
-  if (known.length < 2) return ''
-  const highest = Math.max(top, ...known.map(([, value]) => value)) || 1
+  if (values.length < 2) return ''
+  const highest = Math.max(top, ...values) || 1
   const offset = POINTS - values.length
   const x = (at) => (((offset + at) * 100) / (POINTS - 1)).toFixed(1)
-  return known.map(([at, value]) => `${x(at)},${(29 - (value / highest) * 27).toFixed(1)}`).join(' ')
+  return values.map((value, at) => `${x(at)},${(29 - ((value ?? 0) / highest) * 27).toFixed(1)}`).join(' ')
 }
 
 export const area = (values, top = 0) => {
@@ -58,3 +60,10 @@ export const area = (values, top = 0) => {
   const points = line.split(' ')
   return `${points[0].split(',')[0]},30 ${line} ${points.at(-1).split(',')[0]},30`
 }
+
+// Upright strokes at these times, over the same five minutes that end at `now`.
+export const marks = (times, now) => times
+  .map((time) => 100 - ((now - time) / ((POINTS - 1) * STEP_MS)) * 100)
+  .filter((x) => x >= 0 && x <= 100)
+  .map((x) => `M${x.toFixed(1)} 0V30`)
+  .join('')

@@ -6,9 +6,9 @@ import { showCondition } from './condition.js'
 import { $, write } from './dom.js'
 import { announce } from './event_log.js'
 import { view } from './state.js'
-import { isAsked, tokenGiven } from './token.js'
+import { isAsked, token, tokenGiven } from './token.js'
 
-const TYPES = 'stats,backend,health,drain,config,balancer,request_failed'
+const TYPES = 'stats,backend,health,drain,config,balancer,worker,certificate,renewal,trouble,request_failed'
 const QUIET_MS = 3500 // three ticks and more without a byte: the connection is dead
 const STALE_MS = 15000
 const LONGEST_PAUSE_MS = 3000
@@ -102,6 +102,7 @@ const showInfo = ({ node, source, caller }) => {
   write('where', ` on ${node} · ${source.split('/').pop()}`)
   write('who', `${caller.name} · ${caller.scope}`)
   document.body.dataset.scope = caller.scope
+  $('rekey').hidden = !token() && caller.scope === 'admin' // where no token is needed there is none to change
 }
 
 export const follow = async (begin, told) => {

@@ -1,118 +1,58 @@
-// The tables of backends, one for each pool: rows by id, filtered and sorted.
+// The tables of backends, one for each pool: rows by id, filtered, folded and sorted.
 
-import { backendPath } from './api.js'
 import { $, Part, all, copyOf, write } from './dom.js'
-import { drained, part, stack, ticks } from './shapes.js'
-import { latest, view } from './state.js'
-import { TONES, toneOfPool } from './tones.js'
-import { beside, checked, manned, mistakes, percent, plainly, rate, took, where } from './wording.js'
-
-class Row extends Part {
-  constructor(root) {
-    super(root)
-    this.order = 0
-  }
-
-  show(b) {
-    if (this.shown.id !== b.id) this.name(b)
-    this.data = b
-    this.tone(TONES[b.state] ?? 'warn')
-    this.text('where', where(b))
-    this.set('where', 'title', this.shown.where)
-    this.text('state', b.state)
-    this.text('why', plainly(b))
-    this.set('why', 'title', b.why)
-    this.text('left', beside(b))
-    this.checks(b.checks)
-    this.set('drained', 'width', drained(b))
-    this.weight(b.weight)
-    this.text('flight', rate(b.in_flight))
-    this.text('cap', b.cap === null ? '' : `/${b.cap}`)
-    this.set('full', 'width', part(b.in_flight, b.cap))
-    this.text('rps', rate(b.rates.requests_per_second))
-    this.text('share', percent(b.share))
-    this.text('expected', b.expected_share ? `of ${percent(b.expected_share)}` : '')
-    this.set('got', 'width', part(b.share ?? 0, 1))
-    this.set('due', 'x', part(b.expected_share, 1))
-    this.set('due', 'width', b.expected_share ? 2 : 0)
-    this.codes(b.minute)
-    this.text('p50', took(b.rates.p50_seconds))
-    this.text('p99', took(b.rates.p99_seconds))
-  }
-
-  name(b) {
-    this.root.dataset.id = b.id
-    this.text('id', b.id)
-    this.fields.weight.setAttribute('aria-label', `Weight of ${b.id}`)
-    for (const button of all('[data-act]', this.root)) {
-      const { act } = button.dataset
-      button.setAttribute('aria-label', act === 'running' ? `Requests on ${b.id}` : `${button.textContent} ${b.id}`)
-      if (act === 'drain' || act === 'ready') button.formAction = backendPath(b.id, act)
-    }
-  }
-
-  checks(checks) {
-    if (this.shownChecks === checks) return
-    this.shownChecks = checks
-    this.text('checked', checked(checks))
-    this.set('pass', 'd', ticks(checks, '.'))
-    this.set('fail', 'd', ticks(checks, 'x'))
-  }
-
-  // Not while the reader types another weight.
-  weight(weight) {
-    if (document.activeElement === this.fields.weight || this.shown.weight === weight) return
-    this.shown.weight = weight
-    this.fields.weight.value = weight
-  }
-
-  codes(minute) {
-    for (const [name, x, width] of stack(minute)) {
-      this.set(name, 'x', x)
-      this.set(name, 'width', width)
-    }
-    this.text('codes', mistakes(minute))
-  }
-
-  matches() {
-    const { id, state, why, pool } = this.data
-    if (view.failedOnly && !['bad', 'warn'].includes(TONES[state])) return false
-    return !view.filter || `${id} ${this.shown.where} ${state} ${why} ${pool}`.toLowerCase().includes(view.filter)
-  }
-}
+import { areLines, chooser, isSearch, moreWords, turn } from './folding.js'
+import { KEYS, Row, inOrder, usualOf } from './row.js'
+import { picked } from './selection.js'
+import { backendCalled, latest, remember, view } from './state.js'
+import { toneOfPool } from './tones.js'
+import { clientMistakes, held, manned, quantile, rate, silent } from './wording.js'
 
 class Pool extends Part {
   constructor(root) {
     super(root)
+    this.table = root.querySelector('table')
     this.body = root.querySelector('tbody')
     this.rows = new Map()
+    this.usual = usualOf([])
     for (const row of this.body.rows) this.rows.set(row.dataset.id, new Row(row))
   }
 
   show(p, backends) {
-    if (this.root.dataset.pool !== p.name) {
-      this.root.dataset.pool = p.name
-      this.root.querySelector('table').setAttribute('aria-label', `Backends of ${p.name}`)
-    }
-    this.text('name', p.name)
+    if (this.shown.of !== p.name) this.call(p.name)
     this.text('policy', p.policy)
     this.text('up', manned(p))
     this.set('up', 'class', `tag ${toneOfPool(p)}`)
     this.fields.panic.hidden = !p.panicking
+    for (const [name, words] of [['silent', silent(p)], ['held', held(p)]]) {
+      this.text(name, words)
+      this.fields[name].hidden = !words
+    }
+    this.fields.accept.hidden = !p.held
     const { requests_per_second: each, p99_seconds: p99 } = p.rates
-    this.text('sum', `${rate(each)} req/s · last minute ${mistakes(p.minute)} · ${p.in_flight} in flight · ${p.queued} queued · p99 ${took(p99)}`)
-    this.showRows(backends)
+    this.text('sum', `${rate(each)} req/s · last minute ${clientMistakes(p.minute)} · ${p.in_flight} in flight · ${p.queued} queued · p99 ${quantile(p99)}`)
+    this.take(backends)
+    this.usual = usualOf(backends)
     this.arrange()
   }
 
-  showRows(backends) {
+  call(name) {
+    this.shown.of = name
+    this.root.dataset.pool = name
+    this.table.setAttribute('aria-label', `Backends of ${name}`)
+    this.text('name', name)
+    this.set('fold', 'aria-label', `Backends of ${name}`)
+    this.set('pickall', 'aria-label', `Select all that are shown of ${name}`)
+  }
+
+  take(backends) {
     const gone = new Set(this.rows.keys())
     backends.forEach((backend, index) => {
       gone.delete(backend.id)
       let row = this.rows.get(backend.id)
       if (!row) this.rows.set(backend.id, (row = new Row(copyOf('row'))))
       row.order = index
-      row.show(backend)
+      row.data = backend
     })
     for (const id of gone) {
       this.rows.get(id).root.remove()
@@ -120,36 +60,46 @@ class Pool extends Part {
     }
   }
 
-  // Only rows in a wrong place are moved: a row that is moved loses the focus.
+  // Only rows in a wrong place are moved: a row that is moved loses the focus. Only what is shown is written.
   arrange() {
     const rows = [...this.rows.values()].filter((row) => row.data)
     rows.sort(inOrder)
+    const { pool } = this.root.dataset
+    const isChosen = chooser(pool, rows.length, pools.size)
+    const folded = []
     let there = this.body.firstElementChild
-    let count = 0
     for (const row of rows) {
       if (row.root === there) there = there.nextElementSibling
       else this.body.insertBefore(row.root, there)
-      const isShown = row.matches()
-      count += isShown
+      const isShown = isChosen(row)
+      if (isShown) row.show(this.usual)
+      else folded.push(row)
+      if (row.fields.pick.checked !== picked.has(row.data.id)) row.fields.pick.checked = !row.fields.pick.checked
       if (row.root.hidden === isShown) row.root.hidden = !isShown
     }
-    this.fields.none.hidden = count > 0
-    this.text('none', this.rows.size ? 'None of them matches.' : 'No backend yet.')
-    this.root.hidden = count === 0 && this.rows.size > 0 && (view.filter || view.failedOnly)
+    this.showFolds(rows.length, folded)
   }
-}
 
-const KEYS = {
-  id: (b) => b.id, state: (b) => Object.keys(TONES).indexOf(b.state), weight: (b) => b.weight,
-  flight: (b) => b.in_flight, rps: (b) => b.rates.requests_per_second, share: (b) => b.share ?? -1,
-  codes: (b) => b.minute['5xx'] + b.minute.failed, p50: (b) => b.rates.p50_seconds ?? -1,
-  p99: (b) => b.rates.p99_seconds ?? -1,
-}
-const inOrder = (one, other) => {
-  if (!view.sort) return one.order - other.order
-  const [a, b] = [KEYS[view.sort](one.data), KEYS[view.sort](other.data)]
-  const by = typeof a === 'string' ? a.localeCompare(b, undefined, { numeric: true }) : a - b
-  return (view.descending ? -by : by) || one.order - other.order
+  showFolds(count, folded) {
+    const { pool } = this.root.dataset
+    const isNothing = folded.length === count
+    const isLine = areLines(pools.size)
+    this.table.hidden = isNothing
+    this.table.classList.remove('folded') // that was for the time before
+    this.root.classList.toggle('line', isLine && isNothing && !isSearch())
+    this.fields.fold.hidden = !isLine
+    this.set('fold', 'aria-expanded', String(view.open.has(pool)))
+    this.text('more', moreWords(pool, folded, count, pools.size))
+    this.fields.more.hidden = !this.shown.more
+    this.fields.none.hidden = count > 0
+    this.fields.pickall.checked = this.picks().every((row) => picked.has(row.data.id)) && !isNothing
+    this.root.hidden = isNothing && count > 0 && isSearch()
+  }
+
+  // The rows that are shown.
+  picks() {
+    return [...this.rows.values()].filter((row) => row.data && !row.root.hidden)
+  }
 }
 
 const pools = new Map([...all('.pool')].map((root) => [root.dataset.pool, new Pool(root)]))
@@ -162,34 +112,32 @@ export const showPools = (stats) => {
     pool.root.remove()
     pools.delete(name)
   }
-  for (const p of stats.pools) {
-    let pool = pools.get(p.name)
-    if (!pool) {
-      pool = new Pool(copyOf('pool'))
-      pools.set(p.name, pool)
-      $('pools').append(pool.root)
-    }
-    pool.show(p, byPool.get(p.name))
+  for (const { name } of stats.pools) {
+    if (pools.has(name)) continue
+    pools.set(name, new Pool(copyOf('pool')))
+    $('pools').append(pools.get(name).root)
   }
+  for (const p of stats.pools) pools.get(p.name).show(p, byPool.get(p.name))
   showCount()
 }
 
 // The row of a backend whose state has changed shows that at once; the other numbers follow within a second.
 export const showState = ({ backend, state }) => {
-  const b = state && latest.stats?.backends.find((each) => each.id === backend)
+  const b = state && backendCalled(backend)
   if (!b || b.state === state || view.paused || document.hidden) return
   Object.assign(b, { state, state_seconds: 0 })
-  pools.get(b.pool)?.rows.get(b.id)?.show(b)
+  const pool = pools.get(b.pool)
+  const row = pool?.rows.get(b.id)
+  if (row?.data && !row.root.hidden) row.show(pool.usual)
 }
 
 const showCount = () => {
   const count = latest.stats ? latest.stats.backends.length : 0
-  const rows = [...pools.values()].flatMap((pool) => [...pool.rows.values()])
-  const shown = rows.filter((row) => !row.root.hidden).length
-  write('shown', shown === count ? '' : `${shown} of ${count}`)
+  const shown = [...pools.values()].reduce((sum, pool) => sum + pool.picks().length, 0)
+  write('shown', isSearch() ? `${shown} of ${count}` : '')
 }
 
-const arrange = () => {
+export const arrange = () => {
   for (const pool of pools.values()) pool.arrange()
   showCount()
 }
@@ -200,19 +148,45 @@ export const sortBy = (key) => {
   if (view.sort !== key) [view.sort, view.descending] = [key, isFirstDescending]
   else if (view.descending === isFirstDescending) view.descending = !isFirstDescending
   else view.sort = ''
+  showSort()
+  arrange()
+  remember()
+}
+
+const showSort = () => {
   for (const button of all('[data-sort]')) {
     const head = button.parentElement
     if (button.dataset.sort === view.sort) head.setAttribute('aria-sort', view.descending ? 'descending' : 'ascending')
     else head.removeAttribute('aria-sort')
   }
+}
+
+// Open or close a pool that is one line, or show all of its rows or the first few.
+export const fold = (pool, what) => {
+  turn(view[what], pool)
   arrange()
+  remember()
+}
+
+export const pickAll = (pool, isPicked) => {
+  for (const { data } of pools.get(pool).picks()) picked[isPicked ? 'add' : 'delete'](data.id)
+  arrange()
+}
+
+export const lookForTrouble = (isOnly) => {
+  view.troubleOnly = $('failed').checked = isOnly
+  arrange()
+  remember()
 }
 
 $('filter').addEventListener('input', () => {
   view.filter = $('filter').value.trim().toLowerCase()
   arrange()
+  remember()
 })
-$('failed').addEventListener('change', () => {
-  view.failedOnly = $('failed').checked
-  arrange()
-})
+$('failed').addEventListener('change', () => lookForTrouble($('failed').checked))
+
+if (!(view.sort in KEYS)) view.sort = ''
+$('filter').value = view.filter
+$('failed').checked = view.troubleOnly
+showSort()

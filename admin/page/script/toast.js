@@ -13,8 +13,13 @@ export const toast = (text, command, isBad = false) => {
   box.querySelector('code').textContent = command
   box.classList.toggle('bad', isBad)
   box.hidden = false
+  box.hidePopover()
+  box.showPopover() // above a dialog that is open
   clearTimeout(ends)
-  ends = setTimeout(() => { box.hidden = true }, isBad ? BAD_MS : GOOD_MS)
+  ends = setTimeout(() => {
+    box.hidden = true
+    box.hidePopover()
+  }, isBad ? BAD_MS : GOOD_MS)
 }
 
 // Call the API for the reader; whether it did as asked. The toast says `done`, or what went wrong.

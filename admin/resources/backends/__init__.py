@@ -6,13 +6,14 @@ backend_states      drain, ready, maintenance, remove, check
 backend_answer      what the answers have in common
 """
 
-from admin.changes.dry_run import rehearsable
+from admin.changes.changeable import changeable
 from admin.input import backend_input, parameters
 from admin.protocol import responses
 from admin.protocol.operation import Operation
 from admin.resources.backends.backend_listing import BackendListing
 from admin.resources.backends.backend_settings import BackendSettings
 from admin.resources.backends.backend_states import BackendStates
+from admin.views.backend_history import BackendHistory
 from admin.views.backend_json import BackendList, BackendView
 from lb.config.token_scope import Scope
 from lb.control import Control
@@ -29,6 +30,7 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/backends",
+            counts=True,
             summary="list backends",
             handler=listing.list,
             parameters=(parameters.POOL, parameters.STATE, parameters.FORMAT),
@@ -39,8 +41,8 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
             method="POST",
             path="/backends",
             summary="add a backend: -d url=http://127.0.0.1:8084 -d weight=2",
-            handler=rehearsable(control, lambda stage: BackendSettings(stage).add),
-            parameters=(parameters.DRY_RUN,),
+            handler=changeable(control, lambda stage: BackendSettings(stage).add),
+            parameters=(parameters.LOCAL, parameters.DRY_RUN),
             body_type=backend_input.BackendFields,
             answers={201: BackendView, 200: BackendView},
             problems=(409, 412),
@@ -49,11 +51,12 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
             method="PUT",
             path="/backends",
             summary="replace the whole set of a pool; those that vanish drain and leave",
-            handler=rehearsable(control, lambda stage: BackendSettings(stage).replace),
+            handler=changeable(control, lambda stage: BackendSettings(stage).replace),
             parameters=(
                 parameters.TARGET,
                 parameters.DRAIN_TIMEOUT,
                 parameters.KEEP_AVAILABLE,
+                parameters.LOCAL,
                 parameters.DRY_RUN,
             ),
             body_type=backend_input.PoolFields,
@@ -64,6 +67,7 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/backends/{id}",
+            counts=True,
             summary="one backend; ?wait=drained&timeout=30s waits for its drain",
             handler=listing.show,
             parameters=(parameters.UNTIL, parameters.WAIT_TIMEOUT, parameters.FORMAT),
@@ -72,11 +76,19 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
             problems=(404, 409),
         ),
         Operation(
+            method="GET",
+            path="/backends/{id}/history",
+            summary="its last five minutes: rates, failures, latencies, requests in flight",
+            handler=listing.history,
+            answers={200: BackendHistory},
+            problems=(404,),
+        ),
+        Operation(
             method="PUT",
             path="/backends/{id}",
             summary="create it, or give it these settings",
-            handler=rehearsable(control, lambda stage: BackendSettings(stage).put),
-            parameters=(parameters.DRY_RUN,),
+            handler=changeable(control, lambda stage: BackendSettings(stage).put),
+            parameters=(parameters.LOCAL, parameters.DRY_RUN),
             body_type=backend_input.BackendFields,
             answers={201: BackendView, 200: BackendView},
             problems=(409, 412),
@@ -85,8 +97,8 @@ def _of_settings(control: Control) -> tuple[Operation, ...]:
             method="PATCH",
             path="/backends/{id}",
             summary="change some settings: -d weight=5",
-            handler=rehearsable(control, lambda stage: BackendSettings(stage).patch),
-            parameters=(parameters.DRY_RUN,),
+            handler=changeable(control, lambda stage: BackendSettings(stage).patch),
+            parameters=(parameters.LOCAL, parameters.DRY_RUN),
             body_type=backend_input.BackendPatch,
             answers={200: BackendView},
             problems=(404, 409, 412),
@@ -100,13 +112,15 @@ def _of_states(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="DELETE",
             path="/backends/{id}",
+            counts=True,
             summary="drain, then remove; ?wait=30s waits, ?force=true cuts",
-            handler=rehearsable(control, lambda stage: BackendStates(stage).delete),
+            handler=changeable(control, lambda stage: BackendStates(stage).delete),
             parameters=(
                 parameters.DRAIN_TIMEOUT,
                 parameters.WAIT,
                 parameters.FORCE,
                 parameters.KEEP_AVAILABLE,
+                parameters.LOCAL,
                 parameters.DRY_RUN,
             ),
             answers={204: "It is gone.", 202: BackendView},
@@ -115,10 +129,17 @@ def _of_states(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="POST",
             path="/backends/{id}/drain",
+            counts=True,
             summary="no new request, let the running ones end; ?wait=30s&timeout=60s&then=remove",
-            handler=states.drain,
+            handler=changeable(control, lambda stage: BackendStates(stage).drain),
             needs=Scope.DRAIN,
-            parameters=(parameters.TIMEOUT, parameters.THEN, parameters.WAIT, parameters.KEEP_AVAILABLE),
+            parameters=(
+                parameters.TIMEOUT,
+                parameters.THEN,
+                parameters.WAIT,
+                parameters.KEEP_AVAILABLE,
+                parameters.LOCAL,
+            ),
             posted_parameters=True,
             answers={200: BackendView, 202: BackendView},
             problems=(404, 409, 412),
@@ -127,8 +148,9 @@ def _of_states(control: Control) -> tuple[Operation, ...]:
             method="POST",
             path="/backends/{id}/ready",
             summary="take requests again; undoes a drain",
-            handler=states.ready,
+            handler=changeable(control, lambda stage: BackendStates(stage).ready),
             needs=Scope.DRAIN,
+            parameters=(parameters.LOCAL,),
             posted_parameters=True,
             answers={200: BackendView},
             problems=(404, 412),
@@ -136,9 +158,10 @@ def _of_states(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="POST",
             path="/backends/{id}/maintenance",
+            counts=True,
             summary="out at once: what runs on it is cut",
-            handler=states.maintenance,
-            parameters=(parameters.KEEP_AVAILABLE,),
+            handler=changeable(control, lambda stage: BackendStates(stage).maintenance),
+            parameters=(parameters.KEEP_AVAILABLE, parameters.LOCAL),
             needs=Scope.DRAIN,
             posted_parameters=True,
             answers={200: BackendView},

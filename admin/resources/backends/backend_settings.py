@@ -1,10 +1,11 @@
 """Add a backend, change one, or replace the whole set of a pool, while requests flow.
 
 A handler first reads all that it must wait for. Then it judges and changes in plain code, which no other task
-can interleave. Then it saves.
+can interleave. Then it saves. A whole set is judged at once too, and then applied in slices, one set at a
+time (`Registry.replacing` says what holds meanwhile).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from quart import Response
@@ -12,18 +13,27 @@ from quart import Response
 from admin.changes.availability_guard import keep_available
 from admin.changes.persistence import save
 from admin.input import backend_input, parameters
-from admin.input.backend_input import WantedBackend, known_pool
+from admin.input.backend_input import Known, WantedBackend, known_pool
 from admin.protocol import etags, responses
 from admin.protocol.call import Call
 from admin.protocol.mistakes import Mistake
 from admin.protocol.problems import invalid
-from admin.resources.backends.backend_answer import changed, found_for_change, tag
+from admin.resources.backends.backend_answer import (
+    changed,
+    found_for_change,
+    revision_of,
+    revision_of_all,
+    tag_of_all,
+)
 from admin.resources.backends.backend_states import begin_drain
 from admin.security.backend_url_guard import objections
-from admin.views.backend_json import backend_list
+from admin.views.backend_json import backend_list, backend_views
 from lb.control import Control
 from lb.core.backend import AdminState, Backend
+from lb.core.simulation import prospect
+from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import DEFAULT_POOL
+from lb.slices import freed, listed, sliced, to_the_end
 
 
 class BackendSettings:
@@ -35,10 +45,10 @@ class BackendSettings:
 
     async def add(self, call: Call) -> Response:
         body = await call.body()
-        wanted = backend_input.read_backend(body.fields(), is_form=body.is_form)
-        self._judge([wanted], await self._objections(call, [wanted.spec.url]))
+        known = await self._known(call, body.fields())
+        wanted = backend_input.read_backend(body.fields(), known, is_form=body.is_form)
         there = self.registry.backends.get(wanted.spec.id)
-        etags.check(call.request, None if there is None else there.revision)
+        etags.check(call.request, None if there is None else revision_of(self.control, there))
         backend, is_new = self._enter(wanted)
         return await self._entered(backend, is_new)
 
@@ -48,10 +58,10 @@ class BackendSettings:
         if fields.setdefault("id", backend_id) not in (backend_id, ""):
             raise invalid(Mistake(pointer="#/id", detail=f"the path says {backend_id!r}"))
         fields["id"] = backend_id
-        wanted = backend_input.read_backend(fields, is_form=body.is_form)
-        self._judge([wanted], await self._objections(call, [wanted.spec.url]))
+        known = await self._known(call, fields)
+        wanted = backend_input.read_backend(fields, known, is_form=body.is_form)
         there = self.registry.backends.get(backend_id)
-        etags.check(call.request, None if there is None else there.revision)
+        etags.check(call.request, None if there is None else revision_of(self.control, there))
         if there is None:
             backend, is_new = self._enter(wanted)
             return await self._entered(backend, is_new)
@@ -61,10 +71,9 @@ class BackendSettings:
 
     async def patch(self, call: Call, backend_id: str) -> Response:
         body = await call.body()
-        found = await self._objections(call, [body.fields().get("url")])
+        known = await self._known(call, body.fields())
         backend = found_for_change(self.control, call, backend_id)
-        wanted = backend_input.read_patch(backend.spec, body.fields(), is_form=body.is_form)
-        self._judge([wanted], found)
+        wanted = backend_input.read_patch(backend.spec, body.fields(), known, is_form=body.is_form)
         self.registry.change(backend, wanted.spec, wanted.pool)
         _set_state(self.control, backend, wanted.admin_state)
         return await changed(self.control, backend)
@@ -74,35 +83,66 @@ class BackendSettings:
         body = await call.body()
         backends_wanted = await backend_input.read_backends(body.value)
         found = await self._objections(call, [wanted.spec.url for wanted in backends_wanted])
-        self._judge(backends_wanted, found, [pool])
-        etags.check(call.request, self.registry.revision)
+        await sliced(self._judging(backends_wanted, found, [pool]))
+        async with self.control.one_set_at_a_time:
+            leaving = await self._replaced(call, pool, backends_wanted)
+        saved = await save(self.control)
+        registry = saved.control.registry
+        members = [*registry.pool(pool).backends]
+        answer = await backend_list(members, registry.revision)
+        items = backend_views(saved.control, members)
+        answer.persisted = saved.is_kept
+        still = [there for each in leaving if (there := saved.there(each)) is not None and not there.removed]
+        await freed(backends_wanted, leaving)
+        headers = tag_of_all(saved.control)
+        return await responses.long_json(answer, {"items": items}, 202 if still else 200, headers)
+
+    async def _replaced(
+        self, call: Call, pool: str, backends_wanted: Sequence[WantedBackend]
+    ) -> list[Backend]:
+        """Give the pool this set, all of it or nothing; the backends that are not in it, and drain."""
+        control, into = self.control, self.registry.pool(pool)
         given = call.get(parameters.DRAIN_TIMEOUT)
-        timeout = self.control.config.timeouts.drain if given is None else given
-        keep_available(call, self.control, pool, lambda copy: _replace(copy, pool, backends_wanted, timeout))
-        leaving = _replace(self.control, pool, backends_wanted, timeout)
-        persisted = await save(self.control)
-        answer = await backend_list(self.control, [*self.registry.pool(pool).backends])
-        answer.persisted = persisted
-        is_done = all(backend.removed for backend in leaving)
-        return responses.json(answer, 200 if is_done else 202, tag(answer.revision))
+        timeout = control.config.timeouts.drain if given is None else given
+        states: dict[str, AdminState | None] = {}
+        specs = await listed(_specs(backends_wanted, states))
+
+        def settled(backend: Backend) -> None:
+            _set_state(control, backend, states[backend.id])
+
+        def count() -> Generator[None, None, int]:
+            wanted = (prospect.Wanted(spec, states[spec.id]) for spec in specs)
+            return prospect.with_set(into, wanted, self.registry.backends.get)
+
+        etags.check(call.request, revision_of_all(control))
+        await keep_available(call, control, pool, count)
+        etags.check(call.request, revision_of_all(control))
+        leaving = await to_the_end(self.registry.replacing(pool, specs, timeout, settled))
+        await freed(specs, states)
+        return leaving
 
     async def _objections(self, call: Call, urls: Iterable[object]) -> Mapping[str, str]:
         return await objections(self.control, _server(call), urls)
 
-    def _judge(
+    async def _known(self, call: Call, fields: Mapping[str, object]) -> Known:
+        found = await self._objections(call, [fields.get("url")])
+        return Known([*self.registry.pools], found)
+
+    def _judging(
         self,
         backends_wanted: Sequence[WantedBackend],
         found: Mapping[str, str],
-        pools: Iterable[str] = (),
-    ) -> None:
-        """422 for an unknown pool, or an objection found to a URL; `pools` narrows what is known."""
-        known = [*(pools or self.registry.pools)]
+        pools: Sequence[str],
+    ) -> Generator[None, None, None]:
+        """422 for another pool than these, or an objection found to a URL."""
+        known = [*pools]
         mistakes = []
         for wanted in backends_wanted:
             if (why := found.get(wanted.spec.url)) is not None:
                 mistakes.append(Mistake(pointer=f"{wanted.at}/url", detail=why))
             if wanted.pool is not None:
                 known_pool(wanted.pool, known, f"{wanted.at}/pool")
+            yield
         if mistakes:
             raise invalid(*mistakes)
 
@@ -118,14 +158,13 @@ class BackendSettings:
         return await changed(self.control, backend, 201 if is_new else 200, headers)
 
 
-def _replace(
-    control: Control, pool: str, backends_wanted: Sequence[WantedBackend], timeout: float
-) -> Sequence[Backend]:
-    """Give the pool this set; the backends that are not in it, and drain."""
-    leaving = control.registry.replace(pool, [wanted.spec for wanted in backends_wanted], timeout)
+def _specs(
+    backends_wanted: Iterable[WantedBackend], states: dict[str, AdminState | None]
+) -> Iterator[BackendSpec]:
+    """The spec of each; what its state shall be goes into `states`."""
     for wanted in backends_wanted:
-        _set_state(control, control.registry.backend(wanted.spec.id), wanted.admin_state)
-    return leaving
+        states[wanted.spec.id] = wanted.admin_state
+        yield wanted.spec
 
 
 def _set_state(control: Control, backend: Backend, state: AdminState | None) -> None:

@@ -11,13 +11,31 @@ from admin.input import parameters
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
-from admin.resources.exchanges.exchange_filters import BACKEND, FAILED, ID, KINDS, LIMIT, RUNNING
+from admin.protocol.problems import Problem
+from admin.resources.exchanges.exchange_filters import (
+    ATTEMPT_FAILED,
+    BACKEND,
+    FAILED,
+    ID,
+    KINDS,
+    LIMIT,
+    RUNNING,
+    SINCE,
+    SLOW,
+    STATUS,
+    UNTIL,
+)
 from admin.resources.exchanges.recorded_requests import RecordedRequests
 from admin.resources.exchanges.running_requests import RunningRequests
-from admin.views.request_json import RequestList, RequestView
-from admin.views.running_json import RunningList, RunningRequest
+from admin.views import missing_workers
+from admin.views.request_json import RequestList, RequestView, recorded
+from admin.views.running_json import RunningList, RunningRequest, running
+from admin.views.times import timestamp
 from lb.config.token_scope import Scope
 from lb.control import Control
+from lb.core.exchange_record import ExchangeRecord
+from lb.core.running_exchange import RunningExchange
+from lb.observe.recorder import RECORDS
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
@@ -27,9 +45,12 @@ def operations(control: Control) -> tuple[Operation, ...]:
         Operation(
             method="GET",
             path="/requests",
-            summary="the last requests, explained; ?failed=1&backend=web1, ?kinds=1, or ?running=1",
+            summary="the last requests, explained; ?status=5xx, ?slow=1&since=1h, ?running=1",
             handler=handlers.list,
-            parameters=(RUNNING, FAILED, KINDS, BACKEND, parameters.POOL, ID, LIMIT, parameters.FORMAT),
+            parameters=(
+                *(RUNNING, SLOW, FAILED, ATTEMPT_FAILED, KINDS, STATUS, BACKEND, parameters.POOL),
+                *(SINCE, UNTIL, ID, LIMIT, parameters.FORMAT),
+            ),
             answers={200: RequestList | RunningList},
             media_types=(responses.TEXT,),
         ),
@@ -55,9 +76,10 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
 
 class Exchanges:
-    """The handlers: what runs now is asked first, for that is newer than any record of the same id."""
+    """The handlers: what runs now comes first, for that is newer than any record of the same id."""
 
     def __init__(self, control: Control) -> None:
+        self.control = control
         self.recorded = RecordedRequests(control)
         self.running = RunningRequests(control)
 
@@ -67,8 +89,18 @@ class Exchanges:
         return await self.recorded.list(call)
 
     async def show(self, call: Call, request_id: str) -> Response:
-        found = self.running.find(request_id)
-        return self.recorded.show(request_id) if found is None else responses.json(found)
+        found = await self.control.exchanges.find(request_id.encode())
+        for each in found.items:
+            return responses.json(self._view(each), headers=missing_workers.warning(found.missing))
+        began = timestamp(self.control.wall(self.control.started))
+        kept = f"the last {RECORDS} are, as many failures, and slow ones, since this process began at {began}"
+        remembered = f"no request {request_id!r} is remembered; {kept}"
+        raise Problem("not-found", missing_workers.beside(remembered, found.missing))
+
+    def _view(self, exchange: ExchangeRecord | RunningExchange) -> RequestView | RunningRequest:
+        if isinstance(exchange, RunningExchange):
+            return running(self.control, exchange)
+        return recorded(self.control, exchange)
 
     async def end(self, call: Call, request_id: str) -> Response:
-        return self.running.end(request_id)
+        return await self.running.end(request_id)

@@ -1,26 +1,49 @@
-"""/requests: the exchanges that the recorder remembers, explained, the newest first.
+"""/requests: the exchanges that are remembered, explained, the newest first.
 
 To render a thousand records takes as long as to serve hundreds of requests, so it is done in slices.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple
 
 from quart import Response
 
 from admin.input import parameters
 from admin.protocol import responses
 from admin.protocol.call import Call
-from admin.protocol.problems import Problem
-from admin.resources.exchanges.exchange_filters import BACKEND, FAILED, ID, KINDS, LIMIT, RECORDED_LIMIT
-from admin.slices import listed
+from admin.resources.exchanges.exchange_filters import (
+    ATTEMPT_FAILED,
+    BACKEND,
+    FAILED,
+    ID,
+    KINDS,
+    LIMIT,
+    RECORDED_LIMIT,
+    SINCE,
+    SLOW,
+    STATUS,
+    UNTIL,
+)
+from admin.views import missing_workers
 from admin.views.request_json import RequestList, RequestView, recorded
+from admin.views.times import timestamp
 from lb.control import Control
 from lb.core.exchange_record import ExchangeRecord
 from lb.core.passed_over import FEW
-from lb.observe.recorder import RECORDS, Kind
+from lb.observe.all_exchanges import Wanted
+from lb.observe.failure_kind import Kind
+from lb.slices import listed
 
 COLUMNS = ("TIME", "ID", "STATUS", "METHOD", "TARGET", "BACKEND", f"{'MS':>9}", "ERROR")
+
+
+class Selected(NamedTuple):
+    """Exchanges, each perhaps with its kind, the workers that did not answer, and since when all are kept."""
+
+    exchanges: Sequence[tuple[ExchangeRecord, Kind | None]]
+    missing: Sequence[int]
+    remembered_since: float = -inf
 
 
 class RecordedRequests:
@@ -28,46 +51,52 @@ class RecordedRequests:
 
     def __init__(self, control: Control) -> None:
         self.control = control
-        self.recorder = control.recorder
 
     async def list(self, call: Call) -> Response:
         """The exchanges that the parameters choose, as JSON or as a table."""
-        selected = self._kinds(call) if call.get(KINDS) else self._selected(call)
+        choose = self._slowest if call.get(SLOW) else self._kinds if call.get(KINDS) else self._newest
+        selected = await choose(call)
         is_table = call.get(parameters.FORMAT) is parameters.Format.TABLE
-        views = await listed(recorded(self.control, exchange, kind, FEW) for exchange, kind in selected)
+        views = await listed(
+            recorded(self.control, exchange, kind, FEW) for exchange, kind in selected.exchanges
+        )
+        headers = missing_workers.warning(selected.missing)
         if is_table:
-            return await responses.long_table(COLUMNS, map(row, views))
-        return responses.json(RequestList(items=views))
+            return await responses.long_table(COLUMNS, map(row, views), headers)
+        since = selected.remembered_since
+        answer = RequestList(
+            items=views,
+            remembered_since=None if since == -inf else timestamp(self.control.wall(since)),
+            missing_workers=missing_workers.or_unset(selected.missing),
+        )
+        return responses.json(answer, headers=headers)
 
-    def show(self, request_id: str) -> Response:
-        """The newest exchange with this id; 404 where none is remembered."""
-        exchange = self.recorder.find(request_id.encode())
-        if exchange is None:
-            raise Problem("not-found", f"no request {request_id!r} is remembered; the last {RECORDS} are")
-        return responses.json(recorded(self.control, exchange))
+    async def _newest(self, call: Call) -> Selected:
+        found = await self.control.exchanges.newest(self._wanted(call))
+        exchanges = [(exchange, None) for exchange in found.items]
+        return Selected(exchanges, found.missing, found.remembered_since)
 
-    def _selected(self, call: Call) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
-        """Selected without an await: an exchange that ends meanwhile would change the recorder's queue."""
-        is_wanted, limit = _filter(call), call.get(LIMIT) or RECORDED_LIMIT
-        records = self.recorder.newest(only_failed=call.get(FAILED) or False)
-        return [(exchange, None) for exchange in islice(filter(is_wanted, records), limit)]
+    async def _slowest(self, call: Call) -> Selected:
+        found = await self.control.exchanges.slowest(self._wanted(call))
+        return Selected([(exchange, None) for exchange in found.items], found.missing)
 
-    def _kinds(self, call: Call) -> Sequence[tuple[ExchangeRecord, Kind | None]]:
-        is_wanted, limit = _filter(call), call.get(LIMIT) or RECORDED_LIMIT
-        found = ((kind.newest, kind) for kind in self.recorder.kinds() if is_wanted(kind.newest))
-        return [*islice(found, limit)]
+    async def _kinds(self, call: Call) -> Selected:
+        found = await self.control.exchanges.kinds(self._wanted(call))
+        return Selected([(kind.newest, kind) for kind in found.items], found.missing)
 
-
-def _filter(call: Call) -> Callable[[ExchangeRecord], bool]:
-    pool, backend, request_id = call.get(parameters.POOL), call.get(BACKEND), call.get(ID)
-    raw_id = None if request_id is None else request_id.encode()
-
-    def is_wanted(exchange: ExchangeRecord) -> bool:
-        if pool not in (None, exchange.pool) or raw_id not in (None, exchange.id):
-            return False
-        return backend is None or any(each.backend.id == backend for each in exchange.attempts)
-
-    return is_wanted
+    def _wanted(self, call: Call) -> Wanted:
+        request_id, since, until = call.get(ID), call.get(SINCE), call.get(UNTIL)
+        return Wanted(
+            most=call.get(LIMIT) or RECORDED_LIMIT,
+            pool=call.get(parameters.POOL),
+            backend=call.get(BACKEND),
+            id=None if request_id is None else request_id.encode(),
+            only_failed=call.get(FAILED) or False,
+            attempt_failed=call.get(ATTEMPT_FAILED) or False,
+            status=call.get(STATUS),
+            since=-inf if since is None else since.of(self.control),
+            until=inf if until is None else until.of(self.control),
+        )
 
 
 def row(view: RequestView) -> Sequence[object]:

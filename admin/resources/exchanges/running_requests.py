@@ -10,8 +10,10 @@ from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.problems import Problem
 from admin.resources.exchanges.exchange_filters import BACKEND, ID, LIMIT, RUNNING_LIMIT
-from admin.views.running_json import RunningList, RunningRequest, running, select_running
+from admin.views.missing_workers import beside, or_unset, warning
+from admin.views.running_json import RunningList, RunningRequest, running
 from lb.control import Control
+from lb.observe.all_exchanges import Wanted
 
 BATCH = 100  # exchanges, about half a millisecond of rendering
 COLUMNS = ("ID", "CLIENT", "METHOD", "TARGET", "POOL", "BACKEND", "PHASE", f"{'SECONDS':>9}", "WAITS_FOR")
@@ -30,33 +32,32 @@ class RunningRequests:
         They are copies of one moment; while they are rendered, other tasks run after every BATCH.
         """
         request_id = call.get(ID)
-        selection = select_running(
-            self.control,
-            call.get(LIMIT) or RUNNING_LIMIT,
+        wanted = Wanted(
+            most=call.get(LIMIT) or RUNNING_LIMIT,
             pool=call.get(parameters.POOL),
             backend=call.get(BACKEND),
-            exchange_id=None if request_id is None else request_id.encode(),
+            id=None if request_id is None else request_id.encode(),
         )
+        found = await self.control.exchanges.running(wanted)
         views: list[RunningRequest] = []
-        for exchange in selection.longest:
+        for exchange in found.items:
             views.append(running(self.control, exchange))
             if len(views) % BATCH == 0:
                 await trio.lowlevel.checkpoint()
+        headers = warning(found.missing)
         if call.get(parameters.FORMAT) is parameters.Format.TABLE:
-            return responses.text(responses.table(COLUMNS, [_row(each) for each in views]))
-        return responses.json(RunningList(items=views, total=selection.total))
+            rows = [_row(each) for each in views]
+            return responses.text(responses.table(COLUMNS, rows), headers=headers)
+        missing = or_unset(found.missing)
+        answer = RunningList(items=views, total=found.total, missing_workers=missing)
+        return responses.json(answer, headers=headers)
 
-    def find(self, request_id: str) -> RunningRequest | None:
-        """The exchange with this id; of several with the same id the one that has run longest."""
-        longest = select_running(self.control, 1, exchange_id=request_id.encode()).longest
-        return running(self.control, longest[0]) if longest else None
-
-    def end(self, request_id: str) -> Response:
+    async def end(self, request_id: str) -> Response:
         """202 with the exchange as it was, once it is told to end; 404 where none runs by this id."""
-        found = self.find(request_id)
-        if found is None or not self.control.running.end(request_id.encode(), ENDED_BY):
-            raise Problem("not-found", f"no request {request_id!r} runs now")
-        return responses.json(found, 202)
+        found = await self.control.exchanges.end(request_id.encode(), ENDED_BY)
+        for each in found.items:
+            return responses.json(running(self.control, each), 202)
+        raise Problem("not-found", beside(f"no request {request_id!r} runs now", found.missing))
 
 
 def _row(view: RunningRequest) -> Sequence[object]:

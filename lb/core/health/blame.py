@@ -3,7 +3,8 @@
 Failures that count against a backend can eject it. So a client that sends slowly, reads slowly, or asks for a
 page that we refuse must not be able to cause one. A backend is not blamed when
 
-- its request had not been sent whole: the client may have stopped sending, and the backend waiting;
+- its request had not been sent whole: the client may have stopped sending, and the backend waiting (unless
+  it could not be connected to, or did not take what was sent);
 - it broke off while bytes for the client waited here: the client may have stopped reading;
 - its response broke a rule of ours: the response is refused, but the backend may be well;
 - its idle connection had gone stale: the connection ended before the request came;

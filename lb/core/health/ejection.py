@@ -16,6 +16,7 @@ succeeds.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from math import inf
 
@@ -51,12 +52,16 @@ class Outcomes:
     `since` is when the standing began; 0.0 before it ever changed. `until` is the end of the last ejection
     and `why` its reason in words, inf and "" when admitted. `times` is how many ejections were remembered
     when the last one began; `ejections` counts all of them.
+
+    Where several processes have attempts, each has outcomes of its own, and one of them those that decide. It
+    counts failures in a row by what the others tell it: every failure, and the next success (`watch`).
     """
 
     __slots__ = (
         "_lasted",
         "_settings",
         "_streak",
+        "_tell",
         "_window",
         "ejections",
         "since",
@@ -70,6 +75,7 @@ class Outcomes:
         self._settings = settings
         self._window = Window(settings.window)
         self._streak = 0
+        self._tell: Callable[[], None] | None = None
         self._lasted = inf
         self.standing = Standing.ADMITTED
         self.since = 0.0
@@ -89,35 +95,81 @@ class Outcomes:
             self._window = Window(settings.window)
         self._settings = settings
 
+    def copy(self) -> "Outcomes":
+        """One of the same standing; the counts of attempts and ejections are those of both."""
+        twin = Outcomes(self._settings)
+        twin._window, twin._streak, twin._lasted = self._window, self._streak, self._lasted
+        twin.standing, twin.since, twin.until, twin.why = self.standing, self.since, self.until, self.why
+        twin.times, twin.ejections = self.times, self.ejections
+        return twin
+
     # -- what attempts show ----------------------------------------------------------------------------
 
     def succeeded(self, now: float) -> None:
         """An attempt went well. Called for nearly every request, so it does as little as it can."""
         self._window.add(now)
         if self._streak:
-            self._streak = 0
+            self._end_streak()
+
+    def _end_streak(self) -> None:
+        self._streak = 0
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
 
     def failed(self, now: float) -> Cause | None:
         """An attempt failed. The cause for which the backend is due to be ejected, or None.
 
         Failures during an ejection come from attempts that began before it, so they do not count again.
         """
+        cause = self.failed_here(now)
+        if self.standing is Standing.ADMITTED and self._is_row:
+            return Cause.CONSECUTIVE
+        return cause
+
+    def failed_here(self, now: float) -> Cause | None:
+        """As `failed`, by what was seen in this process alone, which cannot know what comes in a row."""
         if self.standing is Standing.EJECTED:
             return None
         if self.standing is Standing.TRIAL:
             return Cause.TRIAL
         self._streak += 1
         self._window.add_rare(now)
-        return self._due(now)
+        return self._due_for_ratio(now)
 
-    def _due(self, now: float) -> Cause | None:
+    @property
+    def _is_row(self) -> bool:
+        return 0 < self._settings.consecutive <= self._streak
+
+    def _due_for_ratio(self, now: float) -> Cause | None:
         settings = self._settings
-        if settings.consecutive and self._streak >= settings.consecutive:
-            return Cause.CONSECUTIVE
         good, bad = self._window.totals(now)
         if settings.ratio and good + bad >= settings.minimum and bad / (good + bad) >= settings.ratio:
             return Cause.RATIO
         return None
+
+    # -- where several processes have attempts ----------------------------------------------------------
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once, at the next attempt that goes well; never if it is admitted anew before that."""
+        self._streak = max(1, self._streak)
+        self._tell = tell
+
+    @property
+    def is_failing(self) -> bool:
+        """The last attempt has failed, as far as is known here."""
+        return self._streak > 0
+
+    def failed_elsewhere(self, count: int) -> bool:
+        """So many attempts more have failed in a row. Whether the backend is due to be ejected for that."""
+        if self.standing is not Standing.ADMITTED:
+            return False
+        self._streak += count
+        return self._is_row
+
+    def succeeded_elsewhere(self) -> None:
+        """An attempt has gone well."""
+        self._streak = 0
 
     # -- what becomes of it ----------------------------------------------------------------------------
 
@@ -144,6 +196,18 @@ class Outcomes:
         self.standing, self.since, self.until, self.why = Standing.ADMITTED, now, inf, ""
         self._window = Window(self._settings.window)
         self._streak = 0
+        self._tell = None
+
+    def follow(self, standing: Standing, why: str, now: float) -> bool:
+        """Another process has decided that this is its standing. True if it is another one than before."""
+        if standing is self.standing:
+            self.why = why
+            return False
+        if standing is Standing.ADMITTED:
+            self.admit(now)
+        else:
+            self.standing, self.since, self.why = standing, now, why
+        return True
 
     def clear(self, now: float) -> None:
         """An operator says that the backend is well: forget all but the count of its ejections."""

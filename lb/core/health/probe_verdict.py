@@ -9,7 +9,7 @@ One failure may be an accident and one success luck, so it takes several in a ro
 A backend begins as *checking* where it may not be used before it was seen to work (`initial = "probe"`); no
 verdict leads back to that. During a streak the verdict may be about to turn, so probes come faster.
 
-The prober sends the probes and decides what counts as a success. The outcomes of exchanges are judged apart
+`lb.probes` sends the probes and decides what counts as a success. The outcomes of exchanges are judged apart
 from this, in `lb.core.health.ejection`.
 """
 
@@ -47,7 +47,10 @@ class Check(NamedTuple):
 
 
 class Health:
-    """The verdict about one backend; `since` is when it came, `why` the words of the check that turned it.
+    """The verdict about one backend, and since when.
+
+    `why` has the words of the last check that bears the verdict out, so it tells what is wrong now: a server
+    that was killed in the middle of a probe has closed that connection, and refuses since.
 
     `passes`, `fails` and `flips` (by the new verdict) count since the start; `recent` has the results of the
     last RECENT checks, the newest at its right end.
@@ -77,15 +80,34 @@ class Health:
         self.flips: Counter[Verdict] = Counter()
         self.recent: deque[bool] = deque(maxlen=RECENT)
 
+    def copy(self) -> "Health":
+        """One of the same verdict; the counts of flips and the last results are those of both."""
+        twin = Health(self._probe, self.since)
+        twin._against, twin.verdict, twin.why = self._against, self.verdict, self.why
+        twin.last, twin.passes, twin.fails = self.last, self.passes, self.fails
+        twin.flips, twin.recent = self.flips, self.recent
+        return twin
+
     def respec(self, probe: Probe, now: float) -> None:
         """Use other settings from the next check on; the verdict and the streak stay."""
         self._probe = probe
+
+    def follow(self, verdict: Verdict, why: str, now: float) -> bool:
+        """Another process has found this. True if it turned the verdict."""
+        has_turned = verdict is not self.verdict
+        if has_turned:
+            self.since = now
+        self.verdict, self.why = verdict, why
+        return has_turned
 
     def observe(self, check: Check) -> bool:
         """Take in the result of a probe. True if it turned the verdict."""
         self._record(check)
         said = Verdict.UP if check.ok else Verdict.DOWN
-        self._against = 0 if said is self.verdict else self._against + 1
+        if said is self.verdict:
+            self._against, self.why = 0, check.why
+            return False
+        self._against += 1
         if self._against < self._needed:
             return False
         self.verdict, self.since, self.why = said, check.at, check.why

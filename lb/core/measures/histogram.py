@@ -1,10 +1,13 @@
 """Histograms of durations: one bisect for each observation, so that every exchange can be counted."""
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from itertools import accumulate
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """OpenTelemetry's buckets for HTTP, with 1 and 2.5 ms before (what a proxy takes) and 30 s behind."""
+LONGEST_TOLD = SECONDS[-1]
+"""A quantile that is so long may be longer: how much is not known of what is above the last bound."""
 
 FEWEST = 20
 """A quantile of fewer observations means nothing."""
@@ -26,13 +29,23 @@ class Histogram:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 
+    def add(self, counts: Mapping[int, int], total: float) -> None:
+        """Add observations that were made elsewhere: how many for each bucket, by index, and their sum."""
+        for index, count in counts.items():
+            self.counts[index] += count
+        self.total += total
+
     def cumulative(self) -> list[tuple[str, int]]:
         """(upper bound, count up to it) for each bucket, ending with ("+Inf", all), as for Prometheus."""
         names = [*map(str, self.bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
 
     def quantile(self, share: float) -> float | None:
-        """The time within which this share of all observations fell, interpolated; None of too few."""
+        """The time within which this share of all observations fell; None of too few.
+
+        It is interpolated within its bucket, as Prometheus' histogram_quantile does, and the last bound where
+        it is above that.
+        """
         count = sum(self.counts)
         if count < FEWEST:
             return None
@@ -73,6 +86,12 @@ class Recent:
         if now >= self._until:
             self._turn(now)
         self._now.observe(seconds)
+
+    def add(self, counts: Mapping[int, int], total: float, now: float) -> None:
+        """Add observations that were made elsewhere just now, as `Histogram.add`."""
+        if now >= self._until:
+            self._turn(now)
+        self._now.add(counts, total)
 
     def quantile(self, share: float, now: float) -> float | None:
         """Quantile of the previous half-minute, or of the current one if that has too few samples."""

@@ -49,7 +49,10 @@ class Codes(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rates(msgspec.Struct, frozen=True, gc=False):
-    """What happened between two readings: `ended` in all, shares of that, quantiles (null where it is 0)."""
+    """What happened between two readings: `ended` in all, shares of that, quantiles (null where it is 0).
+
+    A quantile is interpolated within a bucket, as Prometheus does; one of 30 s may be longer.
+    """
 
     ended: int = 0
     requests_per_second: float = 0.0

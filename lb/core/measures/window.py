@@ -39,6 +39,13 @@ class Window:
             self._turn(now)
         self._rare += 1
 
+    def add_many(self, usual: int, rare: int, now: float) -> None:
+        """Count things that have happened elsewhere a little while ago."""
+        if now >= self._ends:
+            self._turn(now)
+        self._usual += usual
+        self._rare += rare
+
     def totals(self, now: float) -> tuple[int, int]:
         """How many usual and how many rare things there were."""
         if now >= self._ends:

@@ -8,7 +8,7 @@ who comes and goes instead, and keeps for itself what it needs to pick one witho
 says what is right: `pick` does the same in fewer steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from lb.core.backend import Backend
@@ -20,6 +20,11 @@ class Asking(Protocol):
     @property
     def address(self) -> str:
         """The client's IP address, or "unix"."""
+        ...
+
+    @property
+    def subject(self) -> str | None:
+        """What tells the owner of the client's certificate from others; None where it has shown none."""
         ...
 
     @property
@@ -76,10 +81,41 @@ class Follows(Protocol):
 
 
 @runtime_checkable
+class Forgets(Protocol):
+    """A policy that keeps something of each backend that it has met."""
+
+    def forget(self, backend: Backend) -> None:
+        """This one has left the pool for good. It is no candidate, and may not have been met."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A policy for which it takes time to meet a backend, so that it is made ready before it is used."""
+
+    def preparing(self, backends: Collection[Backend]) -> Iterator[None]:
+        """Meet these, a few with each step. Some of them may have left, or changed, when it is used."""
+        ...
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A policy that must know when the requests in flight on a backend that it follows have changed."""
 
     def counted(self, backend: Backend) -> None: ...
+
+
+Look = Callable[[Backend], bool]
+"""Learn anew how many requests other workers have on a backend (`Backend.others`): has it changed?"""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A policy that compares what runs on backends, and so must see what other workers have there."""
+
+    def see(self, look: Look) -> None:
+        """From now on look before choosing."""
+        ...
 
 
 @runtime_checkable

@@ -1,11 +1,11 @@
 """The policies by name: which of the available backends takes the next request.
 
     round_robin     exact shares, in turn                              lb.core.policies.round_robin
-    least_requests  the fewest in flight                               lb.core.policies.load_based
+    least_requests  the fewest in flight                               lb.core.policies.least_requests
     two_choices     the less busy of two by chance                     lb.core.policies.load_based
     ewma            the shortest expected wait                         lb.core.policies.load_based
     random          by chance                                          lb.core.policies.load_based
-    hash            the same key to the same backend                   lb.core.policies.rendezvous_hash
+    hash            the same key to the same backend                   lb.core.policies.consistent_hash
     module:Class    a policy of the operator's own                     lb.core.policies.custom
 
 A sticky pool looks at the client's cookie first (`lb.core.policies.sticky`).
@@ -14,14 +14,15 @@ A sticky pool looks at the client's cookie first (`lb.core.policies.sticky`).
 from collections.abc import Callable
 
 from lb.core.policies.base import Asking, Learns, Policy
-from lb.core.policies.custom import make_own
-from lb.core.policies.load_based import Ewma, LeastRequests, Random, TwoChoices
-from lb.core.policies.rendezvous_hash import HashPolicy
+from lb.core.policies.consistent_hash import HashPolicy
+from lb.core.policies.custom import Guarded, make_own
+from lb.core.policies.least_requests import LeastRequests
+from lb.core.policies.load_based import Ewma, Random, TwoChoices
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
 from lb.settings.pool_settings import PoolSettings
 
-__all__ = ["POLICIES", "Asking", "Learns", "Policy", "make"]
+__all__ = ["POLICIES", "Asking", "Learns", "Policy", "make", "own_policy"]
 
 Number = Callable[[], float]
 
@@ -56,3 +57,9 @@ def make(
     else:
         policy = POLICIES[settings.policy](settings, now, chance)
     return policy if settings.sticky is None else Sticky(settings.sticky, key, policy, wall or now)
+
+
+def own_policy(policy: Policy) -> Guarded | None:
+    """The policy of the operator's own, which may fail, if this is one."""
+    inner = policy.inner if isinstance(policy, Sticky) else policy
+    return inner if isinstance(inner, Guarded) else None

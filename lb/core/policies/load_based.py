@@ -1,83 +1,24 @@
-"""The policies that compare the load of the candidates, and `random`, which looks at nothing.
+"""The policies that draw candidates by chance and compare their load, and `random`, which looks at nothing.
 
 All divide the load of a backend by its share, so twice the weight takes twice the load. They differ in what
-they look at: the requests in flight of all, the requests in flight of two, or how long responses take. Those
-that draw by chance follow the candidates (`lb.core.policies.lots`).
+they look at: the requests in flight, or how long responses take. They follow the candidates
+(`lb.core.policies.lots`).
 """
 
-from bisect import bisect, bisect_left, insort
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import exp, inf
 
 from lb.core.backend import Backend
-from lb.core.policies.base import Asking
+from lb.core.policies.base import Asking, Look
 from lb.core.policies.kept import Kept
 from lb.core.policies.lots import Lots
-from lb.core.policies.rotation import Rotation
-from lb.core.policies.round_robin import RoundRobin
 
 DECAY = 10.0
 """Seconds in which what is known of a backend's latency fades to 1/e; Finagle and linkerd have the same."""
 UNHEARD = 60.0
 """Seconds that a backend is assumed to take until its first response has come."""
-
-
-class LeastRequests:
-    """The fewest in flight for its share; round robin among equals, so that an idle pool rotates.
-
-    Those that it follows stand in a rotation for each load that there is, in the order of the loads. To move
-    them is worth it only where that is less than a look at each, so it does not follow a few.
-    """
-
-    few = 16
-
-    def __init__(self) -> None:
-        self._rotation = RoundRobin()
-        self._loads: list[float] = []
-        self._equals: dict[float, Rotation] = {}
-        self._found: dict[Backend, float] = {}
-
-    def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
-        loads = [len(backend.running) / backend.share for backend in candidates]
-        least = min(loads)
-        equals = [backend for backend, load in zip(candidates, loads, strict=True) if load == least]
-        return equals[0] if len(equals) == 1 else self._rotation.choose(equals, request)
-
-    def follow(self, candidates: Sequence[Backend]) -> None:
-        for equals in self._equals.values():
-            equals.follow(())
-        self._found = {backend: len(backend.running) / backend.share for backend in candidates}
-        members: dict[float, list[Backend]] = {}
-        for backend, load in self._found.items():
-            members.setdefault(load, []).append(backend)
-        self._loads = sorted(members)
-        self._equals = {load: Rotation() for load in self._loads}
-        for load, equals in self._equals.items():
-            equals.follow(members[load])
-
-    def enter(self, backend: Backend) -> None:
-        load = self._found[backend] = len(backend.running) / backend.share
-        if load not in self._equals:
-            insort(self._loads, load)
-            self._equals[load] = Rotation()
-        self._equals[load].enter(backend)
-
-    def leave(self, backend: Backend) -> None:
-        load = self._found.pop(backend)
-        equals = self._equals[load]
-        equals.leave(backend)
-        if equals.is_empty:
-            del self._equals[load]
-            del self._loads[bisect_left(self._loads, load)]
-
-    def counted(self, backend: Backend) -> None:
-        """It stands among its equals again."""
-        self.leave(backend)
-        self.enter(backend)
-
-    def pick(self, request: Asking) -> Backend:
-        return self._equals[self._loads[0]].pick(request)
 
 
 class Random(Lots):
@@ -106,6 +47,11 @@ class TwoChoices(Lots):
     def __init__(self, chance: Callable[[], float]) -> None:
         super().__init__(chance)
         self._draw = Random(chance)
+        self._look: Look | None = None
+
+    def see(self, look: Look) -> None:
+        """From now on look at what other workers have on the two."""
+        self._look = look
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         first = self._draw.choose(candidates, request)
@@ -119,8 +65,11 @@ class TwoChoices(Lots):
         return first if len(self._places) == 1 else self._less_busy(first, self.draw_other(first))
 
     def _less_busy(self, first: Backend, second: Backend) -> Backend:
-        is_second_less_busy = len(second.running) * first.share < len(first.running) * second.share
-        return second if is_second_less_busy else first
+        if self._look is not None:
+            self._look(first)
+            self._look(second)
+        of_first, of_second = len(first.running) + first.others, len(second.running) + second.others
+        return second if of_second * first.share < of_first * second.share else first
 
 
 class Latency:
@@ -165,6 +114,11 @@ class Ewma(Lots):
         self._now = now
         self._draw = Random(chance)
         self._latencies = Kept(lambda _backend: Latency())
+        self._look: Look | None = None
+
+    def see(self, look: Look) -> None:
+        """From now on look at what other workers have on those that are compared."""
+        self._look = look
 
     def choose(self, candidates: Sequence[Backend], request: Asking) -> Backend:
         if len(candidates) > self.few:
@@ -181,11 +135,18 @@ class Ewma(Lots):
         now = self._now()
         best, least = candidates[0], inf
         for backend in candidates:
-            cost = self._latencies[backend].expected(now) * (len(backend.running) + 1) / backend.share
+            if self._look is not None:
+                self._look(backend)
+            in_flight = len(backend.running) + backend.others
+            cost = self._latencies[backend].expected(now) * (in_flight + 1) / backend.share
             if cost < least:
                 best, least = backend, cost
         self._latencies[best].asked = now
         return best
+
+    def forget(self, backend: Backend) -> None:
+        """This one has left for good."""
+        self._latencies.pop(backend, None)
 
     def ended(self, backend: Backend, seconds: float) -> None:
         # A backend that was removed meanwhile is not in the table any more.

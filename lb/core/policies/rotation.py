@@ -21,6 +21,11 @@ ONE = FULL_SHARE * lcm(*range(1, 37))
 ONE, so that the division by shares is exact. Where the weights add up to 36 or less that is ONE itself, else
 less by one part in a million at most."""
 
+LEFT = 32
+SLACK = 16
+"""Of the places one in LEFT may be stale, and SLACK more. A stale one keeps who has left from being freed; to
+pass over thousands in a row, or to free them, would be one long step."""
+
 Place = tuple[int, int, Backend, int]
 """What a candidate owed at tide 0, the order in which it came, itself, and its share."""
 
@@ -38,11 +43,6 @@ class Rotation:
     def __init__(self) -> None:
         self._numbers = count()
         self._empty()
-
-    @property
-    def is_empty(self) -> bool:
-        """It follows nobody."""
-        return not self._places
 
     def _empty(self) -> None:
         self._places: dict[Backend, Place] = {}
@@ -71,9 +71,13 @@ class Rotation:
     def _heap_up(self) -> None:
         """Make the heaps of the places, without stale ones."""
         self._stale = 0
-        self._heaps = {}
-        for place in self._places.values():
-            self._heaps.setdefault(place[3], []).append(place)
+        places = [*self._places.values()]
+        if places and self._only is not None:  # all have one share, as is usual
+            self._heaps = {places[0][3]: places}
+        else:
+            self._heaps = {}
+            for place in places:
+                self._heaps.setdefault(place[3], []).append(place)
         for heap in self._heaps.values():
             heapify(heap)
 
@@ -90,7 +94,7 @@ class Rotation:
         owed, _, _, share = self._places.pop(backend)
         backend.turn = share * self._tide - owed
         self._stale += 1
-        if self._stale > len(self._places):
+        if LEFT * (self._stale - SLACK) > len(self._places):
             self._heap_up()
         else:
             self._clear_top(self._heaps[share])
@@ -99,7 +103,7 @@ class Rotation:
         self._weigh(self._total - share)
 
     def _clear_top(self, heap: list[Place]) -> None:
-        while heap and self._places.get(heap[0][2]) is not heap[0]:
+        while heap and self._places.get(heap[0][2]) != heap[0]:
             heappop(heap)
             self._stale -= 1
 

@@ -13,7 +13,8 @@ are together owed at most k(n-k)/2. So each has always had the sum of its exact 
 requests, and in any stretch of time its share of that stretch, give or take n-1. While the candidates stay
 the same, from the start on, no backend is ever a whole request ahead. This is Fagin and Williams's carpool
 problem, in which no rule that cannot see the future does better (Coppersmith, Nowicki, Paleologo, Tresser and
-Wu, "The optimality of the online greedy algorithm in carpool and chairman assignment problems").
+Wu, "The optimality of the online greedy algorithm in carpool and chairman assignment problems"). A backend
+that has left is one of the n until the others have divided what it was owed (`hand_over`).
 
 The proof is by induction over the requests. Let j be chosen, and A be k backends. With j in A, or without any
 candidate in A, A is owed no more than before. Otherwise let i be a candidate in A. j was owed at least as
@@ -24,7 +25,7 @@ together, A without i, and one are: (f(k+1) + f(k-1) + 1) / 2 = f(k) for f(k) = 
 (`lb.core.policies.rotation`) the policy makes the very same choices, without one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lb.core.backend import Backend
 from lb.core.policies.base import Asking
@@ -64,26 +65,23 @@ class RoundRobin(Rotation):
         return self.choose(candidates, request)
 
 
-def hand_over(leavers: Sequence[Backend], remaining: Sequence[Backend]) -> None:
-    """Divide among the remaining backends of a pool what those that leave are owed, or owe.
+def hand_over(leavers: int, remaining: Collection[Backend]) -> None:
+    """Divide among the remaining backends of a pool what so many that have left are owed, or owe.
 
     An equal part for each would keep the sum at 0 but could break the bound, which is tighter for the m
     backends that remain when one leaves. Shrunk by m/(m+2) the turns keep it: with p = k/m,
     (1-p) f(k) + p f(k+1) of m+1 backends is exactly (m+2)/m times the f(k) of m.
 
-    They leave one after the other. What that does to a turn is the same for all that are still there, to be
-    multiplied and then something added, so it is worked out once: from n to m the factors m/(m+2) multiply to
-    m(m+1) / n(n+1).
+    From n to m backends the factors multiply to m(m+1) / n(n+1). All turns added up to 0, so what the leavers
+    were owed is what is missing now.
     """
-    left = len(remaining) + len(leavers)
-    whole, added = left * (left + 1), 0
-    for leaver in leavers:
-        owed = leaver.turn * left * (left + 1) // whole + added
-        left -= 1
-        added = (left * added + owed) // (left + 2)
-        leaver.turn = 0
+    left = len(remaining)
+    if not left:
+        return
+    whole, kept = (left + leavers) * (left + leavers + 1), left * (left + 1)
     for backend in remaining:
-        backend.turn = backend.turn * left * (left + 1) // whole + added
-    if remaining:
-        least = min(remaining, key=lambda backend: backend.turn)
-        least.turn -= sum(backend.turn for backend in remaining)  # the rest of the divisions
+        backend.turn = backend.turn * kept // whole
+    added, rest = divmod(-sum([backend.turn for backend in remaining]), left)
+    for backend in remaining:
+        backend.turn += added
+    min(remaining, key=lambda backend: backend.turn).turn += rest

@@ -121,6 +121,12 @@ class Sticky:
             return bool(issued)
         return self._wall() - issued[0] < self._renewed_after
 
+    def cookie_line(self, request: Asking, backend: Backend) -> bytes:
+        """The field line that ties this client to the backend; none where it is tied for long enough."""
+        if self.is_tied(request, backend):
+            return b""
+        return b"Set-Cookie: %b\r\n" % self.cookie_for(backend)
+
     def cookie_for(self, backend: Backend) -> bytes:
         """The value of the Set-Cookie field that ties a client to this backend."""
         value = self._seal.close(Tie(int(self._wall()), backend.id))

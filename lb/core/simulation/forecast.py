@@ -3,8 +3,8 @@
 The code of the real pool decides, with a real policy: it takes, it queues, it refuses. Only time and chance
 are simulated: a request lasts as long as it did, wherever it goes now. So the forecast says which backend
 gets which requests, not how a backend would bear them. Address and target of a request are known, its fields
-are not: a hash over a field, and cookies, choose as if it had none. Probes, ejections, hedges and retries are
-left out.
+and its client's certificate are not: a hash over these, and cookies, choose as if it had none. Probes,
+ejections, hedges and retries are left out.
 """
 
 from collections import Counter
@@ -51,6 +51,10 @@ class Guest:
         return self.arrival.address
 
     @property
+    def subject(self) -> str | None:
+        return None
+
+    @property
     def target(self) -> bytes:
         return self.arrival.target
 
@@ -93,7 +97,9 @@ def simulation(
     """
     replay = _Simulation(settings, queue_timeout, chance)
     yield from replay.add(backends)
-    return (yield from replay.run(arrivals, max(LEAST, LOOKS // max(1, len(backends)))))
+    forecast = yield from replay.run(arrivals, max(LEAST, LOOKS // max(1, len(backends))))
+    yield from replay.emptying()
+    return forecast
 
 
 class _Simulation:
@@ -110,10 +116,15 @@ class _Simulation:
         self.forecast = Forecast()
 
     def add(self, backends: Sequence[BackendSpec]) -> Iterator[None]:
-        with self._registry.together():
-            for spec in backends:
-                self._registry.add(spec, self._pool.name, source="config")
-                yield
+        for spec in backends:
+            self._registry.add(spec, self._pool.name, source="config")
+            yield
+        yield from self._pool.settling()
+
+    def emptying(self) -> Iterator[None]:
+        """Take it apart: its parts lead to each other, so all of them would go with one collection."""
+        self._due.clear()
+        yield from self._registry.emptying()
 
     def run(self, arrivals: Iterable[Arrival], most: int) -> Generator[None, None, Forecast]:
         ordered = sorted(arrivals, key=lambda each: each.at)[-min(most, MOST) :]

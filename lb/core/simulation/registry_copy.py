@@ -4,12 +4,13 @@ It has no subscribers, its queues are empty, and what runs on its backends are s
 has copies of all that an operator may change of a backend or a pool, and shares what only traffic changes.
 """
 
-from copy import copy, deepcopy
+from collections.abc import Generator
 
 from lb.core.backend import Backend
 from lb.core.drain import Drain
 from lb.core.pool import Pool
 from lb.core.registry import Registry
+from lb.settings.pool_settings import PoolSettings
 
 
 class StandIn:
@@ -19,31 +20,38 @@ class StandIn:
         """Nothing to end."""
 
 
-def rehearsal(registry: Registry) -> Registry:
-    """A copy of the registry; it takes time for each backend."""
+def copying(registry: Registry) -> Generator[None, None, Registry]:
+    """A copy of the registry, one backend with each step.
+
+    Each is copied as it is then. Of those that come or go between two steps the copy may have either; its
+    revision is that of the beginning.
+    """
     twin = registry.empty()
+    twin.revision = registry.revision
     for pool in registry.pools.values():
         _copy_pool(pool, twin)
-    twins = {backend.id: backend for pool in twin.pools.values() for backend in pool.backends}
-    twin.backends.update((backend_id, twins[backend_id]) for backend_id in registry.backends)
-    twin.revision = registry.revision
+    for backend in [*registry.backends.values()]:
+        if not backend.removed:
+            into = twin.pools[backend.pool]
+            copied = twin.backends[backend.id] = _backend(backend, into.settings)
+            into.enter(copied)
+            into.in_flight += copied.in_flight
+            yield
     return twin
 
 
 def _copy_pool(pool: Pool, into: Registry) -> None:
+    """The pool without its backends, and so without what runs on them."""
     twin = into.add_pool(pool.name, pool.settings, pool.policy)  # shared: no request is chosen for here
-    twin.budget = deepcopy(pool.budget)
-    twin.in_flight, twin.hedged = pool.in_flight, pool.hedged
+    twin.rest()
+    twin.budget = pool.budget.copy()
+    twin.hedged = pool.hedged
     twin.request_queue.waiting, twin.health.is_panicking = pool.waiting, pool.is_panicking
-    for backend in map(_backend, pool.backends):
-        twin.enter(backend)
 
 
-def _backend(backend: Backend) -> Backend:
-    twin = copy(backend)
-    twin.tally = twin.roster = None
-    twin.running = {StandIn() for _ in backend.running}
-    twin.outcomes, twin.health = copy(backend.outcomes), copy(backend.health)
+def _backend(backend: Backend, settings: PoolSettings) -> Backend:
+    twin = backend.copy(settings)
+    twin.running = {StandIn() for _ in range(backend.in_flight)}
     twin.drain = None if backend.drain is None else _drain(backend.drain)
     return twin
 

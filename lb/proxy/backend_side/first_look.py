@@ -1,5 +1,7 @@
 """A look at each backend when the program starts, so that a wrong address shows in the log at once."""
 
+from collections import deque
+
 import structlog
 import trio
 
@@ -30,9 +32,10 @@ class FirstLook:
 
     async def run(self) -> None:
         """Look at all backends that there are now, LOOKS at a time."""
-        backends = list(self._registry.backends.values())
+        left = deque(self._registry.backends.values())  # who leaves meanwhile is not kept until the end
         async with trio.open_nursery() as nursery:
-            for backend in backends:
+            while left:
+                backend = left.popleft()
                 await self._turns.acquire_on_behalf_of(backend)
                 nursery.start_soon(self._look, backend)
         if self._unknown:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
-from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete
+from lb.errors import BadResponse, ConnectionTerminated, ResponseIncomplete, TlsRefused
 from lb.http1.body import CHUNKED, BadBody, reader_for
 from lb.http1.head_reader import ResponseHeadReader, recognise_whole_response
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
+from lb.net.plain_wire import PlainWire
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import Wire
+from lb.net.wire_errors import Refused
 from lb.proxy.backend_side.terms import Terms
 from lb.proxy.http1_stream import Http1Stream
 from lb.proxy.sides import Source
@@ -79,7 +81,7 @@ class Http1Backend(Http1Stream):
 
     def _send_now(self, data: bytes) -> None:
         try:
-            self.unsent = self.wire.send_now(data)
+            self.wire.send_now(data)
         except OSError as exc:
             self._send_failed(exc)
 
@@ -91,14 +93,15 @@ class Http1Backend(Http1Stream):
     async def flush(self) -> None:
         if self.unsent is not None:
             try:
-                await self.wire.send_rest(self.unsent)
+                await self.wire.flush()
             except OSError as exc:
                 self._send_failed(exc)
-            self.unsent = None
+                self.wire.unsent = None
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
+        assert isinstance(self.wire, PlainWire)
         try:
-            is_empty = pipe.drain(self.wire.sock)
+            is_empty = pipe.drain(self.wire)
         except OSError as exc:
             self._send_failed(exc)
             is_empty = True
@@ -137,6 +140,9 @@ class Http1Backend(Http1Stream):
     async def _receive_of_head(self) -> bytes:
         try:
             data = await self.wire.receive()
+        except Refused as exc:
+            why = f"{self._name} refused the TLS handshake: {exc.strerror}"
+            raise TlsRefused(why) from exc
         except OSError:
             data, self.was_reset = b"", True
         if data and self.first_byte is None:

@@ -14,10 +14,20 @@ class Terms:
 
     `url` and `address` are where it was connected to. `place` is that of the backend's idle connections to
     which it belongs; None before it has been looked whether it does. `idle` is how many seconds it may be
-    idle by what the backend said.
+    idle by what the backend said. `has_new_session`: its TLS session is to be remembered. `is_private`: it
+    began with a PROXY header, so it is one client's.
     """
 
-    __slots__ = ("address", "expires", "idle", "place", "requests_left", "url")
+    __slots__ = (
+        "address",
+        "expires",
+        "has_new_session",
+        "idle",
+        "is_private",
+        "place",
+        "requests_left",
+        "url",
+    )
 
     def __init__(
         self,
@@ -31,6 +41,7 @@ class Terms:
         self.expires = expires
         self.requests_left = requests_left
         self.idle = inf
+        self.has_new_session = self.is_private = False
         self.place: object = None
 
     def hear(self, offer: KeepAlive) -> None:

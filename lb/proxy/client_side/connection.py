@@ -1,78 +1,96 @@
-"""One client connection that speaks HTTP/1, from its first byte to its last, and the task that owns it.
+"""One client connection that speaks HTTP/1, from its first byte to its last: its state, and its plain steps.
 
-The task receives a head, runs an exchange for it, and repeats that while both sides keep the connection. All
-of it is in the cancel scope of one guard (`lb.proxy.guard`). What ends an exchange early (a deadline, a drain
-that cuts, a client that left, a shutdown) cancels that scope with a reason. Then the client gets an error
-answer if no response has begun. The connection goes on only where none of its bytes could be misread.
+It begins on the fast path (`lb.proxy.client_side.fast_path`). A task of its own (`lb.proxy.client_side.
+connection_task`) is started once there is something that the fast path cannot do; where all is plain, there
+never is. What ends an exchange early (a deadline, a drain that cuts, a client that left, a shutdown) goes
+through the guard (`lb.proxy.guard`): it cancels the task, or starts one that is cancelled.
 """
 
-import structlog
-import trio
+from typing import NamedTuple, Protocol
 
-from lb.core.exchange_record import ExchangeRecord
-from lb.errors import (
-    Abandoned,
-    AttemptCut,
-    BackendError,
-    ClientError,
-    ClientGone,
-    ClientStalled,
-    LBError,
-    RequestTimeout,
-)
+from lb.core.exchange_record import Announced, ExchangeRecord
+from lb.core.secured import Secured
+from lb.errors import Abandoned, AttemptCut, BackendError, ClientGone, LBError
+from lb.http1.error_answer import challenge_answer, options_answer, redirect_answer
 from lb.http1.fields import is_event_stream
-from lb.http1.forwarded_fields import ForwardedFields
-from lb.http1.head_reader import RequestHeadReader, recognise_whole_request
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import SWITCHING_PROTOCOLS
-from lb.net.wire import RECEIVE_SIZE, Wire
+from lb.net.wire import Wire
 from lb.observe.counters import ListenerCounts
 from lb.proxy.client_side.fast_path import FastPath
 from lb.proxy.client_side.http1_client import LEFT, Http1Client
-from lb.proxy.client_side.linger import linger
 from lb.proxy.context import Context
-from lb.proxy.exchange import failure
 from lb.proxy.exchange.exchange import CUT, Exchange
-from lb.proxy.exchange.run import run
 from lb.proxy.guard import Guard
 
-LAST_CHANCE_SECONDS = 1.0
-"""How long an idle connection may still send a request once the balancer shuts down."""
-log = structlog.get_logger()
+
+class OurAnswer(NamedTuple):
+    """A response of ours that is no error: its head but for the last lines, and its body."""
+
+    lines: bytes
+    body: bytes = b""
+
+
+class Keeper(Protocol):
+    """Who has accepted client connections, and keeps them."""
+
+    def start_task(self, client: "ClientConnection") -> None:
+        """Start the task of a connection (`lb.proxy.client_side.connection_task`)."""
+        ...
+
+    def ended(self, client: "ClientConnection") -> None:
+        """The connection has been closed without a task."""
+        ...
 
 
 class ClientConnection:
-    """A client connection. Its task calls `serve`, which closes the wire.
+    """A client connection, which begins with `attend`, and closes its wire on every way out.
 
-    `cut`, `gone`, `close_soon`, `make_room`, `has_ended_its_side`, `tell_identity` and the questions may be
-    called from any task; `begin`, `finish` and `become_idle` only by `serve` and its fast path. `record`
-    belongs to the request that is being received or served, and is None between two requests. `exchange` is
-    set from the end of the head on, unless the request is answered here. `host` stands in for the Host that
-    an HTTP/1.0 request need not have.
+    `cut`, `gone`, `close_soon`, `make_room`, `has_ended_its_side`, `ask_identity` and the questions may be
+    called from any task; the other steps only by the connection's task and its fast path. `record` belongs to
+    the request that is being received or served, and is None between two requests. `exchange` is set from the
+    end of the head on, unless the request is answered here. `host` stands in for the Host that an HTTP/1.0
+    request need not have. `fast` is the fast path on which the connection began, until the task takes it.
+    `secured` is what its handshake has agreed on; None without TLS. `announced` is what a PROXY header has
+    said of it beside the `peer`; None without one.
     """
 
     __slots__ = (
-        "_guard",
+        "_has_task",
         "_is_used",
+        "_keeper",
         "_longest_idle",
-        "_pending",
         "address",
+        "announced",
         "client",
         "context",
         "counts",
         "exchange",
+        "fast",
+        "guard",
         "host",
         "is_idle",
         "listener",
         "peer",
         "record",
+        "secured",
         "wire",
     )
 
     def __init__(
-        self, context: Context, wire: Wire, listener: str, peer: tuple[str, str], host: bytes
+        self,
+        context: Context,
+        wire: Wire,
+        listener: str,
+        peer: tuple[str, str],
+        host: bytes,
+        keeper: Keeper,
+        secured: Secured | None = None,
+        announced: Announced | None = None,
     ) -> None:
         self.address, self.peer = peer
+        self.announced = announced
+        self.secured = secured
         self.wire = wire
         self.context = context
         self.listener = listener
@@ -82,80 +100,86 @@ class ClientConnection:
         self.is_idle = False
         self._is_used = False
         self._longest_idle = 0.0
-        self._pending: tuple[RequestHead, bytes] | None = None
         self.host = host
-        self._guard = Guard(context.deadlines)
-        self.client = Http1Client(context, self._guard, wire, self.address)
+        self._keeper = keeper
+        self._has_task = False
+        self.fast: FastPath | None = None
+        self.guard = Guard(context.deadlines, self)
+        identity = context.identity(self.address, secured, announced)
+        self.client = Http1Client(
+            context, self.guard, wire, self.address, identity, is_secured=secured is not None
+        )
 
-    async def serve(self) -> None:
-        """Serve requests until either side ends the connection.
+    def attend(self, received: bytes = b"") -> None:
+        """Begin to serve, without a task where the wire can be watched. Called once, by the keeper.
 
-        On every way out, even when cancelled, the wire is closed and the last exchange told to the observers.
+        `received` has come already.
         """
-        try:
-            while await self._serve_until_trouble():
-                await trio.lowlevel.checkpoint()  # requests that fail at once must not keep the event loop
-        finally:
-            self.wire.close()
-            self._guard.close()
-            self.finish(self._guard.why or Abandoned("the balancer was ended at once"))
+        if self.wire.can_be_watched:
+            self.become_idle()
+            self.fast = FastPath(self)
+            self.fast.attend(received)
+        else:
+            if received:
+                self.wire.unread(received)
+            self.call_task()
 
-    async def _serve_until_trouble(self) -> bool:
-        """Serve requests until an exchange fails or the connection ends. True if the connection goes on."""
-        error: LBError | None = None
-        with self._guard.open():
-            try:
-                while await self._next_request():
-                    if self._guard.is_cancelled:
-                        return self._came_too_late()
-                return False
-            except LBError as exc:
-                error = exc
-            except Exception:
-                log.exception("a bug ended an exchange", client=self.peer, listener=self.listener)
-                self.client.ends_requests()
-                error = LBError("the balancer has a bug; its log says more")
-        if error is None:
-            if self.record is None and self.client.stays and self.client.buffer:
-                return self._came_too_late()
-            error = self._guard.verdict()
-            if self._goes_on_after(error):
-                return True
-        return await self._conclude(error)
+    def call_task(self) -> None:
+        """Start the task, unless there is one; it goes on from wherever the connection is."""
+        if not self._has_task:
+            self._has_task = True
+            if self.fast is not None:
+                self.fast.stop()
+            self._keeper.start_task(self)
 
-    def _goes_on_after(self, error: LBError | None) -> bool:
-        """Run the exchange again, in a fresh scope: its backend missed a deadline, others may be tried."""
-        if self.exchange is None or not isinstance(error, BackendError):
+    def abandon(self) -> None:
+        """End a connection that has no task, at once: none can be started any more."""
+        if self._has_task:
+            return
+        if self.fast is not None:
+            self.fast.stop()
+        if self.exchange is not None:
+            self.exchange.let_go(self.exchange.attempt)
+        self.close()
+        self._keeper.ended(self)
+
+    def close_now(self) -> bool:
+        """For the fast path, without a task: close the connection. False if it has to linger first."""
+        if not self.may_close():
             return False
-        return failure.may_go_on(self.exchange, error)
+        self.close()
+        self._keeper.ended(self)
+        return True
 
-    def _came_too_late(self) -> bool:
-        """The scope was cancelled after the exchange had ended: go on, unless the client has left."""
-        return self._guard.why is None or isinstance(self._guard.why, AttemptCut)
+    def close(self) -> None:
+        self.fast = None
+        self.wire.close()
+        self.guard.close()
+        self.finish(self.guard.why or Abandoned("the balancer was ended at once"))
 
     # -- from outside ------------------------------------------------------------------------------------
 
     def cut(self, why: str = CUT) -> None:
         """Cancel what runs, for this reason: 503 if no response has begun."""
-        self._guard.end(AttemptCut(why))
+        self.guard.end(AttemptCut(why))
 
     def gone(self) -> None:
         """Cancel what runs: the client has closed both directions, so no response can reach it."""
-        self._guard.end(ClientGone(LEFT))
+        self.guard.end(ClientGone(LEFT))
 
     def close_soon(self) -> None:
-        """End the connection within `LAST_CHANCE_SECONDS` if it is idle: the balancer shuts down."""
+        """End the connection within `Context.last_chance` if it is idle: the balancer shuts down."""
         if self.is_idle:
-            self._guard.end_by(self.context.now() + LAST_CHANCE_SECONDS)
+            self.guard.end_by(self.context.now() + self.context.last_chance)
 
     def idle_for(self, now: float) -> float:
         """Seconds that an idle connection has waited for a request, computed from its deadline."""
-        return self._longest_idle - (self._guard.down.at - now)
+        return self._longest_idle - (self.guard.down.at - now)
 
     def make_room(self) -> None:
         """Close an idle connection, or one that lingers, now: another client needs its place."""
         if self.is_idle:
-            self._guard.end_by(self.context.now())
+            self.guard.end_by(self.context.now())
 
     def has_ended_its_side(self) -> None:
         """The client sends no more: it has left, or it still reads, which its end does not tell.
@@ -177,201 +201,85 @@ class ClientConnection:
         record = self.record
         return record is not None and record.started < moment and record.status != SWITCHING_PROTOCOLS
 
-    def tell_identity(self, identity: ForwardedFields) -> None:
+    def ask_identity(self) -> None:
         """The configuration has changed, and perhaps whether this client's address is trusted."""
-        self.client.identity = identity
+        self.client.identity = self.context.identity(self.address, self.secured, self.announced)
 
-    # -- one request after the other ---------------------------------------------------------------------
-
-    async def _next_request(self) -> bool:
-        is_between = self.exchange is None and self._pending is None and not self.client.buffer
-        if is_between and self.wire.can_be_watched:
-            self.become_idle()
-            if not await FastPath(self).serve():
-                await self._linger()
-                return False
-        if self.exchange is None:
-            found = self._pending or await self._receive_head()
-            if found is None:
-                return False
-            if self._guard.is_cancelled:  # as the head came; the request is served in a fresh scope
-                self._pending = found
-                return True
-            self._pending = None
-            if found[0].answer_here:
-                return await self._answer_options(*found)
-            self._forward(*found)
-        assert self.exchange is not None
-        await run(self.exchange)
-        return await self._goes_on()
-
-    async def _goes_on(self) -> bool:
-        """Tell how the exchange went. True if the connection goes on; if not, it has lingered."""
-        self.finish(None)
-        if not self.client.stays:
-            await self._linger()
-        elif self.client.buffer:  # the next request is here, so perhaps nothing is waited for
-            await trio.lowlevel.checkpoint()
-        return self.client.stays
-
-    async def _receive_head(self) -> tuple[RequestHead, bytes] | None:
-        """Wait for the next head; return it and the bytes behind it, or None at the end of the connection."""
-        data = self.client.take_rest()
-        if not data:
-            if not self.is_idle:
-                self.become_idle()
-            data = await self._receive()
-        limits = self.context.limits
-        found = recognise_whole_request(data, self.host, limits.request_head, limits.target, limits.fields)
-        if found is None:
-            return await self._receive_rest_of_head(data)
-        self._begin_record()
-        return self._with_body_that_is_here(*found)
-
-    async def _receive_rest_of_head(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """The same for a head that is not plain, or has not come whole; `data` has come of it."""
-        limits = self.context.limits
-        heads = RequestHeadReader(
-            self.host,
-            head_limit=limits.request_head,
-            target_limit=limits.target,
-            field_limit=limits.fields,
-            takes_https=self.client.identity.is_trusted,
-        )
-        try:
-            return await self._feed(heads, data)
-        finally:
-            if self.record is not None:
-                self.record.method, self.record.target = heads.asked
-
-    async def _feed(self, heads: RequestHeadReader, data: bytes) -> tuple[RequestHead, bytes] | None:
-        while data:
-            heads.add(data)
-            if heads.has_begun:
-                if self.record is None:
-                    self._begin_record()
-                    self.client.await_head()
-                    self._guard.down.expect(self.context.timeouts.request_head, RequestTimeout)
-                if (found := heads.next_head()) is not None:
-                    return self._with_body_that_is_here(*found)
-            elif not self.is_idle:
-                self.become_idle()
-            data = await self._receive()
-        self._forget_record()
-        return None
-
-    def _with_body_that_is_here(self, head: RequestHead, behind: bytes) -> tuple[RequestHead, bytes]:
-        """Add what has arrived of a body whose length is known, and nothing of what follows it."""
-        missing = (head.length or 0) - len(behind)
-        if missing > 0:
-            behind += self.wire.receive_now(min(missing, RECEIVE_SIZE)) or b""
-        return head, behind
-
-    async def _receive(self) -> bytes:
-        try:
-            return await self.wire.receive(self.context.limits.request_head)
-        except OSError as exc:
-            raise ClientGone("the client reset the connection") from exc
+    # -- a request ---------------------------------------------------------------------------------------
 
     def become_idle(self) -> None:
         """Await the next request; missing this deadline ends the connection without an error."""
         timeouts = self.context.timeouts
-        self._wait_idle(timeouts.keepalive if self._is_used else timeouts.request_head)
+        self.wait_idle(timeouts.keepalive if self._is_used else timeouts.request_head)
 
-    def _wait_idle(self, longest: float) -> None:
+    def wait_idle(self, longest: float) -> None:
         """Wait for the client; the connection ends early where its place is needed, or at a shutdown."""
         self.is_idle, self._longest_idle = True, longest
-        self._guard.down.expect(longest, None)
+        self.guard.down.expect(longest, None)
         if self.context.closing:
             self.close_soon()
 
-    async def _linger(self) -> None:
-        if not self.client.is_done:  # else closing draws no reset
-            await linger(self.wire, self.context.now, self._wait_idle)
+    def may_close(self) -> bool:
+        """Closing draws no reset: the client has ended its side, or was to send no more and has not.
+
+        Everything that is there is received, and what the client has sent after its last word is kept, so
+        that the answer stays False.
+        """
+        data = self.wire.receive_now()
+        if data:
+            self.client.buffer = data
+        return data == b"" or (data is None and self.client.is_done)
 
     def begin(self, head: RequestHead, behind: bytes) -> Exchange:
         """For the fast path: begin the exchange of a request that arrived whole.
 
         Raises as `Exchange.begin`.
         """
-        self._begin_record()
-        return self._forward(head, behind)
+        self.begin_record()
+        return self.forward(head, behind)
 
-    def _forward(self, head: RequestHead, behind: bytes) -> Exchange:
+    def answer_of_ours(self, head: RequestHead) -> OurAnswer | None:
+        """The answer to a request that no backend is to see; None for all others.
+
+        Such is OPTIONS for this balancer itself, the question of a certificate authority, and what is to be
+        asked again with TLS. An authority may have been sent to https by somebody before us.
+        """
+        rules, date = self.context.front_rules, self.context.date
+        if head.answer_here:
+            return OurAnswer(options_answer(date.now()))
+        if rules is None:
+            return None
+        if (proof := rules.proof(head)) is not None:
+            return OurAnswer(challenge_answer(date.now(), proof), proof)
+        if self.secured is not None:
+            return None
+        place = rules.place_with_tls(head, self.client.identity.is_trusted)
+        return None if place is None else OurAnswer(redirect_answer(date.now(), place))
+
+    def forward(self, head: RequestHead, behind: bytes) -> Exchange:
         record = self.record
         assert record is not None
         record.method, record.target = head.method, head.target
-        self._begin_request(record, head, behind)
-        exchange = self.exchange = Exchange(self.context, self.client, record, self._guard)
+        self.begin_request(record, head, behind)
+        if (rules := self.context.front_rules) is not None:
+            rules.judge(head, self.secured, self.client.identity.is_trusted)
+        exchange = self.exchange = Exchange(self.context, self.client, record, self.guard)
         exchange.begin()
         return exchange
 
-    def _begin_request(self, record: ExchangeRecord, head: RequestHead, behind: bytes) -> None:
+    def begin_request(self, record: ExchangeRecord, head: RequestHead, behind: bytes) -> None:
         self.client.begin(head, behind)
         if head.claims is not None and self.client.address != self.address:
             record.client = self.client.address
         if (names := self.context.noted_fields) is not None:
             record.noted = head.noted(names)
 
-    def _begin_record(self) -> None:
-        self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, self.context.now())
+    def begin_record(self) -> None:
+        now = self.context.now()
+        self.record = ExchangeRecord(self.context.ids.new(), self.listener, self.peer, now, self.secured)
+        self.record.announced = self.announced
         self.counts.in_flight += 1
         self.is_idle, self._is_used = False, True
-
-    # -- answers of our own ------------------------------------------------------------------------------
-
-    async def _answer_options(self, head: RequestHead, behind: bytes) -> bool:
-        record = self.record
-        assert record is not None
-        record.method, record.target, record.status = head.method, head.target, 204
-        self._begin_request(record, head, behind)
-        self.client.answer_options_now()
-        await self._flush()
-        return await self._goes_on()
-
-    async def _flush(self) -> None:
-        while self.client.unsent is not None:
-            self._guard.down.expect(self.context.timeouts.send, ClientStalled)
-            await self.client.flush()
-
-    async def _conclude(self, error: LBError | None) -> bool:
-        """Send an error answer if no response has begun, and tell how it went.
-
-        True if the connection goes on.
-        """
-        if self.record is None:
-            return False
-        if error is None:
-            error = AttemptCut("the balancer shut down")
-        keep = False
-        if not self.client.is_untouched or isinstance(error, ClientGone):
-            self.client.break_off(error)
-        else:
-            keep = await self._answer(error, self.client.may_stay() and not isinstance(error, ClientError))
-        self.finish(error)
-        return keep
-
-    async def _answer(self, error: LBError, keep: bool) -> bool:
-        """Send an error answer. True if it was sent whole and the connection goes on."""
-        record = self.record
-        assert record is not None
-        is_sent = False
-        record.status = error.status
-        answer = self.context.error_answer(error, record, closing=not keep)
-        with self._guard.open():
-            self._guard.rest()
-            try:
-                self.client.answer_now(answer)
-                await self._flush()
-                self.finish(error)
-                is_sent = True
-                if not keep:
-                    await self._linger()
-            except ClientGone:
-                pass
-        if not is_sent:
-            self.client.break_off(ClientStalled("the client did not take the answer"))
-        return keep and is_sent
 
     # -- accounts ----------------------------------------------------------------------------------------
 
@@ -390,7 +298,7 @@ class ClientConnection:
             record.status = record.status or error.status
         self.context.finished(record)
 
-    def _forget_record(self) -> None:
+    def forget_record(self) -> None:
         """Drop the record: the client ended its side within a head, so there was no request."""
         if self.record is not None:
             self.record = None

@@ -5,9 +5,11 @@ from collections import deque
 from lb.core.client_address import client_of
 from lb.errors import BadRequest, ClientGone, LBError
 from lb.http1.body import BadBody, CloseReader, Reader, reader_for
-from lb.http1.error_answer import CONTINUE, options_answer
+from lb.http1.error_answer import CONTINUE
+from lb.http1.forwarded_fields import ForwardedFields
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
+from lb.net.plain_wire import PlainWire
 from lb.net.splice import Copy, Pipe
 from lb.net.wire import RECEIVE_SIZE, Wire
 from lb.proxy.context import Context
@@ -15,6 +17,7 @@ from lb.proxy.guard import Guard
 from lb.proxy.http1_stream import Http1Stream
 from lb.proxy.sides import Source
 
+STRICT_TRANSPORT = b"strict-transport-security:"
 LEFT = "the client closed the connection"
 HEAD_TO_COME: Reader = CloseReader()
 """The reader of a request whose head has not been received: it is never done."""
@@ -43,16 +46,27 @@ class Http1Client(Http1Stream):
         "has_head",
         "head",
         "identity",
+        "is_secured",
     )
 
     head: RequestHead
 
-    def __init__(self, context: Context, guard: Guard, wire: Wire, address: str) -> None:
+    def __init__(
+        self,
+        context: Context,
+        guard: Guard,
+        wire: Wire,
+        address: str,
+        identity: ForwardedFields,
+        *,
+        is_secured: bool = False,
+    ) -> None:
         super().__init__(wire)
         self._context = context
         self._guard = guard
         self.address = self._peer = address
-        self.identity = context.identity(address)
+        self.identity = identity
+        self.is_secured = is_secured
         self._served = 0
         self._held: deque[bytearray] | None = None  # which few connections ever need
         self._held_bytes = 0
@@ -103,8 +117,8 @@ class Http1Client(Http1Stream):
 
     @property
     def is_done(self) -> bool:
-        """The client asked to close the connection, and everything that it sent has been read."""
-        return self.has_received_all and not (self.buffer or self._wants_more) and self.wire.is_quiet()
+        """The client asked to close the connection, and its request has been received; nothing follows it."""
+        return self.has_received_all and not (self.buffer or self._wants_more)
 
     def ends_requests(self) -> None:
         self._wants_more = False
@@ -124,8 +138,11 @@ class Http1Client(Http1Stream):
         self.has_head = True
         if head.length < 0:
             self._ends_by_close, self._is_chunking = is_1_0, not is_1_0
+        if self._context.hsts and self.is_secured and STRICT_TRANSPORT not in head.lines.lower():
+            added += self._context.hsts
         first = head.to_client(self._context.date.now(), head.framing(is_1_0), added)
-        self._send_now(first + self._framed(content, source))
+        is_last = not self._stays and source.has_received_all and self.has_received_all
+        self._send_now(first + self._framed(content, source), is_last=is_last)
 
     def switch_now(self, head: ResponseHead, added: bytes, content: bytes) -> None:
         assert self.is_untouched
@@ -133,10 +150,10 @@ class Http1Client(Http1Stream):
         upgrade = added + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         self._send_now(head.to_client(b"", b"", upgrade) + content)
 
-    def answer_options_now(self) -> None:
-        """Answer an OPTIONS request that is for the balancer itself: its Max-Forwards is 0."""
+    def answer_ourselves_now(self, lines: bytes, body: bytes) -> None:
+        """Send an answer of ours that is no error; the last lines of its head are missing."""
         self._stays = self.may_stay()
-        self._send_now(options_answer(self._context.date.now(), closing=not self._stays))
+        self._send_now(lines + (b"\r\n" if self._stays else b"Connection: close\r\n\r\n") + body)
 
     def answer_now(self, answer: bytes) -> None:
         """Send a whole error answer."""
@@ -148,24 +165,27 @@ class Http1Client(Http1Stream):
         assert self.unsent is None
         self._send_now(self._framed(content, source))
 
-    def _send_now(self, data: bytes | bytearray | memoryview) -> None:
+    def _send_now(self, data: bytes | bytearray | memoryview, *, is_last: bool = False) -> None:
         try:
-            self.unsent = self.wire.send_now(data)
+            is_sent = self.wire.send_last_now(data) if is_last else self.wire.send_now(data)
         except OSError as exc:
             raise ClientGone(LEFT) from exc
-        if self.unsent is not None:
+        if not is_sent:
             self._is_asked = True  # an interim answer would be sent in the middle of this
 
     def drain_now(self, pipe: Pipe | Copy) -> bool:
+        assert isinstance(self.wire, PlainWire)
         try:
-            return pipe.drain(self.wire.sock)
+            return pipe.drain(self.wire)
         except OSError as exc:
             raise ClientGone(LEFT) from exc
 
     async def flush(self) -> None:
         if self.unsent is not None:
-            await self.wire.writable()
-            self._send_now(self.unsent)
+            try:
+                await self.wire.send_some()
+            except OSError as exc:
+                raise ClientGone(LEFT) from exc
         self._go_on_to_held()
 
     @property
@@ -203,7 +223,7 @@ class Http1Client(Http1Stream):
             return
         self._is_asked = True
         try:
-            is_taken = self.wire.send_now(CONTINUE) is None
+            is_taken = self.wire.send_now(CONTINUE)
         except OSError:
             is_taken = False
         if not is_taken:  # a client that takes not even this has stopped reading, too

@@ -52,6 +52,10 @@ class Attempt:
         return self._owner.address
 
     @property
+    def subject(self) -> str | None:
+        return self._owner.subject
+
+    @property
     def target(self) -> bytes:
         return self._owner.target
 

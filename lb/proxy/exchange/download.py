@@ -11,6 +11,7 @@ from functools import partial
 import trio
 
 from lb.errors import ResponseStalled, TunnelIdle, UpgradeFailed
+from lb.http1.fields import is_event_stream
 from lb.http1.response_head import SWITCHING_PROTOCOLS, ResponseHead
 from lb.net.splice import SPLICE_FROM
 from lb.proxy.exchange.attempt import Attempt
@@ -22,6 +23,8 @@ from lb.proxy.sides import BackendSide
 
 INTERIM_RENEWALS = 10
 """How many times `response_head` a response may take in all, as long as interim heads (1xx) come."""
+MORE_PIECES = 3
+"""Pieces that are passed on behind one that was waited for, before other tasks run."""
 
 
 async def download(exchange: Exchange, attempt: Attempt) -> None:
@@ -86,19 +89,29 @@ async def pass_on(exchange: Exchange, attempt: Attempt, connection: BackendSide,
 async def _rest(exchange: Exchange, connection: BackendSide) -> None:
     """Forward the body until it has come whole. What the client has not taken then is left to `deliver`."""
     client = exchange.client
+    if not connection.has_received_all and exchange.response is not None:
+        exchange.record.is_stream = is_event_stream(exchange.response.lines)
     while not connection.has_received_all:
         if client.unsent is not None:
             await client_takes_or_waits(exchange, connection)
         elif connection.raw_left >= SPLICE_FROM and client.takes_raw:
             await _splice(exchange, connection)
         else:
-            await _pass_on_piece(exchange, connection)
+            await _pass_on_pieces(exchange, connection)
 
 
-async def _pass_on_piece(exchange: Exchange, connection: BackendSide) -> None:
+async def _pass_on_pieces(exchange: Exchange, connection: BackendSide) -> None:
+    """One piece, and a few more if they are there: waking a task for each costs as much as to encrypt it."""
     given(exchange)
     exchange.guard.down.expect(exchange.context.timeouts.response_idle, ResponseStalled)
-    content = await connection.receive_content()
+    _give(exchange, connection, await connection.receive_content())
+    for _ in range(MORE_PIECES):
+        if exchange.client.unsent is not None or (content := connection.more_content_now()) is None:
+            return
+        _give(exchange, connection, content)
+
+
+def _give(exchange: Exchange, connection: BackendSide, content: bytes) -> None:
     exchange.record.response_bytes += len(content)
     exchange.client.send_content_now(content, connection)
 
@@ -109,7 +122,8 @@ async def _splice(exchange: Exchange, connection: BackendSide) -> None:
     with context.pipes.lend() as pipe:
         while not connection.has_received_all:
             down.expect(context.timeouts.response_idle, ResponseStalled)
-            exchange.record.response_bytes += await connection.fill(pipe)
+            filled = await connection.fill(pipe)
+            exchange.record.response_bytes += filled
             if not await drain(exchange, connection, pipe):
                 return
 
@@ -125,6 +139,8 @@ async def _switch(exchange: Exchange, attempt: Attempt, connection: BackendSide,
     if not head.upgrade or head.upgrade.lower() not in offered or attempt.record.sent is None:
         raise UpgradeFailed("the backend switched to a protocol that was not asked for")
     added = exchange.answered(attempt, head.status)
+    if exchange.context.tells_id:
+        head = head.with_request_id(record.id)
     exchange.response, record.status = head, head.status
     from_backend, from_client = connection.take_rest(), client.take_rest()
     client.switch_now(head, added, from_backend)

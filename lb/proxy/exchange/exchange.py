@@ -1,7 +1,8 @@
 """One exchange: its state, and every step that it can take, as plain calls. The heart of the program.
 
 Two drivers call these steps, never at the same time. `lb.proxy.exchange.run` is the task, which waits where
-there is something to wait for; its parts are `upload`, `download` and `hedge`. The fast path
+there is something to wait for; its parts are `gather`, `upload`,
+`download`, `read_ahead` and `hedge`. The fast path
 (`lb.proxy.client_side.fast_path`) calls some of the same steps while that task sleeps; where it stops, `run`
 goes on. So the state of an exchange is here and not in a coroutine. The steps, in their order:
 
@@ -128,7 +129,7 @@ class Exchange(AskedFor):
             self.count_request(len(content))
 
     def count_request(self, count: int) -> None:
-        """Count received bytes of the body. Called by `upload`; raises BadRequest above the limit."""
+        """Count received bytes of the body, whoever receives them; raises BadRequest above the limit."""
         self.record.request_bytes += count
         limit = self.context.limits.request_body
         if limit is not None and self.record.request_bytes > limit:
@@ -149,8 +150,9 @@ class Exchange(AskedFor):
 
     @property
     def can_be_sent_again(self) -> bool:
-        is_there = self.body is None or self.client.has_received_all
-        return is_there and self.is_idempotent and self.is_replayable
+        if self.body is None:
+            return self.is_idempotent
+        return self.client.has_received_all and self.body.is_whole_so_far and self.is_idempotent
 
     # -- attempts ---------------------------------------------------------------------------------------
 
@@ -296,6 +298,8 @@ class Exchange(AskedFor):
         added = self.answered(attempt, head.status)
         content = connection.take_content()
         self.record.response_bytes += len(content)
+        if self.context.tells_id:
+            head = head.with_request_id(self.record.id)
         self.response = head
         self.record.status = head.status
         self.client.respond_now(head, added, content, connection)
@@ -318,7 +322,7 @@ class Exchange(AskedFor):
             refused = AnswerRefused(f"{attempt.backend.id} answered {status}")
             if self.may_go_elsewhere(refused):
                 raise refused
-        return b"" if pool.sticky is None else pool.cookie_line(pool.sticky, attempt.backend, self)
+        return b"" if pool.sticky is None else pool.sticky.cookie_line(self, attempt.backend)
 
     def _awaited_since(self, record: AttemptRecord) -> float:
         """When waiting for the backend began: time in which the client sent its body does not count."""

@@ -60,7 +60,7 @@ class Runner:
                 if not failure.may_replace_stale(exchange, attempt, error):
                     raise
                 exchange.begin_again(attempt, error.reason)
-        connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
+        connection = await exchange.context.connections.open(attempt.backend, exchange.time_left(), exchange)
         exchange.send_over(attempt, connection, is_reused=False)
         return await self._receive_head()
 

@@ -25,6 +25,9 @@ from lb.proxy.exchange.hedge import Race
 from lb.proxy.exchange.read_ahead import deliver
 from lb.proxy.exchange.upload import upload
 
+MOVING_SECONDS = 0.1
+"""How long a request waits for which the queue has no room, but for which another worker may have a place."""
+
 
 async def run(exchange: Exchange) -> None:
     """Make attempts until a response has gone to the client whole. Raises an LBError if none could.
@@ -39,6 +42,8 @@ async def run(exchange: Exchange) -> None:
             await _pause(exchange)
         await deliver(exchange)
     finally:
+        if exchange.waits is not None:
+            exchange.record.client_took = exchange.waits.total
         if exchange.holding is not None:
             exchange.record.held = exchange.holding.close()
             _count_what_was_sent(exchange)
@@ -94,7 +99,7 @@ async def connect(exchange: Exchange, attempt: Attempt) -> None:
     """Open a connection, within the connect timeout, and send the request over it."""
     assert attempt.connection is None
     exchange.guard.down.rest()
-    connection = await exchange.context.connections.open(attempt.backend, exchange.time_left())
+    connection = await exchange.context.connections.open(attempt.backend, exchange.time_left(), exchange)
     exchange.send_over(attempt, connection, is_reused=False)
 
 
@@ -124,6 +129,8 @@ async def _queue(exchange: Exchange) -> None:
     granted, began = trio.Event(), context.now()
     longest = min(pool.settings.queue_timeout or context.timeouts.queue, exchange.time_left())
     ticket = pool.queue(attempt, exchange.tried, granted.set)
+    if ticket.is_beyond:
+        longest = min(longest, MOVING_SECONDS)
     exchange.guard.down.rest()
     try:
         with trio.move_on_after(longest):

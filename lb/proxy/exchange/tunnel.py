@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import trio
 
+from lb.net.plain_wire import PlainWire
 from lb.net.splice import PIPE_BYTES, Pipes
 from lb.net.wire import RECEIVE_SIZE, Wire
 
@@ -48,10 +49,12 @@ async def tunnel(client: Wire, backend: Wire, pipes: Pipes, progress: Progress, 
             nursery.cancel_scope.cancel()
 
     async def carry_burst(source: Wire, sink: Wire, to_client: bool) -> None:
+        if not (isinstance(source, PlainWire) and isinstance(sink, PlainWire)):
+            return
         with pipes.lend() as pipe:
             while count := pipe.fill(source, PIPE_BYTES):
                 moved(to_client, count)
-                while not pipe.drain(sink.sock):
+                while not pipe.drain(sink):
                     await sink.writable()
                 await trio.lowlevel.checkpoint()
 

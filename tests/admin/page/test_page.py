@@ -11,16 +11,18 @@ from admin.event_publisher import EventPublisher
 from admin.page import shapes, wording
 from admin.page.assets import FOR_EVER, load_assets
 from lb.control import Control
+from lb.core.measures.histogram import LONGEST_TOLD
 from lb.core.measures.rates import Codes
 from lb.errors import Reason
 from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Answer, Api, Hold, MakeApi
+from tests.admin.resources.exchanges.test_missing_workers import Incomplete
 from tests.admin.resources.exchanges.test_recorded_requests import Tape
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 TOKEN = "a-token-of-the-operator"
 HOSTILE = "<img src=x onerror=alert(1)>\"&'{{7*7}}"
-MOST_BYTES = 44 * 1024
+MOST_BYTES = 56 * 1024
 """The page without backends and all of its files, as they travel."""
 ASSETS = load_assets()
 PATH = f"/page/{ASSETS.release}"
@@ -60,7 +62,10 @@ async def test_a_browser_gets_the_numbers_of_now(api: Api, add: Add, hold: Hold)
     add("web2", weight=3)
     answer = await page(api)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Accept")
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == (
+        "no-store",
+        "Accept, Accept-Encoding",
+    )
     seen = Seen(answer.body.decode())
     rows = [
         attributes["data-id"] for tag, attributes in seen.elements if tag == "tr" and "data-id" in attributes
@@ -69,6 +74,29 @@ async def test_a_browser_gets_the_numbers_of_now(api: Api, add: Add, hold: Hold)
     assert "2 of 2 available" in seen.text
     assert {"width": "25%", "height": "100%", "data-f": "full"} in [each for _, each in seen.elements]
     assert (await api("HEAD", "/", headers=BROWSER)).status == 200
+
+
+async def test_who_is_missing_among_the_failures_is_named(api: Api, control: Control) -> None:
+    assert "did not answer" not in Seen((await page(api)).body.decode()).text
+    control.exchanges = Incomplete(control, (2,))
+    assert Seen((await page(api)).body.decode()).text.count("worker 2 did not answer in time") == 2
+
+
+async def test_the_slowest_that_were_answered_are_told_as_lb_why_tells_them(
+    api: Api, add: Add, control: Control
+) -> None:
+    tape, web1 = Tape(control), add("web1")
+    tape.plays("quick", web1, target=b"/quick")
+    tape.plays("slow", web1, target=b"/slow", queued=0.5, ended=control.started + 4.0)
+    tape.plays("failed", web1, target=b"/failed", status=504, reason=Reason.HTTP_RESPONSE_TIMEOUT)
+    body = (await page(api)).body.decode()
+    told = Seen(body.partition('id="slowest"')[2].partition("</section>")[0]).text
+    [first, second] = (await api("GET", "/requests?slow=1&status=2xx")).json["items"]
+    assert [first["id"], second["id"]] == ["slow", "quick"]
+    assert f"3.0 sGET /slow{first['explain']}" in told
+    assert "queue500 ms" in told
+    assert told.index("/slow") < told.index("/quick")
+    assert "/failed" not in told
 
 
 async def test_the_policy_lets_nothing_in_and_the_page_needs_nothing(api: Api, add: Add) -> None:
@@ -108,6 +136,18 @@ async def test_files_are_zipped_for_clients_that_take_that(api: Api) -> None:
         assert answer.headers["vary"] == "Accept-Encoding"
 
 
+async def test_a_page_that_is_not_long_is_zipped_too(api: Api, add: Add) -> None:
+    zipped = {"Accept-Encoding": "gzip"}
+    answer = await page(api, **zipped)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(answer.body).startswith(b"<!doctype html>")
+    for number in range(50):
+        add(f"web{number}")
+    answer = await page(api, **zipped)
+    assert "content-encoding" not in answer.headers
+    assert answer.body.startswith(b"<!doctype html>")
+
+
 @pytest.mark.parametrize("file", ["page.html", "wording.py", "__init__.py", "%2e%2e%2fhome.py", "nope"])
 async def test_there_is_no_other_file(api: Api, file: str) -> None:
     assert (await api("GET", f"{PATH}/{file}")).status == 404
@@ -134,7 +174,7 @@ def test_modules_import_each_other_by_relative_paths(script: str) -> None:
 async def test_all_of_it_is_small(api: Api, add: Add) -> None:
     zipped = {"Accept-Encoding": "gzip, deflate, br"}
     files = [(await api("GET", f"{PATH}/{name}", headers=zipped)).body for name in ASSETS.files]
-    assert sum(map(len, files)) + len((await page(api)).body) <= MOST_BYTES
+    assert sum(map(len, files)) + len((await page(api, **zipped)).body) <= MOST_BYTES
     before = len((await page(api)).body)
     for number in range(100):
         add(f"web{number}")
@@ -210,7 +250,16 @@ def test_rates_are_short(value: float, written: str) -> None:
     [(0.0004, "0.4 ms"), (0.00999, "10 ms"), (0.0421, "42 ms"), (0.9999, "1.0 s"), (12.2, "12 s")],
 )
 def test_latencies_are_short(seconds: float, written: str) -> None:
-    assert wording.took(seconds) == written
+    assert wording.took(seconds) == wording.quantile(seconds) == written
+
+
+def test_of_a_quantile_above_the_last_bucket_only_the_bound_is_written() -> None:
+    assert [wording.quantile(each) for each in (None, 29.4, LONGEST_TOLD)] == [
+        wording.NOTHING,
+        "29 s",
+        ">30 s",
+    ]
+    assert f"LONGEST_TOLD = {LONGEST_TOLD:g}\n" in ASSETS.files["wording.js"].body.decode()
 
 
 @pytest.mark.parametrize(
@@ -246,6 +295,38 @@ async def test_the_log_tells_what_has_happened(api: Api, add: Add, control: Cont
     for line in ("web1added", "web1draining · 0 in flight", "web1drained · in ", "configured · policy"):
         assert line in page_text
     assert page_text.index("balancerdraining") < page_text.index("pool defaultconfigured")
+
+
+async def test_the_log_tells_who_did_it(make_api: MakeApi) -> None:
+    api = make_api(AdminConfig(), TOKEN)
+    EventPublisher(api.control)
+    await api("POST", "/backends", form="url=http://10.0.0.1&id=web1", headers=bearer(TOKEN))
+    text = Seen((await page(api, **bearer(TOKEN))).body.decode()).text
+    assert "web1added · http://10.0.0.1 · by admin" in text
+
+
+async def test_nobody_is_named_where_no_token_is_needed(api: Api, control: Control) -> None:
+    EventPublisher(control)
+    await api("POST", "/backends", form="url=http://10.0.0.1&id=web1")
+    assert "anonymous" not in Seen((await page(api)).body.decode()).text.partition("Events")[2]
+
+
+def test_attempts_that_failed_are_no_answers_with_5xx() -> None:
+    codes = Codes(ok=90, broken=3, failed=7)
+    assert plain(wording.mistakes(codes)) == "3 × 5xx 7 × failed of 100"  # noqa: RUF001
+    assert plain(wording.client_mistakes(codes)) == "3 × 5xx of 93"  # noqa: RUF001
+
+
+def plain(text: str) -> str:
+    return text.replace("\u00a0", " ")
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    assert wording.middle("web1") == "web1"
+    cut = wording.middle("a-very-long-backend-name-in-frankfurt-17")
+    assert len(cut) == wording.LONGEST_NAME
+    assert cut.startswith("a-very-long")
+    assert cut.endswith("frankfurt-17")
 
 
 def test_nothing_is_written_as_a_dash() -> None:
@@ -284,4 +365,11 @@ def test_a_line_ends_at_the_right_and_stays_inside() -> None:
     points = [tuple(map(float, point.split(","))) for point in shapes.spark([1, None, 4, 0]).split(" ")]
     assert points[-1][0] == shapes.WIDTH
     assert all(0 <= y <= shapes.HEIGHT for _, y in points)
-    assert shapes.spark([3.0]) == shapes.area([None, 2.0]) == ""
+    assert shapes.spark([3.0]) == shapes.area([]) == ""
+
+
+def test_where_nothing_was_measured_a_line_falls_to_zero_at_once() -> None:
+    heights = [float(point.split(",")[1]) for point in shapes.spark([4.0, None, None, 4.0]).split(" ")]
+    assert heights == [2.0, 29.0, 29.0, 2.0]
+    assert wording.peak_of([1.0, None, 4.0], "rate") == "peak 4/s"
+    assert wording.peak_of([], "rate") == ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lb.core.backend import STATES
+from lb.core.backend_state import STATES
 from tests.admin.kit import Add, Api
 
 MANY = {f"wrng{n:04}": 1 for n in range(4000)}
@@ -17,7 +17,7 @@ async def test_every_mistake_is_named_with_its_place(api: Api) -> None:
         {"pointer": "#/labels", "detail": "expected object, got int"},
         {
             "pointer": "#/url",
-            "detail": "'ftp://x': expected http://host:port or unix:/path",
+            "detail": "'ftp://x': expected http://host:port, https://host:port or unix:/path",
         },
         {"pointer": "#/wieght", "detail": "unknown field", "hint": "did you mean `weight`?"},
     ]

@@ -4,7 +4,10 @@ import re
 from typing import Any
 
 from admin.application import create_app
+from admin.protocol.attribute_docs import attribute_docs
 from lb.control import Control
+from lb.observe.log_lines import LoggedTls
+from lb.settings.pool_settings import Probe
 from tests.admin.kit import Add, Api, Hold
 
 
@@ -64,3 +67,9 @@ async def test_openapi_has_the_statuses_that_are_really_answered(api: Api, add: 
     for method, path, target, body in asked:
         answer = await api(method, target, json=body)
         assert str(answer.status) in document[path][method.lower()]["responses"], (target, answer.status)
+
+
+async def test_openapi_says_what_each_setting_means(api: Api) -> None:
+    schemas = (await api("GET", "/openapi.json")).json["components"]["schemas"]
+    assert schemas["Probe"]["properties"]["timeout"]["description"] == attribute_docs(Probe)["timeout"]
+    assert schemas["LoggedTls"]["properties"]["cipher"]["description"] == attribute_docs(LoggedTls)["cipher"]

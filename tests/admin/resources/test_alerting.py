@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from admin.reference.alert_reference import runbooks
 from admin.resources.alerting import content
+from lb.control import Control
 from lb.settings.balancer_settings import AdminConfig
-from tests.admin.kit import Api, MakeApi
+from tests.admin.kit import Api, FakeWorkers, MakeApi
+from tests.kit.terminations import lasting, terminating
 
 HERE = Path(__file__).parent
-README = (HERE.parents[2] / "README.md").read_text()
 RULES = HERE.parents[2] / "admin" / "resources" / "alerting" / "alerts.yml"
 MEDIA_TYPES = {"alerts.yml": "text/yaml", "grafana.json": "application/json"}
 ALERTS = re.findall(r"(?m)^ +- alert: (\w+)$", content("alerts.yml").decode())
@@ -56,12 +58,18 @@ def test_each_alert_fires_when_it_should() -> None:
 def test_each_alert_has_its_case_and_its_paragraph(alert: str) -> None:
     cases = (HERE / "alerts_test.yml").read_text()
     assert re.search(rf"alertname: {alert}\n +eval_time: \d+m\n +exp_alerts:\n", cases)
-    section = README.partition("\n## Alerts\n")[2].partition("\n## ")[0]
-    assert f"\n**{alert}**" in section
+    assert len(runbooks()[alert]) > len(alert)
+    rules = content("alerts.yml").decode()
+    assert f'runbook: "lb docs {alert}"' in rules
+    # A balancer that is down shows no page.
+    assert (f'/docs/{alert}"' in rules) is (alert != "LbDown")
 
 
 @pytest.mark.parametrize("file", MEDIA_TYPES)
-async def test_every_metric_that_is_named_exists(api: Api, file: str) -> None:
+async def test_every_metric_that_is_named_exists(
+    api: Api, control: Control, crew: FakeWorkers, tmp_path: Path, file: str
+) -> None:
+    control.tls = terminating(tmp_path, lasting("www.test"))
     text = (await api("GET", "/metrics")).body.decode()
     there = {f"{family.name}{end}" for family in parse(text) for end in SUFFIXES.get(family.type, ("",))}
     named = names(content(file).decode())

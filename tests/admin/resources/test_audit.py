@@ -1,14 +1,18 @@
 """Who changed what: the line of the log, and GET /audit."""
 
+from collections.abc import Sequence
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
 import structlog
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from lb.control import Control
-from lb.observe.audit_trail import KEPT, LONGEST_TEXT, MOST_CHANGES
+from lb.observe.audit_trail import KEPT, LONGEST_TEXT, MOST_CHANGES, Act, Seen
+from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AdminConfig
 from tests.admin.kit import Add, Api, Hold, MakeApi
 
@@ -195,6 +199,43 @@ async def test_one_entry_is_bounded_too(api: Api, add: Add) -> None:
     headers = {"Origin": "http://" + "x" * 50_000}
     await api("POST", "/backends/web1/ready", headers=headers)
     assert len((await newest(api))["why"]) == LONGEST_TEXT
+
+
+async def test_of_a_long_list_no_more_is_written_out_than_is_kept(api: Api, control: Control) -> None:
+    written: list[object] = []
+
+    class Item:
+        def __repr__(self) -> str:
+            written.append(self)
+            return "item"
+
+    act = Act(who="me", source="here", operation="SIGHUP")
+    with control.audit.act(act):
+        control.audit.changed("routes", [], [Item() for _ in range(20_000)])
+    control.audit.note(act)
+    [(before, after)] = (await newest(api))["changes"].values()
+    assert (before, after[:12], len(after)) == ([], "[item, item,", LONGEST_TEXT + 3)
+    assert len(written) <= LONGEST_TEXT
+
+
+SPEC = BackendSpec(id="web1", url="http://10.0.0.1:80")
+SEEN = Seen(SPEC, "default", "ready", None)
+STATES = (
+    None,
+    SEEN,
+    SEEN._replace(admin_state="draining", then="remove"),
+    SEEN._replace(pool="other", spec=replace(SPEC, labels={"rack": "a"})),
+    SEEN._replace(spec=replace(SPEC, weight=0, max_in_flight=2, backup=True)),
+)
+
+
+@pytest.mark.parametrize("states", [*permutations(STATES, 3)])
+def test_as_many_changes_are_counted_as_are_told(states: Sequence[Seen | None]) -> None:
+    act = Act(who="me", source="here", operation="SIGHUP")
+    for before, after in pairwise((*states, states[1], states[0])):
+        act.changed_backend("web1", before, after)
+        assert act.count == len(act.changes(MOST_CHANGES))
+    assert act.count == 0
 
 
 async def test_a_mistake_of_ours_is_no_client_that_left(api: Api, add: Add, saves: Any) -> None:

@@ -124,7 +124,7 @@ async def test_exit_ends_the_program_although_somebody_reads_events() -> None:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(balancer.run, beside=[serve_admin]))
-        service = Service(balancer.control, *address(bound[0]), balancer._stop)
+        service = Service(balancer.control, *address(bound[0]), balancer._steering.stop_wished)
         async with await service.connect() as reader:
             await reader.send_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await reader.receive_some()

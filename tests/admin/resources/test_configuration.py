@@ -2,6 +2,7 @@
 
 import errno
 import re
+import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -15,16 +16,20 @@ import trio
 
 from admin.event_publisher import EventPublisher
 from admin.page.event_log import log_line
+from lb.certificate_files.termination import Termination
 from lb.config.loader import build
 from lb.config.reload import Reloader
 from lb.config.source import Source
 from lb.control import Control
+from lb.core.routes import Routes
 from lb.observe.audit_trail import LONGEST_TEXT
 from lb.process import reload_on_signal
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import Config
 from lb.settings.pool_settings import PoolSettings
-from tests.admin.kit import EPOCH, Answer, Api, MakeApi, Saves
+from tests.admin.kit import EPOCH, Answer, Api, MakeApi, Saves, is_problem
+from tests.kit.certificates import certificate
+from tests.kit.held import holding
 
 FILE = """
 via = "file"
@@ -60,7 +65,7 @@ async def adopted(control: Control, file: Path) -> list[Config]:
     for spec in pool.backends:
         control.registry.add(spec, "default", "config")
     adopted: list[Config] = []
-    control.reload = Reloader(source, control, adopted.append)
+    control.reload = Reloader(source, control, lambda config, _routes: adopted.append(config))
     return adopted
 
 
@@ -140,6 +145,35 @@ async def test_it_can_be_had_as_a_file(api: Api, control: Control, write: Write)
         "127.0.0.1:9000",
     )
     assert read.pools["default"].settings.queue == 3
+
+
+async def test_a_file_with_many_routes_can_be_judged_again(
+    api: Api, write: Write, adopted: list[Config]
+) -> None:
+    routes = [f'[[routes]]\nhost = "h{number}.example.com"\npool = "backends"' for number in range(300)]
+    write("\n".join([FILE, "[pools.backends]", "queue = 7", *routes]))
+    assert (await api("POST", "/config/reload")).status == 200
+    text = (await api("GET", "/config?format=toml")).body.decode()
+    assert '\nroutes = [\n  {host = "h0.example.com", path = "/", pool = "backends"},  # file\n' in text
+    read = build(tomllib.loads(text))
+    assert read.routes == adopted[0].routes
+    assert read.pools["backends"].settings.queue == 7
+    answer = await api("POST", "/config/validate", body=text.encode(), headers=TOML)
+    assert (answer.status, "routes" in changed(answer)) == (200, False)
+
+
+@pytest.mark.parametrize("query", ["", "?format=toml"])
+async def test_to_show_thousands_of_them_does_not_hold_the_loop(
+    api: Api, control: Control, write: Write, adopted: list[Config], query: str
+) -> None:
+    routes = [{"host": f"h{number}.example.com", "pool": "default"} for number in range(20_000)]
+    control.config = build({"routes": routes})
+    longest: list[float] = []
+    while len(longest) < 10 and min(longest, default=1.0) >= 0.01:  # the best of a few
+        with holding() as held:
+            assert (await api("GET", f"/config{query}")).status == 200
+        longest.append(held.longest)
+    assert min(longest) < 0.01, held.task
 
 
 async def test_without_a_source_everything_is_a_default_or_changed(api: Api, control: Control) -> None:
@@ -222,9 +256,12 @@ async def test_each_reload_is_an_event_whether_it_goes_well_or_not(
     assert "settings changed: " in good["detail"]
     assert bad == {
         "kind": "not reloaded",
-        "detail": "timeouts.conect: unknown key, did you mean `connect`?",
+        "detail": "line 2: timeouts.conect: unknown key, did you mean `connect`?",
+        "by": "anonymous",
     }
+    assert long["by"] == "signal"
     assert log_line(long).subject == "balancer"
+    assert log_line(long).what.endswith(" · by signal")
     assert len(long["detail"]) == LONGEST_TEXT
 
 
@@ -243,6 +280,35 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
         assert (each["changes"], "line 1, column 7: Invalid value" in each["why"]) == ({}, True)
 
 
+async def test_a_reload_that_a_worker_refuses_is_no_success(
+    api: Api, control: Control, file: Path, write: Write, saves: Saves
+) -> None:
+    """It holds in the others, so it is saved, and what it has changed is in the audit."""
+    why = "worker 2 goes on with the settings that it had: access_log.file: /log cannot be opened"
+
+    async def refusals() -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [why]
+
+    control.reload = Reloader(
+        Source(file, {"timeouts": {"send": 9}}), control, lambda _config, _routes: None, refusals=refusals
+    )
+    EventPublisher(control)
+    reader = control.feed.join(frozenset({"config"}))
+    write("via = 'two'")
+    answer = await api("POST", "/config/reload")
+    assert (answer.status, answer.json["detail"], is_problem(answer)) == (500, why, True)
+    assert (counted(control), saves.count, control.config.via) == ((0, 1), 1, "two")
+    write("via = 'three'")
+    await reload_on_signal(control)
+    assert (counted(control), saves.count, control.config.via) == ((0, 2), 2, "three")
+    by_signal, by_api = control.audit.newest()
+    assert (by_api.status, by_api.why, by_api.changes["via"]) == (500, why, ("file", "two"))
+    assert (by_signal.who, by_signal.why, by_signal.changes["via"]) == ("signal", why, ("two", "three"))
+    found = [msgspec.json.decode(data) for data in re.findall(rb"data: (.*)\n", reader.take())]
+    assert [each["detail"] for each in found if each["kind"] == "not reloaded"] == [why, why]
+
+
 @pytest.mark.parametrize(
     ("text", "detail", "pointers"),
     [
@@ -257,7 +323,7 @@ async def test_a_reload_that_failed_is_in_the_audit(api: Api, control: Control, 
             "has no class No",
             ["#/pools/default/policy"],
         ),
-        ('[admin]\nlisten = ":1"', "there is no token", []),
+        ('[admin]\nlisten = ":1"', "line 2: admin.listen: :1 can be reached", ["#/admin/listen"]),
     ],
 )
 async def test_a_broken_file_changes_nothing_and_says_why(
@@ -275,7 +341,9 @@ async def test_a_broken_file_changes_nothing_and_says_why(
         answer = await api("POST", path)
         assert (answer.status, answer.json["type"]) == (422, "/problems/validation")
         assert detail in answer.json["detail"]
-        assert [each["pointer"] for each in answer.json.get("errors", ())] == pointers
+        errors = answer.json.get("errors", ())
+        assert [each["pointer"] for each in errors] == pointers
+        assert all(each["line"] > 1 for each in errors)
     assert (control.config, control.registry.revision, adopted) == (before, revision, [])
     assert counted(control) == (0, 1)
     assert control.metrics.config_loaded_at == loaded
@@ -308,6 +376,26 @@ async def test_reloads_are_counted_in_the_metrics(api: Api, write: Write) -> Non
     assert float(loaded) >= EPOCH
 
 
+async def test_the_routes_are_made_in_a_thread(
+    api: Api, control: Control, write: Write, adopted: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[threading.Thread] = []
+    taken: list[Routes] = []
+
+    def routes(*args: Any, **kwargs: Any) -> Routes:
+        made.append(threading.current_thread())
+        return Routes(*args, **kwargs)
+
+    assert control.reload is not None
+    monkeypatch.setattr("lb.config.reload.Routes", routes)
+    monkeypatch.setattr(control.reload, "_adopt", lambda _config, routes: taken.append(routes))
+    write('path_policy = "exact"\n[[routes]]\npath = "/a"\npool = "api"\n[pools.api]')
+    assert (await api("POST", "/config/reload")).status == 200
+    [thread], [found] = made, taken
+    assert thread is not threading.main_thread()
+    assert [found.pool_for(b"a", path) for path in (b"/a", b"/%61", b"//a")] == ["api", "default", "default"]
+
+
 async def test_a_signal_reloads_and_no_trouble_of_it_reaches_anybody(
     control: Control, write: Write, adopted: list[Config], saves: Saves
 ) -> None:
@@ -319,7 +407,7 @@ async def test_a_signal_reloads_and_no_trouble_of_it_reaches_anybody(
         write("via = ")
         await reload_on_signal(control)
         write("via = 'three'")
-        control.reload._adopt = lambda _config: [][1]
+        control.reload._adopt = lambda _config, _routes: [][1]
         await reload_on_signal(control)
     assert [config.via for config in adopted] == ["two"]
     assert [(line["log_level"], line["event"]) for line in logged] == [
@@ -384,7 +472,7 @@ async def test_without_a_body_the_file_is_judged(api: Api, control: Control, wri
     ("body", "kind", "status", "said"),
     [
         (b"via = ", "application/toml", 400, "the body, line 1"),
-        (b"\xff", "application/toml", 400, "utf-8"),
+        (b"\xff", "application/toml", 400, "UTF-8"),
         (b"{", "application/json", 400, "truncated"),
         (b"[]", "application/json", 400, "object"),
         (b"a = " + b"[" * 9000, "application/toml", 400, "nested"),
@@ -451,3 +539,45 @@ async def test_a_key_of_thousands_of_parts_is_not_read(api: Api) -> None:
     answer = await api("POST", "/config/validate", body=body, headers=TOML)
     assert (answer.status, answer.json["detail"]) == (400, "the body has a line with more than 500 dots")
     assert time.process_time() - started < 1.0
+
+
+# -- files of certificates ---------------------------------------------------------------------------------
+
+
+def over_tls(ca: str) -> str:
+    return f'[pools.default]\nbackends = [{{id = "a", url = "https://a.test"}}]\ntls = {{ca = "{ca}"}}\n'
+
+
+@pytest.mark.parametrize("path", ["/config/validate", "/config/reload"])
+async def test_a_file_for_backends_that_cannot_be_used_is_refused_with_its_key(
+    api: Api, control: Control, write: Write, path: str
+) -> None:
+    write(over_tls("/nowhere.pem"))
+    answer = await api("POST", path)
+    assert (answer.status, answer.pointers) == (422, ["#/pools/default/tls/ca"])
+    assert "/nowhere.pem cannot be read: No such file" in str(answer.json)
+    assert list(control.registry.backends) == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("path", ["/config/validate", "/config/reload"])
+async def test_a_certificate_that_cannot_be_used_is_refused_with_its_key(
+    api: Api, control: Control, write: Write, tmp_path: Path, path: str
+) -> None:
+    chain, key = certificate("a.test").write(tmp_path)
+    text = 'listen = ["https://:0"]\n[[tls.certificates]]\nchain = "{}"\n' + f'key = "{key}"\n'
+    assert control.reload is not None
+    tables = tomllib.loads(text.format(chain))
+    control.reload._certificates = termination = Termination(build(tables))
+    write(text.format("/nowhere.pem"))
+    answer = await api("POST", path)
+    assert (answer.status, answer.pointers) == (422, ["#/tls/certificates/0/chain"])
+    write(text.format(chain))
+    assert (await api("POST", "/config/validate")).status == 200
+    assert termination._prepared is None
+
+
+async def test_files_of_certificates_in_a_body_are_not_read(api: Api) -> None:
+    text = over_tls("/nowhere.pem") + '[[tls.certificates]]\nchain = "/nowhere.pem"\n'
+    answer = await api("POST", "/config/validate", body=text.encode(), headers=TOML)
+    assert answer.status == 200
+    assert answer.json["unchecked"] == ["tls.certificates", "pools.default.tls.ca"]

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -29,6 +29,7 @@ from lb.observe.event_feed import Feed
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import AdminConfig
 from lb.settings.pool_settings import PoolSettings, Probe
+from lb.slices import at_once
 from tests.admin.kit import EPOCH, PATIENCE, Add, Api, Hold, MakeApi, Serve, Service
 from tests.kit.time import lasting, virtual_time
 
@@ -142,14 +143,14 @@ async def test_a_drain_is_told_from_its_beginning_to_its_end(control: Control, a
     with told(control, frozenset({"drain"})) as take:
         control.registry.drain(web1, 60.0, Then.KEEP)
         for _ in range(3):
-            publisher.tick(trio.current_time())
+            at_once(publisher.ticking(trio.current_time))
             await trio.sleep(1)
         events = [data for _type, data in take()]
         assert [data["kind"] for data in events] == ["draining", "progress"]  # the newest replaces
         assert (events[1]["deadline_seconds"], events[1]["duration_seconds"]) == (58.0, 2.0)
         held.end()
         ((_, drained),) = take()
-        publisher.tick(trio.current_time())
+        at_once(publisher.ticking(trio.current_time))
         assert take() == []
     drained.pop("at")
     assert drained == {
@@ -163,6 +164,18 @@ async def test_a_drain_is_told_from_its_beginning_to_its_end(control: Control, a
         "aborted": 0,
         "detail": "after 3.00 s",
     }
+
+
+async def test_failures_that_nobody_was_told_of_are_counted_too(control: Control) -> None:
+    publisher = EventPublisher(control)
+    with told(control, frozenset({"request_failed"})) as take:
+        publisher._failed(failure(0), untold=20)
+        for number in range(FAILURES_A_TICK):
+            publisher._failed(failure(number), untold=10)
+        at_once(publisher.ticking(lambda: 1.0))
+        publisher._failed(failure(9), untold=3)
+        untold = [data["untold"] for _type, data in take()]
+    assert untold == [20, *[10] * (FAILURES_A_TICK - 1), 10 + 1 + 3]
 
 
 def failure(number: int) -> ExchangeRecord:
@@ -182,7 +195,7 @@ async def test_requests_that_fail_are_told_a_few_times_a_second(control: Control
             control.recorder.finished(failure(number))
         events = [data for _type, data in take()]
         assert len(events) == FAILURES_A_TICK
-        publisher.tick(1.0)
+        at_once(publisher.ticking(lambda: 1.0))
         control.recorder.finished(failure(100))
         assert [data["untold"] for _type, data in take()] == [100 - FAILURES_A_TICK]
     events[0].pop("at")
@@ -211,7 +224,7 @@ async def test_a_policy_that_fails_for_each_request_is_told_now_and_then(control
     with told(control, frozenset({"config"})) as take:
         for _ in range(2):
             for _ in range(50):
-                pool.policy.choose(pool.backends, None)  # type: ignore[arg-type]
+                pool.policy.choose([*pool.backends], None)  # type: ignore[arg-type]
             ((_, data),) = take()
             assert (data["kind"], data["detail"]) == ("policy failed", "KeyError: 'nobody'")
             await trio.sleep(QUIET_SECONDS)
@@ -247,8 +260,8 @@ async def test_the_balancer_itself(api: Api, control: Control) -> None:
         for method in ("POST", "POST", "DELETE", "DELETE"):
             await api(method, "/drain")
         control.stopping = True
-        publisher.tick(1.0)
-        publisher.tick(2.0)
+        at_once(publisher.ticking(lambda: 1.0))
+        at_once(publisher.ticking(lambda: 2.0))
         assert [data["kind"] for _type, data in take()] == ["draining", "ready", "stopping"]
 
 
@@ -313,12 +326,12 @@ async def test_of_a_hundred_readers_one_never_reads(
     """It is dropped and harms nobody: all others hear everything, and the stop is not held."""
     for module in (admin.server, admin.transport.admission):
         monkeypatch.setattr(module, "most_connections", lambda: 400)
-    monkeypatch.setattr(admin.transport.bounded_stream, "SEND_SECONDS", 0.5)
-    monkeypatch.setattr(admin.resources.events, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(admin.transport.bounded_stream, "SEND_SECONDS", 2.0)
+    monkeypatch.setattr(admin.resources.events, "STALLED_SECONDS", 2.0)
     text = "x" * 2000
     heard: Counter[int] = Counter()
 
-    async def bind_small(listen: str) -> list[trio.SocketListener]:
+    async def bind_small(listen: str, inherited: Sequence[int] = ()) -> list[trio.SocketListener]:
         listeners = await bind(listen)
         for listener in listeners:  # whom we accept inherits it
             listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 4096)
@@ -434,6 +447,27 @@ async def test_the_token_and_the_host_are_looked_at(make_api: MakeApi) -> None:
     assert (await api("GET", "/events", headers={"Host": "evil.example"})).status == 421
 
 
+async def test_an_act_has_a_name_and_what_ends_by_itself_has_none(
+    control: Control, add: Add, hold: Hold
+) -> None:
+    api, key = Api(control, "secret"), {"Authorization": "Bearer secret"}
+    EventPublisher(control)
+    holder = hold(add("web1"))
+    await api("POST", "/backends/web1/drain", headers=key)
+    holder.end()
+    told = {data["kind"]: data.get("by") for data in kept(control, "backend", "drain")}
+    assert told == {"added": None, "draining": "admin", "drained": None}
+    await api("PATCH", "/pools/default", form="policy=ewma", headers=key)
+    await api("POST", "/drain", headers=key)
+    assert [data["by"] for data in kept(control, "config", "balancer")] == ["admin", "admin"]
+
+
+def kept(control: Control, *types: str) -> list[Any]:
+    """The events of these types, the oldest first."""
+    frames = control.feed.newest(frozenset(types), 100)
+    return [msgspec.json.decode(frame.body) for frame in reversed(frames)]
+
+
 async def test_openapi_has_what_data_may_be(api: Api) -> None:
     document = (await api("GET", "/openapi.json")).json
     answer = document["paths"]["/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
@@ -445,15 +479,15 @@ async def test_openapi_has_what_data_may_be(api: Api) -> None:
 async def test_a_crash_of_the_ticking_is_a_crash_of_the_service_and_no_more(
     serve: Serve, control: Control, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tick, crashes = EventPublisher.tick, iter([RuntimeError("boom")])
+    ticking, crashes = EventPublisher.ticking, iter([RuntimeError("boom")])
 
-    def crash_first(self: EventPublisher, now: float) -> None:
+    def crash_first(self: EventPublisher, now: Callable[[], float]) -> Generator[None, None, None]:
         for crash in crashes:
             raise crash
-        tick(self, now)
+        return ticking(self, now)
 
     monkeypatch.setattr(admin.server, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(EventPublisher, "tick", crash_first)
+    monkeypatch.setattr(EventPublisher, "ticking", crash_first)
     async with serve() as service:
         await trio.sleep(0.05)
         async with listening(service, "?types=stats") as listener:

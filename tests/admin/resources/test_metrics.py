@@ -66,6 +66,29 @@ FAMILIES = {
     "lb_admin_requests",
     "lb_admin_restarts",
     "lb_config_reloads",
+    "lb_cluster_up",
+    "lb_cluster_heard",
+    "lb_cluster_members",
+    "lb_cluster_configs",
+    "lb_cluster_revision",
+    "lb_cluster_newest",
+    "lb_cluster_unfit",
+    "lb_cluster_local_overrides",
+    "lb_cluster_age_seconds",
+    "lb_cluster_writes",
+    "lb_cluster_resyncs",
+    "lb_cluster_leases_lost",
+    "lb_discovery_up",
+    "lb_discovery_age_seconds",
+    "lb_discovery_refreshes",
+    "lb_discovery_backends",
+    "lb_discovery_changes",
+    "lb_discovery_held",
+    "lb_discovery_apply_seconds",
+    "lb_upgrades",
+    "lb_acme_orders",
+    "lb_acme_next_attempt_timestamp_seconds",
+    "lb_acme_failures_in_a_row",
     "lb_config_last_reload_success_timestamp_seconds",
     "lb_event_readers",
     "lb_event_readers_dropped",
@@ -312,7 +335,8 @@ async def test_g155_many_backends_are_read_in_turns(control: Control, add: Add) 
         trio.lowlevel.add_instrument(held)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count_more, control)
-            body, _ = await exposition.render("")
+            parts, _ = await exposition.render("")
+            body = b"".join(parts)
             nursery.cancel_scope.cancel()
         trio.lowlevel.remove_instrument(held)
         longest.append(held.longest)

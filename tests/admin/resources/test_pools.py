@@ -11,7 +11,7 @@ from admin.input.pool_input import typed
 from lb.control import Control
 from lb.errors import ConfigError
 from lb.settings.balancer_settings import AdminConfig, Config, PoolConfig
-from lb.settings.pool_settings import Ejection, Hedge, PoolSettings, Probe, Retry, Sticky
+from lb.settings.pool_settings import BackendTls, Ejection, Hedge, PoolSettings, Probe, Retry, Sticky
 from tests.admin.kit import Add, Api, Hold, MakeApi, Saves
 from tests.core.scene import Request
 
@@ -282,6 +282,14 @@ async def test_no_file_is_read_that_the_configuration_does_not_name(api: Api, co
     answer = await api("PATCH", "/pools/default", form="sticky.secret_file=/run/key&sticky.cookie=a")
     assert answer.json["settings"]["sticky"]["secret_file"] == "/run/key"
     assert (await api("PATCH", "/pools/default", form="sticky.secret_file=")).status == 200
+    answer = await api("PATCH", "/pools/default", form="tls.ca=/etc/passwd&tls.chain=/a&tls.key=/b")
+    assert (answer.status, answer.pointers) == (422, ["#/tls/ca", "#/tls/chain", "#/tls/key"])
+    configure(control, other=PoolConfig(tls=BackendTls(ca="/run/ca", chain="/run/us")))
+    answer = await api("PATCH", "/pools/default", form="tls.ca=/run/ca&tls.chain=/run/us")
+    assert answer.json["settings"]["tls"]["ca"] == "/run/ca"
+    assert (await api("PATCH", "/pools/default", form="tls.ca=&tls.chain=")).status == 200
+    answer = await api("PATCH", "/pools/default", form="tls.key=/run/us")
+    assert (answer.status, answer.pointers) == (422, ["#/tls/key"])
 
 
 async def test_a_key_that_cannot_be_read_changes_nothing(api: Api, control: Control) -> None:
@@ -307,5 +315,5 @@ async def test_nested_settings_are_described(api: Api) -> None:
     assert patch["required"] == []
     assert "null is the default again" in patch["description"]
     assert schemas["PoolView"]["properties"]["settings"] == {"$ref": "#/components/schemas/PoolSettings"}
-    assert "changing_interval" in schemas["Probe"]["description"]
+    assert "the last results differ" in schemas["Probe"]["properties"]["changing_interval"]["description"]
     assert "\n  " not in schemas["Probe"]["description"]

@@ -123,7 +123,7 @@ async def test_one_question_is_thought_about_at_a_time(
         thinking["now"] -= 1
         return Forecast()
 
-    monkeypatch.setattr("admin.slices.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("lb.slices.SLICE_SECONDS", 0.0)
     monkeypatch.setattr("admin.resources.whatif.simulation", slowly)
     async with trio.open_nursery() as nursery:
         for _ in range(5):

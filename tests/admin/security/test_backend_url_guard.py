@@ -35,12 +35,17 @@ from tests.admin.kit import MakeApi, Serve
         "http://[fd00:ec2::254%25eth0]:80",
         "http://user@10.0.0.1",
         "http://10.0.0.1/path",
-        "https://10.0.0.1",
+        "https://127.0.0.1:8080",
+        "https://10.1.1.2",
+        "http://10.1.1.2:443",
+        "https://169.254.169.254",
+        "https://10.0.0.1/path",
     ],
 )
 async def test_g147_no_backend_is_ourselves_or_no_address(make_api: MakeApi, url: str) -> None:
     admin = AdminConfig(listen="127.0.0.1:9000")
-    api = make_api(admin, listening=["127.0.0.1:8080", "[::]:8081", "http://10.1.1.1:8088", "unix:/run/lb"])
+    ours = ["127.0.0.1:8080", "[::]:8081", "http://10.1.1.1:8088", "https://10.1.1.2:443", "unix:/run/lb"]
+    api = make_api(admin, listening=ours)
     for method, path, body in [("POST", "/backends", {"url": url}), ("PUT", "/backends", [{"url": url}])]:
         answer = await api(method, path, json=body)
         assert answer.status == 422
@@ -49,7 +54,10 @@ async def test_g147_no_backend_is_ourselves_or_no_address(make_api: MakeApi, url
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:8088", "http://10.1.1.1:8080", "http://10.0.0.1", "http://web1", "unix:/run/app.sock"],
+    [
+        *("http://127.0.0.1:8088", "http://10.1.1.1:8080", "http://10.0.0.1", "http://web1"),
+        *("https://10.0.0.1", "unix:/run/app.sock"),
+    ],
 )
 async def test_g147_but_others_may(make_api: MakeApi, url: str) -> None:
     api = make_api(AdminConfig(), listening=["127.0.0.1:8080", "10.1.1.1:8088"])

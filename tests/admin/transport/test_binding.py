@@ -1,5 +1,7 @@
 """Where the admin service listens."""
 
+import os
+import socket
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 import trio
 
 from admin.server import supervised
-from admin.transport.binding import address, bind
+from admin.transport.binding import address, bind, close
 from lb.control import Control
 from lb.settings.balancer_settings import AdminConfig, Config
 from tests.admin.kit import GET, Serve
@@ -56,6 +58,27 @@ async def test_g156_an_address_in_use_is_one_clear_line(control: Control, serve:
     async with serve() as service:
         taken = f"127.0.0.1:{service.port}"
         control.config = Config(admin=AdminConfig(listen=taken))
-        with pytest.raises(OSError, match=f"admin cannot listen on {taken}: Address already in use"):
+        with pytest.raises(
+            OSError, match=f"admin cannot listen on {taken}: address already in use"
+        ) as caught:
             await supervised(control, None, stop=trio.Event())
+    assert f" by pid {os.getpid()} (" in str(caught.value)
     assert control.metrics.admin_restarts == 0
+
+
+async def test_the_sockets_of_the_program_before_are_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as before:
+        number = before.dup().detach()
+        [listener] = await bind("127.0.0.1:0", [number])
+        assert listener.socket.fileno() == number
+        listener.socket.close()
+
+
+async def test_the_file_of_the_program_before_is_taken_with_the_socket(tmp_path: Path) -> None:
+    listen = f"unix:{tmp_path}/admin.sock"
+    [before] = await bind(listen)
+    [after] = await bind(f"{listen}?mode=0600", [before.socket.dup().detach()])
+    before.socket.close()
+    assert address(after) == listen
+    close(after, listen)
+    assert not (tmp_path / "admin.sock").exists()

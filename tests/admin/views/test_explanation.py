@@ -23,6 +23,7 @@ from lb.errors import (
     BackendStalled,
     BadRequest,
     BadResponse,
+    CertificateRefused,
     ClientError,
     ClientGone,
     ClientStalled,
@@ -42,6 +43,8 @@ from lb.errors import (
     ResponseIncomplete,
     ResponseStalled,
     ResponseTimeout,
+    TlsFailed,
+    TlsRefused,
     TooManyDescriptors,
     TunnelIdle,
     Unavailable,
@@ -122,6 +125,27 @@ CASES = [
         RUNNING,
         {},
         f"web1 refused the connection (web1 at http://web1.test:80: No route to host). {NOBODY_ELSE} {FINE}",
+    ),
+    Case(
+        TlsFailed("web1 at https://web1.test: it does not speak TLS there"),
+        RUNNING,
+        {},
+        f"web1 did not come to speak TLS (web1 at https://web1.test: it does not speak TLS there)."
+        f" {NOBODY_ELSE} {FINE}",
+    ),
+    Case(
+        CertificateRefused("web1 at https://web1.test: its certificate for web1.test ended on 2026-11-01"),
+        RUNNING,
+        {},
+        "web1 showed a certificate that we do not accept (web1 at https://web1.test: its certificate for"
+        f" web1.test ended on 2026-11-01). {NOBODY_ELSE} {FINE}",
+    ),
+    Case(
+        TlsRefused("web1 at https://web1.test: it refused the handshake: unknown ca"),
+        RUNNING,
+        {},
+        "web1 refused our TLS handshake (web1 at https://web1.test: it refused the handshake: unknown ca)."
+        f" {NOBODY_ELSE} {FINE}",
     ),
     Case(
         ConnectTimeout("web1 took no connection in 5 s"),
@@ -395,9 +419,9 @@ def test_a_pool_that_is_gone_and_one_that_never_was() -> None:
 
 def test_many_backends_are_a_few_words_and_old_times_have_a_date() -> None:
     house = House(*(f"web{number:03}" for number in range(500)))
-    for backend in house.pool.backends[2:]:
+    for backend in [*house.pool.backends][2:]:
         house.registry.maintenance(backend)
-    house.pool.backends[1].outcomes.eject(Cause.CONSECUTIVE, 1000.0, "refused")
+    [*house.pool.backends][1].outcomes.eject(Cause.CONSECUTIVE, 1000.0, "refused")
     exchange = house.failed(Unavailable("no backend is available: " + "web000 (full 1/1), " * 500))
     house.clock.now += 86400
     text = house.explain(exchange)
@@ -408,7 +432,7 @@ def test_many_backends_are_a_few_words_and_old_times_have_a_date() -> None:
 
 
 def test_each_backend_is_told_of_once_with_its_cure() -> None:
-    house = House("web1", "web2", "web3", "web4", probe=Probe(fall=1))
+    house = House("web1", "web2", "web3", "web4", "web5", probe=Probe(fall=1))
     house.registry.drain(house.registry.backend("web3"), 60)
     house.registry.checked(house.registry.backend("web1"), Check(False, "refused", 0.1, 1000.0))
     detail = (
@@ -416,14 +440,18 @@ def test_each_backend_is_told_of_once_with_its_cure() -> None:
     )
     exchange = house.failed(Unavailable(detail))
     exchange.passed_over = PassedOver(
-        (("web1", "down: refused (x)"), ("web2", "full 1/1"), ("web3", "drained"), ("web4", "full 1/1"))
+        (
+            ("web1", "down: refused (x)"),
+            ("web3", "drained"),
+            *((f"web{each}", "full 1/1") for each in (2, 4, 5)),
+        )
     )
     house.registry.checked(house.registry.backend("web2"), Check(False, "refused", 0.1, 1005.0))
     assert house.explain(exchange) == (
         "Nobody could take the request. web1 is marked down since 08:00:00Z."
         " web2 was full 1/1; now: down since 08:00:05Z."
         " web3 is well but drained since 08:00:00Z: POST /backends/web3/ready brings it back."
-        f" web4 was full 1/1; now: available. {LOOK[Unavailable]}"
+        f" web4 and web5 were full 1/1; now: available. {LOOK[Unavailable]}"
     )
 
 

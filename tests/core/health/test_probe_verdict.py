@@ -69,17 +69,19 @@ def test_where_it_begins(initial: Initial, verdict: Verdict, why: str) -> None:
     assert not health.flips
 
 
-def test_the_words_and_the_time_are_those_of_the_check_that_turned_it() -> None:
-    health = Health(Probe(fall=2, rise=1), 1.0)
+def test_the_time_is_that_of_the_turn_and_the_words_those_of_the_last_that_bears_it_out() -> None:
+    health = Health(Probe(fall=2, rise=2), 1.0)
     health.observe(Check(False, "connection refused", 0.1, 2.0))
     assert (health.why, health.since) == ("", 1.0)
     health.observe(Check(False, "status 503, expected 200-399", 0.2, 3.0))
     assert (health.why, health.since) == ("status 503, expected 200-399", 3.0)
     last = Check(False, "no answer in 2 s", 2.0, 6.0)
     health.observe(last)
-    assert (health.why, health.since, health.last) == ("status 503, expected 200-399", 3.0, last)
+    assert (health.why, health.since, health.last) == ("no answer in 2 s", 3.0, last)
     health.observe(Check(True, "ok 200", 0.1, 8.0))
-    assert (health.why, health.since) == ("ok 200", 8.0)
+    assert (health.why, health.since) == ("no answer in 2 s", 3.0)
+    health.observe(Check(True, "ok 204", 0.1, 9.0))
+    assert (health.why, health.since) == ("ok 204", 9.0)
 
 
 def test_it_counts_since_the_start_and_keeps_the_last_thirty() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.core.measures.histogram import SECONDS, Histogram
+from lb.core.measures.histogram import FEWEST, HALF_SECONDS, SECONDS, Histogram, Recent
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,33 @@ def test_cumulative_counts_what_is_at_most_each_bound(observed: list[float]) -> 
     expected = [(str(bound), sum(seconds <= bound for seconds in observed)) for bound in SECONDS]
     assert histogram.cumulative() == [*expected, ("+Inf", len(observed))]
     assert histogram.total == pytest.approx(sum(observed))
+
+
+OBSERVED = st.lists(st.floats(min_value=0, max_value=100))
+
+
+@given(here=OBSERVED, elsewhere=OBSERVED)
+def test_what_was_observed_elsewhere_is_as_if_it_was_here(here: list[float], elsewhere: list[float]) -> None:
+    ours, theirs, both = Histogram(), Histogram(), Histogram()
+    for seconds in here:
+        ours.observe(seconds)
+        both.observe(seconds)
+    for seconds in elsewhere:
+        theirs.observe(seconds)
+        both.observe(seconds)
+    ours.add({index: count for index, count in enumerate(theirs.counts) if count}, theirs.total)
+    assert ours.counts == both.counts
+    assert ours.total == pytest.approx(both.total)
+
+
+def test_what_was_observed_elsewhere_grows_old_too() -> None:
+    recent, elsewhere = Recent(), Histogram()
+    for _ in range(FEWEST):
+        elsewhere.observe(0.3)
+    recent.add(dict(enumerate(elsewhere.counts)), elsewhere.total, now=0.0)
+    quantile = recent.quantile(0.5, now=1.0)
+    assert quantile is not None
+    assert 0.25 < quantile <= 0.5
+    assert recent.quantile(0.5, now=HALF_SECONDS + 1) == quantile
+    assert recent.quantile(0.5, now=3 * HALF_SECONDS) is None
+    recent.add({}, 0.0, now=100 * HALF_SECONDS)

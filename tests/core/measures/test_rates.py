@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from lb.core.measures.histogram import Histogram
+from lb.core.measures.histogram import LONGEST_TOLD, Histogram
 from lb.core.measures.rates import HISTORY, MINUTE, STEP, WINDOW, Codes, Rates, Reading, Trend, between
 
 FAST = (0, 0, 0, 1)
@@ -54,6 +54,13 @@ def test_quantiles_are_interpolated_even_of_one() -> None:
     assert rates.p50_seconds == 0.0075
     assert rates.p99_seconds == 0.00995
     assert between(Reading(0.0), reading(1.0, 1)).p50_seconds == 0.0075  # the first reading had no buckets
+
+
+def test_of_a_quantile_above_the_last_bucket_only_the_bound_is_known() -> None:
+    histogram = Histogram()
+    for seconds in (29.0, 31.0, 500.0):
+        histogram.observe(seconds)
+    assert histogram.quantiles(0.3, 0.5, 0.99) == [pytest.approx(28.0), LONGEST_TOLD, LONGEST_TOLD]
 
 
 def test_quantiles_agree_with_the_histogram_s_own() -> None:

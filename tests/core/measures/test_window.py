@@ -118,3 +118,13 @@ def test_it_says_what_an_exact_list_might_say(length: float, events: list[tuple[
         model.add(now, is_rare)
         (window.add_rare if is_rare else window.add)(now)
         assert window.totals(now) in model.possible(now)
+
+
+def test_what_has_happened_elsewhere_counts_from_when_it_is_told() -> None:
+    window = Window(10.0)
+    window.add(0.0)
+    window.add_many(5, 2, 0.5)
+    assert window.totals(0.5) == (6, 2)
+    window.add_many(1, 0, 5.0)
+    assert window.totals(5.0) == (7, 2)
+    assert window.totals(12.0) == (1, 0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.policies.base import Policy
-from lb.core.policies.catalogue import POLICIES, make
+from lb.core.policies.catalogue import POLICIES, make, own_policy
 from lb.core.policies.custom import Guarded
 from lb.core.policies.round_robin import RoundRobin
 from lb.core.policies.sticky import Sticky
@@ -76,3 +76,10 @@ def test_one_that_is_not_there_is_refused() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_is_true_also_while_it_has_nobody(name: str) -> None:
     assert POLICIES[name](PoolSettings(), lambda: 0.0, lambda: 0.5)
+
+
+@pytest.mark.parametrize("sticky", [None, StickySettings()])
+def test_a_policy_of_the_operators_own_is_found_behind_cookies_too(sticky: StickySettings | None) -> None:
+    own = policy(policy="tests.admin.kit:Clumsy", sticky=sticky)
+    assert isinstance(own_policy(own), Guarded)
+    assert own_policy(policy(policy="random", sticky=sticky)) is None

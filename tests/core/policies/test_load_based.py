@@ -8,12 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.backend import Backend
-from lb.core.policies.load_based import DECAY, Ewma, LeastRequests, Random, TwoChoices
-from lb.core.policies.round_robin import RoundRobin
-from tests.core.policies.follow import STEPS, Twins
+from lb.core.policies.load_based import DECAY, Ewma, Random, TwoChoices
 from tests.core.scene import Clock, Request, backends
 
-WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=6)
 LOADS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=6)
 ANY = Request()
 
@@ -28,74 +25,6 @@ def busy(*loads: tuple[int, int]) -> list[Backend]:
 
 def occupy(backend: Backend, count: int) -> None:
     backend.running = {Request() for _ in range(count)}
-
-
-# -- least_requests ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("weights", "in_flight", "chosen"),
-    [
-        ((1, 1), (1, 0), "b"),
-        ((1, 1), (0, 1), "a"),
-        ((1, 1, 1), (2, 1, 1), "bcbc"),  # round robin among equals
-        ((2, 1), (1, 1), "a"),
-        ((3, 1), (2, 1), "a"),
-        ((3, 1), (3, 1), "aaba"),
-        ((1, 3), (1, 3), "babb"),
-        ((3, 6), (1, 2), "bab"),  # thirds are equal, whatever floats make of them
-        ((1, 1000), (0, 999), "a"),
-    ],
-)
-def test_least_requests_for_the_weight(
-    weights: tuple[int, ...], in_flight: tuple[int, ...], chosen: str
-) -> None:
-    candidates, policy = busy(*zip(weights, in_flight, strict=True)), LeastRequests()
-    assert "".join(policy.choose(candidates, ANY).id for _ in chosen) == chosen
-
-
-@given(LOADS)
-def test_least_requests_takes_no_backend_that_has_more(loads: list[tuple[int, int]]) -> None:
-    candidates = busy(*loads)
-    best = LeastRequests().choose(candidates, ANY)
-    assert all(best.in_flight * other.share <= other.in_flight * best.share for other in candidates)
-
-
-@given(weights=WEIGHTS)
-def test_an_idle_pool_rotates_under_least_requests_as_under_round_robin(weights: list[int]) -> None:
-    one, other = backends(*weights), backends(*weights)
-    least, rotation = LeastRequests(), RoundRobin()
-    for _ in range(sum(weights)):
-        assert least.choose(one, ANY).id == rotation.choose(other, ANY).id
-
-
-@given(weights=WEIGHTS, steps=STEPS)
-def test_least_requests_that_follows_chooses_as_one_that_looks_at_all(
-    weights: list[int], steps: list[tuple[int, int]]
-) -> None:
-    """The very same, whoever comes and goes, and whatever ends in between."""
-    fast, slow = LeastRequests(), LeastRequests()
-    twins = Twins(weights, fast)
-    for at, what in steps:
-        one, other = (each[at % len(weights)] for each in (twins.fast, twins.slow))
-        if twins.change(at, what):
-            continue
-        if what > 30 and one.running and other in twins.candidates:
-            other.running.remove(one.running.pop())
-            fast.counted(one)
-            continue
-        chosen, same = fast.pick(ANY), slow.choose(twins.candidates, ANY)
-        assert chosen.id == same.id
-        chosen.running.add(request := Request())
-        same.running.add(request)
-        fast.counted(chosen)
-    assert fast._loads == sorted({len(each.running) / each.share for each in fast._found})
-
-
-def test_one_that_warms_up_gets_its_small_share() -> None:
-    a, b = busy((1, 5), (1, 1))
-    b.share = 10
-    assert LeastRequests().choose([a, b], ANY) is a
 
 
 # -- random --------------------------------------------------------------------------------------------

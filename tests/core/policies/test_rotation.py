@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.core.backend import Backend
-from lb.core.policies.rotation import ONE, Rotation
+from lb.core.policies.rotation import LEFT, ONE, SLACK, Rotation
 from lb.core.policies.round_robin import RoundRobin
 from tests.core.policies.follow import STEPS, Twins
-from tests.core.scene import Request, backends
+from tests.core.scene import Request, backends, many_backends
 
 WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 ANY = Request()
@@ -58,7 +58,17 @@ def test_places_that_are_stale_do_not_pile_up() -> None:
             policy.leave(each)
             policy.enter(each)
     assert len(policy._places) == 20
-    assert sum(len(heap) for heap in policy._heaps.values()) <= 2 * 20 + 1
+    assert sum(len(heap) for heap in policy._heaps.values()) <= 20 + SLACK + 1
+
+
+def test_few_of_many_places_are_stale() -> None:
+    policy = Rotation()
+    pool = many_backends(1000)
+    policy.follow(pool)
+    for each in reversed(pool[1:]):  # the first in the heap stays
+        policy.leave(each)
+        there = len(policy._places)
+        assert sum(len(heap) for heap in policy._heaps.values()) <= there + there // LEFT + SLACK + 1
 
 
 def test_a_share_that_nobody_has_any_more_is_not_looked_at() -> None:

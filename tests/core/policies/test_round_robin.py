@@ -90,18 +90,15 @@ def test_two_sets_that_alternate_are_each_shared_exactly() -> None:
 
 
 def test_a_leaver_hands_over_its_turn() -> None:
-    a, b, c = candidates = backends(1, 1, 1)
-    rounds(candidates, 2)  # c would be next
-    hand_over([c], [a, b])
-    assert c.turn == 0
+    a, b, _ = candidates = backends(1, 1, 1)
+    rounds(candidates, 2)  # the third would be next
+    hand_over(1, [a, b])
     assert a.turn + b.turn == 0
     assert rounds([a, b], 4) == "abab"
 
 
-def test_the_last_one_leaves_with_nothing() -> None:
-    (a,) = backends(1)
-    hand_over([a], [])
-    assert a.turn == 0
+def test_nobody_is_left_to_hand_over_to() -> None:
+    hand_over(1, [])
 
 
 @given(turns=st.lists(st.integers(-5, 5), min_size=1, max_size=9), data=st.data())
@@ -112,12 +109,12 @@ def test_to_leave_together_is_to_leave_one_after_the_other(turns: list[int], dat
             member.turn = turn * ONE
         members[0].turn -= sum(turns) * ONE
     leaving = data.draw(st.lists(st.sampled_from(range(len(turns))), unique=True))
-    one, other = ([members[at] for at in leaving] for members in both)
+    other = [both[1][at] for at in leaving]
     stay, rest = ([each for at, each in enumerate(members) if at not in leaving] for members in both)
-    hand_over(one, stay)
+    hand_over(len(leaving), stay)
     for each in other:
         both[1].remove(each)
-        hand_over([each], both[1])
+        hand_over(1, both[1])
     assert [each.turn for each in stay] == pytest.approx([each.turn for each in rest], abs=20)
     assert sum(each.turn for each in stay) == 0 or not stay
 
@@ -153,7 +150,7 @@ class Story:
 
     def leave(self, backend: Backend) -> None:
         self.pool.remove(backend)
-        hand_over([backend], self.pool)
+        hand_over(1, self.pool)
         self.begin_stretch()
 
     def begin_stretch(self) -> None:

@@ -1,9 +1,14 @@
 """A registry to try things on: what happens there is not real."""
 
+from lb.core.backend import AdminState
 from lb.core.drain import Then
-from lb.core.simulation.registry_copy import rehearsal
-from lb.settings.pool_settings import PoolSettings
-from tests.core.scene import Request, Scene, spec
+from lb.core.health.ejection import Cause
+from lb.core.simulation.registry_copy import copying
+from lb.errors import Reason
+from lb.settings.pool_settings import PoolSettings, Probe
+from lb.slices import at_once
+from tests.core.scene import Request, Scene, spec, taken
+from tests.kit.classes import attributes
 
 
 def test_nothing_that_happens_there_is_real() -> None:
@@ -18,7 +23,7 @@ def test_nothing_that_happens_there_is_real() -> None:
         (each.id, each.admin_state, each.outcomes.standing) for each in scene.registry.backends.values()
     ]
 
-    twin = rehearsal(scene.registry)
+    twin = at_once(copying(scene.registry))
     twin.maintenance(twin.backend("a"))
     twin.remove(twin.backend("b"))
     for _ in range(5):
@@ -40,7 +45,7 @@ def test_it_begins_in_the_same_state() -> None:
     scene = Scene(spec("a"), spec("b", 3))
     scene["a"].running.add(Request())
     scene.registry.drain(scene["a"], 60, Then.REMOVE)
-    twin = rehearsal(scene.registry)
+    twin = at_once(copying(scene.registry))
     assert twin.revision == scene.registry.revision
     for name in ("a", "b"):
         real, stage = scene[name], twin.backend(name)
@@ -49,3 +54,25 @@ def test_it_begins_in_the_same_state() -> None:
     drain = twin.backend("a").drain
     assert drain is not None
     assert (drain.then, drain.started_with) == (Then.REMOVE, 1)
+
+
+def test_the_copy_of_a_backend_has_all_of_it_but_what_runs_there() -> None:
+    scene = Scene(spec("a", 3, cap=2), probe=Probe())
+    real = scene["a"]
+    real.outcomes.eject(Cause.RATIO, scene.clock(), "ill")
+    real.admin_state, real.turn, real.idle_connections = AdminState.MAINTENANCE, 7, 2
+    real.failures[Reason.CONNECTION_REFUSED] += 1
+    stage = at_once(copying(scene.registry)).backend("a")
+    for one, other in ((real, stage), (real.outcomes, stage.outcomes), (real.health, stage.health)):
+        for name in set(attributes(type(one))) - {"tally", "roster", "running", "outcomes", "health", "cuts"}:
+            assert getattr(one, name) == getattr(other, name), name
+
+
+def test_the_policy_follows_none_of_the_copies() -> None:
+    scene = Scene(spec("a"), spec("b"), spec("c"))
+    taken(scene)
+    twin = at_once(copying(scene.registry))
+    twin.maintenance(twin.backend("a"))
+    twin.remove(twin.backend("b"))
+    scene.registry.maintenance(scene["a"])
+    assert taken(scene) == {"b", "c"}

@@ -8,8 +8,9 @@ import trio.testing
 
 from lb.net.addresses import Address
 from lb.net.connect import connect
+from lb.proxy.backend_side.connections import Connections
 from lb.settings.backend_spec import BackendSpec
-from tests.kit import GET, OK, Peer, Scene, lasting, running, virtual_time
+from tests.kit import GET, OK, Backend, Peer, Scene, lasting, running, virtual_time
 
 pytestmark = virtual_time
 
@@ -87,6 +88,26 @@ async def test_one_that_the_backend_closed_is_noticed_within_half_a_second() -> 
         peer.ends()
         await trio.sleep(0.501)
         assert lb["one"].connections == 0
+
+
+async def test_old_ones_are_closed_a_backend_a_step_whatever_happens_between_two() -> None:
+    async with running(Backend, Backend, Backend) as lb:
+        for stand in lb.backends:
+            client = await lb.asks(GET)
+            peer = await stand.accepts()
+            await hears_and_answers(peer)
+            await client.hears(200)
+            peer.ends()
+        await trio.testing.wait_all_tasks_blocked()
+        connections = lb.context.connections
+        assert isinstance(connections, Connections)
+        one, two, three = lb.registry.backends.values()
+        work = connections.closing_old()
+        next(work)
+        assert (one.connections, two.connections, three.connections) == (0, 1, 1)
+        lb.registry.remove(two)
+        assert list(work) == [None]
+        assert (two.connections, three.connections, three.idle_connections) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("wish", ["drain", "maintenance", "remove", "change"])

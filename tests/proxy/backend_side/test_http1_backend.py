@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lb.errors import ConnectionTerminated
-from lb.net.wire import Wire
+from lb.net.plain_wire import PlainWire
 from lb.proxy.backend_side.http1_backend import Http1Backend
 from lb.proxy.backend_side.terms import Terms
 from lb.settings.balancer_settings import Limits
@@ -19,7 +19,7 @@ def connected() -> tuple[Http1Backend, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    return Http1Backend(Wire(ours), "one", Limits(), lambda: 0.0, Terms()), theirs
+    return Http1Backend(PlainWire(ours), "one", Limits(), lambda: 0.0, Terms()), theirs
 
 
 async def has_ended(connection: Http1Backend) -> None:
@@ -33,7 +33,7 @@ async def test_a_reset_is_known_whichever_call_meets_it(sends: bool) -> None:
     connection, peer = connected()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
-    select.select([connection.wire.sock], [], [], 5)
+    select.select([connection.wire._sock], [], [], 5)
     if sends:
         connection.send_content_now(b"y", SOURCE)
         assert connection.takes_no_more
@@ -44,6 +44,6 @@ async def test_a_reset_is_known_whichever_call_meets_it(sends: bool) -> None:
 async def test_an_orderly_end_is_no_reset() -> None:
     connection, peer = connected()
     peer.close()
-    select.select([connection.wire.sock], [], [], 5)
+    select.select([connection.wire._sock], [], [], 5)
     await has_ended(connection)
     assert not connection.was_reset

@@ -7,8 +7,9 @@ import trio.testing
 from lb.core.exchange_record import ExchangeRecord
 from lb.http1.request_head import ALLOW
 from tests.kit import GET, OK, Refusing, answer, lasting, running, virtual_time
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 CLOSING = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"
@@ -158,6 +159,7 @@ async def test_a_body_that_stops_is_given_up() -> None:
         await peer.hears_end()
 
 
+@plain_only("no backend shakes hands here")
 async def test_a_body_that_only_trickles_is_given_up() -> None:
     """Three bytes, one in ten seconds, earn 3/240 s beyond the 30 s of `body_idle`."""
     async with running() as lb:
@@ -169,6 +171,7 @@ async def test_a_body_that_only_trickles_is_given_up() -> None:
             await client.hears(408)
 
 
+@plain_only("the reset comes behind a close_notify")
 async def test_who_stops_reading_its_answer_is_left() -> None:
     async with running() as lb:
         client = await lb.asks(GET)
@@ -361,6 +364,7 @@ async def test_a_half_closed_http_1_0_client_is_asked_nothing() -> None:
         await client.hears_end()
 
 
+@plain_only("a client with unread tickets resets")
 @pytest.mark.parametrize(("how", "seconds"), [("resets", 1.0), ("closes", 1.5)])
 async def test_a_client_that_left_takes_its_request_with_it(how: str, seconds: float) -> None:
     async with running() as lb:

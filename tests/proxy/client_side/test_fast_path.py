@@ -15,7 +15,7 @@ import trio.testing
 
 from lb.core.pool import Pool
 from lb.net.wire import Wire
-from lb.proxy.client_side import connection
+from lb.proxy.acceptor import Server
 from lb.proxy.exchange.exchange import Exchange
 from tests.http1.real_heads import CLIENTS, FRONTS, behind, head
 from tests.kit import GET, OK, Client, Ended, Line, Peer, Request, Scene, answer, running, virtual_time
@@ -267,13 +267,10 @@ async def test_the_task_sleeps_for_every_head_that_is_really_sent(trusted: bool)
 
 
 @pytest.mark.parametrize("last", ["ab", "ab -k", "urllib", "an old probe"])
-async def test_a_connection_for_one_request_is_served_by_it(
-    last: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether the request came before the task began or not: that differs from one round to the next."""
+async def test_a_connection_for_one_request_has_no_task(last: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as lb, lb.backend.answering(OK):
         await (await lb.asks(GET)).hears(200)
-        monkeypatch.setattr(connection, "run", None)
+        monkeypatch.setattr(Server, "start_task", None)
         for _ in range(8):
             client = await lb.asks(head(CLIENTS[last]))
             heard, how = await client.hears_all()
@@ -284,6 +281,7 @@ async def test_a_connection_for_one_request_is_served_by_it(
         assert [each.status for each in lb.exchanges] == [200] * 9
 
 
+@pytest.mark.pure
 async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as lb, lb.backend.answering(OK):
         lb.errors_expected = 2
@@ -299,6 +297,7 @@ async def test_a_bug_in_the_lane_ends_that_connection_only(monkeypatch: pytest.M
         await third.hears(200)
 
 
+@pytest.mark.pure
 async def test_who_is_ended_by_what_the_lane_does_is_not_woken_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """No step cancels its own task today, but if one did, waking it twice would end the whole balancer."""
 

@@ -4,8 +4,9 @@ import pytest
 import trio
 
 from tests.kit import GET, OK, running, virtual_time
+from tests.kit.wires import over_all_wires
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 OLD = b"GET / HTTP/1.0\r\n\r\n"
 STREAM = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"

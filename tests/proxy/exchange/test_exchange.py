@@ -25,8 +25,9 @@ from tests.kit import (
     running,
     virtual_time,
 )
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -69,6 +70,7 @@ async def test_no_connection_field_takes_away_what_a_backend_trusts() -> None:
         assert heard[0].body == b"hello"
 
 
+@plain_only("it names the scheme")
 async def test_a_backend_is_told_who_asks() -> None:
     async with running() as lb, lb.backend.answering(OK) as heard:
         client = await lb.asks(GET)
@@ -86,6 +88,7 @@ CLAIMS += b"X-Forwarded-Host: shop\r\nX-Request-Id: mine\r\n"
 CLAIMING = b"GET / HTTP/1.1\r\nHost: a\r\n" + CLAIMS + b"\r\n"
 
 
+@plain_only("it names the scheme")
 async def test_a_stranger_is_not_believed() -> None:
     async with running(forwarded=True) as lb, lb.backend.answering(OK) as heard:
         client = await lb.asks(CLAIMING.replace(b"X-Request", b"X_Forwarded_For: 6.6.6.6\r\nX-Request"))
@@ -98,6 +101,7 @@ async def test_a_stranger_is_not_believed() -> None:
         assert b"6.6.6.6" not in heard[0].head
 
 
+@plain_only("it names the scheme")
 async def test_a_trusted_proxy_is_believed_and_added_to() -> None:
     async with running(trusted_proxies=["127.0.0.0/8"], forwarded=True) as lb:
         async with lb.backend.answering(OK) as heard:
@@ -438,6 +442,7 @@ async def test_an_upload_that_breaks_is_no_error_while_there_is_an_answer() -> N
         assert (await client.hears(413)).body == b"no"
 
 
+@plain_only("it writes to the bare socket")
 @pytest.mark.parametrize("_again", range(4))
 async def test_an_upload_that_fails_leaves_the_word_to_the_answer(
     narrow: partial[Backend], _again: int
@@ -466,6 +471,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> partial[Backend]:
     return partial(Backend, receive_buffer=4096)
 
 
+@plain_only("records come one by one")
 async def test_a_connection_that_is_owed_the_rest_of_a_body_is_never_used_again(
     narrow: partial[Backend],
 ) -> None:

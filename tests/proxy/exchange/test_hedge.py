@@ -8,8 +8,9 @@ from tests.kit.backend import OK, Backend, Refusing, answer
 from tests.kit.balancer import Scene, running
 from tests.kit.client import GET, Client
 from tests.kit.time import lasting, virtual_time
+from tests.kit.wires import over_all_wires
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 USUAL = 0.1
 """Seconds in which the backends usually answer; after that, a second attempt begins."""

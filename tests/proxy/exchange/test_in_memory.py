@@ -385,6 +385,7 @@ async def test_a_worker_that_dies_long_after_a_request_came_is_blamed() -> None:
         assert backend.backend.outcomes._streak == 1
 
 
+@pytest.mark.pure
 async def test_a_slow_upload_does_not_make_its_backend_slow() -> None:
     async with exchanging(policy="ewma") as scene:
         told: list[float] = []

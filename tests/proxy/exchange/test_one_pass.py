@@ -41,7 +41,7 @@ async def test_last_piece_of_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
         peer = await lb.backend.accepts()
         await peer.hears_head()
         await peer.hears_exactly(b"hello")
-        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0]._guard.up.strike())
+        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0].guard.up.strike())
         await client.says(b"world")
         await client.hears(408)
         await lb.backend.accepts_nobody()
@@ -53,7 +53,7 @@ async def test_head_and_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as lb:
         client = await lb.asks(POST[:20])
         await trio.testing.wait_all_tasks_blocked()
-        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0]._guard.down.strike())
+        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0].guard.down.strike())
         await client.says(POST[20:] + b"hello")
         peer = await lb.backend.accepts()
         await peer.hears_head()
@@ -69,7 +69,7 @@ async def test_first_piece_of_an_answer_to_a_post(monkeypatch: pytest.MonkeyPatc
     async with running() as lb:
         client = await lb.asks(POST + b"helloworld")
         peer = await lb.backend.hears()
-        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0]._guard.down.strike(), client=False)
+        strike_as_it_comes(lb, monkeypatch, lambda: lb.connections[0].guard.down.strike(), client=False)
         await peer.says(OK[:-1])
         with pytest.raises(Ended):
             await client.take(1000)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import trio
 
+from lb.core.time_spent import slowness, time_spent
 from lb.errors import ClientGone, ClientStalled, Reason, ResponseIncomplete, ResponseStalled
 from tests.kit.balancer import Scene, running
 from tests.kit.client import Client
@@ -160,7 +161,7 @@ async def a_slow_reader(lb: Scene, framing: str, room: int | None = None) -> Cli
     client = await lb.client()
     await trio.testing.wait_all_tasks_blocked()
     if room is not None:
-        lb.connections[0].wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+        lb.connections[0].wire._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
     await client.says(GET)
     peer = await lb.backend.hears()
     with trio.fail_after(5):
@@ -232,3 +233,37 @@ async def test_many_small_chunks_are_held_as_few_pieces() -> None:
         assert connection.client.held > 200_000
         assert len(connection.client._held or ()) <= connection.client.held // (64 * 1024) + 1
         assert len((await client.hears(200)).body) == 200 * 4096
+
+
+# -- what of its time the client took ----------------------------------------------------------------------
+
+
+async def test_what_a_slow_client_takes_makes_nothing_slow() -> None:
+    """Whether its response is held for it, or the backend has to wait for it."""
+    for buffer in ({"request": 0, "response": 5000}, {"request": 0, "response": 0}):
+        async with exchanging(buffer=buffer) as scene:
+            asked, backend = await stalled(scene)
+            backend.says(b"x" * 999, ends=True)
+            await trio.sleep(40)
+            asked.client.reads_on()
+            assert await asked.outcome() is None
+            record = asked.exchange.record
+            record.ended = trio.current_time()
+            assert record.ended - record.started == pytest.approx(40.1)
+            assert time_spent(record).reading >= 40.0
+            assert slowness(record) < 0.2
+
+
+@pytest.mark.parametrize(("head", "is_stream"), [(STREAM, True), (HEAD, False)])
+async def test_an_event_stream_is_one_in_the_record(head: bytes, is_stream: bool) -> None:
+    async with exchanging() as scene:
+        asked = scene.asks(GET)
+        backend = await scene.serving(asked)
+        backend.answers(head, b"o", ends=False)
+        await trio.sleep(30)
+        backend.says(b"x" * 999, ends=True)
+        assert await asked.outcome() is None
+        record = asked.exchange.record
+        record.ended = trio.current_time()
+        assert record.is_stream is is_stream
+        assert (slowness(record) < 1.0) is is_stream

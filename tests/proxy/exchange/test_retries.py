@@ -14,8 +14,9 @@ from tests.kit.backend import OK, Backend, BlackHole, Peer, Refusing, answer
 from tests.kit.balancer import Scene, running
 from tests.kit.client import GET
 from tests.kit.time import lasting, virtual_time
+from tests.kit.wires import over_all_wires, plain_only
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 SICK = answer(b"sick", status="503 Service Unavailable")
 PUT = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
@@ -208,6 +209,7 @@ async def test_without_further_attempts_only_a_stale_connection_is_made_up_for()
         await lb.backends[1].accepts_nobody()
 
 
+@plain_only("no backend shakes hands here")
 async def test_each_failure_is_held_against_its_backend_once() -> None:
     async with running(Backend, Backend, timeouts={"response_head": 1}) as lb:
         async with lb.backends[1].answering(OK):

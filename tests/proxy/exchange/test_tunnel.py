@@ -7,8 +7,9 @@ import trio
 import trio.testing
 
 from tests.kit import GET, OK, Client, Peer, Scene, answer, lasting, running, virtual_time
+from tests.kit.wires import over_all_wires
 
-pytestmark = virtual_time
+pytestmark = [virtual_time, over_all_wires]
 
 UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -185,4 +186,4 @@ async def test_f5_7_the_kernel_asks_whether_both_sides_are_there() -> None:
         backend = connection.exchange.attempt.connection
         assert backend is not None
         for wire in (connection.wire, backend.wire):
-            assert wire.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert wire._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1

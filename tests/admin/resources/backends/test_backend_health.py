@@ -97,8 +97,8 @@ async def test_the_table_says_why(api: Api, control: Control, probed: Backend, a
     add("web3", weight=0)
     fail(control, control.registry.backend("web2"))
     await api("POST", "/backends/web3/maintenance")
-    rows = [line.split(maxsplit=8) for line in await table(api, "/backends?format=table")]
-    assert {row[0]: (row[3], *row[8:]) for row in rows} == {
+    rows = [line.split(maxsplit=10) for line in await table(api, "/backends?format=table")]
+    assert {row[0]: (row[3], *row[10:]) for row in rows} == {
         "ID": ("STATE", "WHY"),
         "web1": ("down", "refused"),
         "web2": ("ejected", "connection refused"),

@@ -27,10 +27,13 @@ async def test_add_by_form_as_people_type_it(api: Api) -> None:
         "admin_state": "ready",
         "labels": {"zone": "a"},
         "source": "api",
+        "notice": None,
+        "missing_seconds": None,
         "revision": 1,
         "status": {
             "state": "ready",
             "why_not": None,
+            "why": "",
             "health": {
                 "verdict": "unknown",
                 "since": None,
@@ -46,6 +49,7 @@ async def test_add_by_form_as_people_type_it(api: Api) -> None:
             "connections": 0,
             "idle_connections": 0,
             "requests_total": 0,
+            "responses_5xx_total": 0,
             "failures_total": 0,
             "since": answer.json["status"]["since"],
             "drain": None,
@@ -203,3 +207,21 @@ async def test_g149_fifty_at_once_on_one_id(api: Api, control: Control) -> None:
     await api("PUT", "/backends/web1", json={**WEB1, "weight": 8})
     assert control.registry.backend("web1").spec.weight == 8
     assert len(control.registry.pools["default"].backends) == 1
+
+
+async def test_all_mistakes_are_told_at_once(api: Api) -> None:
+    body = {"url": "ftp://a", "weight": -1, "pool": "defualt", "id": "a b", "max_in_flight": 0, "wieght": 3}
+    answer = await api("POST", "/backends", json=body)
+    assert answer.status == 422
+    told = {each["pointer"]: each.get("hint") or each["detail"] for each in answer.json["errors"]}
+    assert told.keys() == {f"#/{name}" for name in body}
+    assert told["#/pool"] == "did you mean `default`?"
+    assert told["#/weight"] == "-1 is not between 0 and 1000000"
+
+
+async def test_a_refused_address_is_told_with_the_other_mistakes(api: Api) -> None:
+    body = {"url": "http://169.254.169.254", "weight": "many", "pool": "zzz"}
+    answer = await api("POST", "/backends", json=body)
+    assert [each["pointer"] for each in answer.json["errors"]] == ["#/pool", "#/url", "#/weight"]
+    answer = await api("POST", "/backends", json={"weight": -1})
+    assert [each["pointer"] for each in answer.json["errors"]] == ["#/url", "#/weight"]

@@ -194,3 +194,10 @@ async def test_to_take_out_the_last_one_is_allowed_with_a_warning(api: Api, add:
     assert "lb-warning" not in (await api("POST", "/backends/web1/drain")).headers
     answer = await api("DELETE", "/backends/web2")
     assert (answer.status, "no backend" in answer.headers["lb-warning"]) == (204, True)
+
+
+async def test_of_one_that_is_not_there_the_one_that_was_meant_is_told(api: Api, add: Add) -> None:
+    add("web1")
+    answer = await api("DELETE", "/backends/wbe1")
+    assert answer.status == 404
+    assert answer.json["detail"] == "there is no backend 'wbe1', did you mean `web1`?"

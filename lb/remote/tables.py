@@ -1,0 +1,71 @@
+"""`lb pools` and `lb audit`: what the API answers, as tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lb.config.toml_text import toml
+from lb.remote.api import Remote
+from lb.remote.exits import Code
+from lb.remote.terminal_text import columns, printable, printable_json, quantile, say
+
+POOLS = ("POOL", "POLICY", "AVAILABLE", "REQ/S", "5XX", "P50", "P99", "IN FLIGHT", "QUEUED")
+MOST_CHANGES = 3
+"""Of an act; `--json` has all."""
+
+
+def pools(remote: Remote, json: bool) -> int:
+    """The pools with their rates of the last ten seconds."""
+    if json:
+        say(printable_json(remote.call("GET", "/pools").text))
+    else:
+        say("\n".join(columns([POOLS, *map(_pool, remote.call("GET", "/stats").json["pools"])])))
+    return Code.DONE
+
+
+def _pool(pool: Mapping[str, Any]) -> tuple[object, ...]:
+    rates = pool["rates"]
+    return (
+        pool["name"],
+        pool["policy"],
+        f"{pool['available']} of {pool['backends']}",
+        f"{rates['requests_per_second']:.1f}",
+        f"{rates['share_5xx']:.0%}",
+        quantile(rates["p50_seconds"]),
+        quantile(rates["p99_seconds"]),
+        pool["in_flight"],
+        pool["queued"],
+    )
+
+
+def audit(remote: Remote, limit: int | None, json: bool) -> int:
+    """Who changed what, the newest first, a line each."""
+    answer = remote.call("GET", "/audit", {"limit": limit})
+    if json:
+        say(printable_json(answer.text))
+        return Code.DONE
+    entries = answer.json["items"]
+    say("\n".join(printable(_act(each)) for each in entries) or "nobody has changed anything since the start")
+    return Code.DONE
+
+
+def _act(entry: Mapping[str, Any]) -> str:
+    status = "" if entry["status"] is None else f"  {entry['status']}"
+    more = f"  and {entry['and_more']} more" if entry["and_more"] else ""
+    why = f"  {entry['why']}" if entry["why"] else ""
+    what = f"{entry['operation']} {entry['target']}".strip()
+    who = f"{entry['who']} from {entry['source']}"
+    return f"{entry['at']}  {who}  {what}{status}{_changes(entry)}{why}{more}"
+
+
+def _changes(entry: Mapping[str, Any]) -> str:
+    changes = entry["changes"]
+    shown = [
+        f"{key}: {_value(old)} -> {_value(new)}" for key, (old, new) in [*changes.items()][:MOST_CHANGES]
+    ]
+    if (more := len(changes) - len(shown) + entry["untold"]) > 0:
+        shown.append(f"{more} more")
+    return f"  {', '.join(shown)}" if shown else ""
+
+
+def _value(value: object) -> str:
+    return "-" if value is None else value if isinstance(value, str) else toml(value)

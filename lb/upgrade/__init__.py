@@ -1,0 +1,1 @@
+"""The program is replaced by another one, on the same listening sockets."""
