@@ -164,10 +164,10 @@ class ChunkedReader:
     def _read_chunks(self, data: bytes, at: int, content: list[bytes], most: int) -> int:
         """Read whole chunks, by no further call for each of them, and the size of one that is not whole."""
         match_head = self._head.match
-        while self._chunks < most and (head := match_head(data, at)) is not None:
+        while self._chunks < most and (head := match_head(data, at, at + LINE_LIMIT)) is not None:
             begin = head.end()
             end = begin + int(head[1], 16)
-            if begin == end or begin - at > LINE_LIMIT or data[end : end + 2] != b"\r\n":
+            if begin == end or data[end : end + 2] != b"\r\n":
                 return self._read_size(data, at)
             content.append(data[begin:end])
             self._chunks += 1
@@ -182,14 +182,14 @@ class ChunkedReader:
         self._spare = min(self._spare, CHUNKS_SAVED)
 
     def _read_size(self, data: bytes, at: int) -> int:
-        match = self._head.match(data, at)
+        match = self._head.match(data, at, at + LINE_LIMIT)
         if match is None:
-            self._held = data[at : at + LINE_LIMIT + 1]
-            if len(self._held) > LINE_LIMIT or not CHUNK_HEAD_BEGUN.fullmatch(self._held):
+            self._held = data[at : at + LINE_LIMIT]
+            if not CHUNK_HEAD_BEGUN.fullmatch(self._held):
                 raise BadBody("a chunk does not begin with a line of its size, and of extensions perhaps")
+            if len(self._held) == LINE_LIMIT:
+                raise BadBody(f"the extensions of a chunk are longer than {LINE_LIMIT} bytes")
             return len(data)
-        if match.end() - at > LINE_LIMIT:
-            raise BadBody(f"the extensions of a chunk are longer than {LINE_LIMIT} bytes")
         size = int(match[1], 16)
         if size >> 63:
             raise BadBody("a chunk says that it has more than 2^63 bytes")
