@@ -1,11 +1,12 @@
-"""What all tests share: three marks, `virtual_time`, `needs` and `alone`, and what each of them does."""
+"""What all tests share: the marks `virtual_time`, `needs`, `pure` and `alone`, and what each of them does."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from lb.about import BUILD, VERSION
 from tests.programs import DEBIAN, advice, missing
 from tests.turns import Turns
 
@@ -14,11 +15,19 @@ pytest.register_assert_rewrite("tests.kit")
 MARKERS = (
     "virtual_time: it runs on a clock that jumps when every task waits",
     "needs(program, ...): it starts these programs, which pip does not install (tests/programs.py)",
+    "pure: it replaces or counts what cannot be replaced or counted where it is compiled",
+    "plain_only(reason): it says something that is not so with TLS (tests/kit/wires.py)",
     "alone: it runs while no other test does (tests/turns.py)",
 )
 SLOW = tuple(Path(__file__).parent / folder for folder in ("system", "browser"))
 """What takes longest begins first, so that the workers end at about the same time."""
 ABSENT = "absent program"
+RERUNS = 2
+"""How often a test that failed is tried again with CI set, where other programs take the cores for seconds.
+
+Each is listed as RERUN, and the counts have them: one that comes and goes is a fault to look for. Without CI
+it fails at once.
+"""
 TURNS = pytest.StashKey[Turns]()
 
 
@@ -31,9 +40,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_report_header() -> str:
+    return f"trio-lb {VERSION} ({BUILD})"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    if os.environ.get("CI") and config.option.reruns is None:
+        config.option.reruns = RERUNS
+        config.option.reportchars += "R"
+        config.option.rerun_show_tracebacks = True
     if hasattr(config, "workerinput"):  # one of several workers; pytest-xdist has set its folder
         config.stash[TURNS] = Turns(Path(config.option.basetemp).parent)
 
@@ -89,6 +106,8 @@ def needed(item: pytest.Item) -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if BUILD == "compiled" and item.get_closest_marker("pure"):
+        pytest.skip("for the pure build")
     absent = missing(needed(item))
     if not absent:
         return
@@ -105,3 +124,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     absent = {program for report in skipped for name, program in report.user_properties if name == ABSENT}
     if absent:
         terminalreporter.write_line(f"skipped: {advice(absent)}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "wires" in metafunc.fixturenames:
+        from tests.kit.wires import KINDS  # the kit's own assertions are rewritten first
+
+        is_plain = metafunc.definition.get_closest_marker("plain_only") is not None
+        metafunc.parametrize("wires", ["plain"] if is_plain else list(KINDS), indirect=True)
+
+
+@pytest.fixture
+def wires(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The test runs with such bytes on the network (`tests.kit.wires`)."""
+    from tests.kit.wires import KINDS, among
+
+    with among(KINDS[request.param]):
+        yield
