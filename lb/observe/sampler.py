@@ -5,6 +5,7 @@ there are no samples. To read ten thousand backends takes long, so `sampling` re
 a reading has the time of a look at the clock shortly before it.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from operator import add
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lb.core.exchange_record import CLIENTS_DOING
 from lb.core.measures.histogram import Histogram
-from lb.core.measures.rates import STEP, Point, Reading, Trend
+from lb.core.measures.rates import NO_BUCKETS, STEP, Point, Reading, Trend
 from lb.core.measures.track import Track
 from lb.observe.counters import NO_ANSWER
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lb.observe.counters import Flow, Metrics
 
 """Reasons at the client's fault: they say nothing about a backend."""
-NO_CODES, NO_ANSWERS = (0, 0, 0, 0), tuple(Histogram().counts)
+NO_CODES, NO_ANSWERS = (0, 0, 0, 0), array("Q", Histogram().counts)
 AT_ONE_TIME = 50
 """So many backends are read between two looks at the clock."""
 
@@ -138,12 +139,13 @@ def _point(trend: Trend, in_flight: int, available: int, backends: int) -> Point
 def of_flows(flows: Iterable["Flow"], failed: int, now: float) -> Reading:
     """What clients got. A client that left before the response counts as 4xx (499), as in the log."""
     classes, ended = [0] * 10, 0
-    buckets: tuple[int, ...] = ()
+    buckets = NO_BUCKETS
     for flow in flows:
         for (_method, code), count in flow.answers.items():
             classes[code // 100] += count
             ended += count
-        buckets = tuple(map(add, buckets, flow.durations.counts)) if buckets else tuple(flow.durations.counts)
+        counts = flow.durations.counts
+        buckets = array("Q", map(add, buckets, counts) if buckets else counts)
     return Reading(now, ended, (classes[2], classes[3], classes[4], classes[5]), failed, buckets)
 
 
@@ -160,5 +162,5 @@ def of_backend(backend: "Backend", now: float) -> Reading:
         ended += count
         if reason not in CLIENTS_DOING:
             failed += count
-    buckets = tuple(backend.response_start.counts)
+    buckets = array("Q", backend.response_start.counts)
     return Reading(now, ended, (classes[2], classes[3], classes[4], classes[5]), failed, buckets)

@@ -1,10 +1,12 @@
 """Counting into buckets."""
 
+from bisect import bisect_left
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.core.measures.histogram import FEWEST, HALF_SECONDS, SECONDS, Histogram, Recent
+from lb.core.measures.histogram import FEWEST, HALF_SECONDS, SECONDS, TOLD, Histogram, Recent
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def test_each_observation_falls_into_one_bucket(seconds: float, bucket: int) -> 
 def test_nothing_observed_is_all_zeros() -> None:
     histogram = Histogram()
     assert histogram.total == 0.0
-    assert histogram.cumulative() == [(str(bound), 0) for bound in SECONDS] + [("+Inf", 0)]
+    assert histogram.cumulative() == [(str(bound), 0) for bound in TOLD] + [("+Inf", 0)]
 
 
 @given(st.lists(st.floats(min_value=0, max_value=100)))
@@ -36,9 +38,22 @@ def test_cumulative_counts_what_is_at_most_each_bound(observed: list[float]) -> 
     histogram = Histogram()
     for seconds in observed:
         histogram.observe(seconds)
-    expected = [(str(bound), sum(seconds <= bound for seconds in observed)) for bound in SECONDS]
+    expected = [(str(bound), sum(seconds <= bound for seconds in observed)) for bound in TOLD]
     assert histogram.cumulative() == [*expected, ("+Inf", len(observed))]
     assert histogram.total == pytest.approx(sum(observed))
+
+
+def test_those_with_bounds_of_their_own_tell_of_each() -> None:
+    assert Histogram((0.5, 2.0)).cumulative() == [("0.5", 0), ("2.0", 0), ("+Inf", 0)]
+
+
+@given(st.floats(min_value=0.0011, max_value=20.0))
+def test_a_quantile_is_not_more_than_a_third_too_long_nor_a_fifth_too_short(seconds: float) -> None:
+    histogram = Histogram()
+    histogram.add({bisect_left(SECONDS, seconds): 1000}, 0.0)
+    [median] = histogram.quantiles(0.5)
+    assert median is not None
+    assert 0.8 <= median / seconds <= 4 / 3
 
 
 OBSERVED = st.lists(st.floats(min_value=0, max_value=100))

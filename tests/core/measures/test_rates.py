@@ -1,21 +1,23 @@
 """What has happened lately, from readings that come once a second or not quite."""
 
+from array import array
+from bisect import bisect_left
 from itertools import count
 
 import pytest
 
-from lb.core.measures.histogram import LONGEST_TOLD, Histogram
+from lb.core.measures.histogram import LONGEST_TOLD, SECONDS, Histogram
 from lb.core.measures.rates import HISTORY, MINUTE, STEP, WINDOW, Codes, Rates, Reading, Trend, between
 
-FAST = (0, 0, 0, 1)
-"""One that took between 5 and 10 ms."""
+FAST = 0.006
+"""Seconds: in the bucket from 5 to 7 ms."""
 
 
 def reading(at: float, ended: int, **more: object) -> Reading:
-    buckets = Histogram()
-    buckets.counts[3] = ended
+    took = Histogram()
+    took.counts[bisect_left(SECONDS, FAST)] = ended
     ok = more.pop("ok", ended)
-    return Reading(at, ended, more.pop("codes", (ok, 0, 0, 0)), buckets=tuple(buckets.counts), **more)  # type: ignore[arg-type]
+    return Reading(at, ended, more.pop("codes", (ok, 0, 0, 0)), buckets=array("Q", took.counts), **more)  # type: ignore[arg-type]
 
 
 def trend(*ended: int) -> Trend:
@@ -51,16 +53,16 @@ def test_shares_are_of_all_that_ended() -> None:
 
 def test_quantiles_are_interpolated_even_of_one() -> None:
     rates = between(reading(0.0, 0), reading(1.0, 1))
-    assert rates.p50_seconds == 0.0075
-    assert rates.p99_seconds == 0.00995
-    assert between(Reading(0.0), reading(1.0, 1)).p50_seconds == 0.0075  # the first reading had no buckets
+    assert rates.p50_seconds == 0.006
+    assert rates.p99_seconds == 0.00698
+    assert between(Reading(0.0), reading(1.0, 1)).p50_seconds == 0.006  # the first reading had no buckets
 
 
 def test_of_a_quantile_above_the_last_bucket_only_the_bound_is_known() -> None:
     histogram = Histogram()
     for seconds in (29.0, 31.0, 500.0):
         histogram.observe(seconds)
-    assert histogram.quantiles(0.3, 0.5, 0.99) == [pytest.approx(28.0), LONGEST_TOLD, LONGEST_TOLD]
+    assert histogram.quantiles(0.3, 0.5, 0.99) == [pytest.approx(29.0), LONGEST_TOLD, LONGEST_TOLD]
 
 
 def test_quantiles_agree_with_the_histogram_s_own() -> None:
