@@ -54,6 +54,12 @@ class Following:
         if self.good_since is None:
             self.good_since = now
 
+    def removed(self, backend_id: str) -> None:
+        """It is not there any more: it is neither missed nor held, also while the source fails."""
+        self.missing.pop(backend_id, None)
+        self.held.pop(backend_id, None)
+        self.accepted.discard(backend_id)
+
     def accept(self) -> list[str]:
         """An operator lets go what is held: follow the source in this. Their ids."""
         self.accepted.update(self.held)

@@ -140,6 +140,7 @@ class Discovery:
         backend = event.backend
         if event.kind == "removed":
             for follower in self._followers.values():
+                follower.following.removed(backend.id)
                 if backend.id in follower.following.shadowed:
                     follower.look()
         elif event.kind in TROUBLE and backend.said is not None:

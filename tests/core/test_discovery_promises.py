@@ -3,13 +3,15 @@
 1.  An error changes nothing: while a source fails no backend comes, goes, or is judged otherwise.
 2.  keep: following sets never leaves fewer used backends than the share `keep` of what was used before.
 3.  The operator's wish is the operator's: no set changes it, and who comes again has it again.
-4.  Nobody leaves before it was missing for the grace of good time, unless it is bad or its source says so.
+4.  Nobody leaves before it was missing for the grace of good time, unless it is bad, its source says so, or an
+    operator has accepted that it leaves, perhaps while the source failed.
 5.  The same set again is no event.
 6.  What an operator removed is not there while its source names it.
 7.  What is not of the source is left alone.
 8.  Who is named as here, and not shadowed, hidden or waiting, is there.
 """
 
+from collections.abc import Collection
 from math import ceil
 
 from hypothesis import settings
@@ -52,11 +54,11 @@ class Discovering(RuleBasedStateMachine):
         world, source = self.world, self.world.source
         before = [each for each in world.pool.backends if each.said is not None and is_available(each)]
         base = len(before) if not source.missing and not source.held else source.base
-        there = self._staying()
+        there, free = self._staying(), {word.rstrip("!") for word in words if "!" in word} | source.accepted
         world.say(*words)
         self.words = words
-        self._check_leavers(there)
-        if not any(f"{each.id}!" in words for each in there):  # else the source itself wants them gone
+        self._check_leavers(there, free)
+        if not any(each.id in free for each in there):  # else somebody wants them gone
             self._check_keep(len(before), base)
 
     def _staying(self) -> dict[Backend, bool]:
@@ -64,14 +66,14 @@ class Discovering(RuleBasedStateMachine):
         ours = [each for each in self.world.pool.backends if each.said is not None]
         return {each: not is_available(each) for each in ours if each.notice is not Notice.LEAVING}
 
-    def _check_leavers(self, before: dict[Backend, bool]) -> None:
-        """Of these that stayed before, who leaves now has a reason."""
+    def _check_leavers(self, before: dict[Backend, bool], free: Collection[str] = ()) -> None:
+        """Of these that stayed before, who leaves now has a reason; these are free to leave."""
         now, well_since = self.world.clock.now, self.world.source.good_since
         for backend, was_bad in before.items():
             if backend.notice is Notice.LEAVING:
                 since = max(self.missing_for.get(backend.id, now), now if well_since is None else well_since)
                 has_waited = now - since >= GRACE - 1e-6
-                assert was_bad or has_waited or f"{backend.id}!" in self.words, backend.id
+                assert was_bad or has_waited or backend.id in free, backend.id
 
     def _check_keep(self, used_before: int, base: int) -> None:
         used = sum(is_available(each) for each in self.world.pool.backends if each.said is not None)
@@ -170,7 +172,8 @@ class Discovering(RuleBasedStateMachine):
 
     @rule()
     def an_operator_accepts(self) -> None:
-        held = [self.world[name] for name in self.world.source.accept()]
+        there = self.world.registry.backends
+        held = [there[name] for name in self.world.source.accept() if name in there]
         self.world.follow()
         if self.world.source.good_since is not None:
             assert all(each.removed or not each.is_open for each in held)

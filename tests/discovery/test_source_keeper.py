@@ -132,6 +132,22 @@ async def test_what_is_held_is_told_and_may_be_accepted(autojump_clock: Clock) -
         assert kept.discovery.accept("web") == ([], [])
 
 
+async def test_who_was_removed_while_the_source_fails_is_neither_held_nor_missed(
+    autojump_clock: Clock,
+) -> None:
+    async with keeping(config(dns=None)) as kept:
+        kept["dns"].says("a", "b")
+        await trio.sleep(2)
+        kept["dns"].says()
+        await trio.sleep(40)
+        kept["dns"].fails()
+        await trio.testing.wait_all_tasks_blocked()
+        kept.registry.remove(kept.registry.backends["a"])
+        [standing] = kept.discovery.standings("web")
+        assert (set(standing.held), set(standing.missing)) == ({"b"}, {"b"})
+        assert kept.discovery.accept("web").backends == ["b"]
+
+
 async def test_a_source_that_is_another_one_is_accepted_and_asked_at_once(autojump_clock: Clock) -> None:
     """What is held is not: it was held against what the source said before."""
     async with keeping(config(dns=None)) as kept:
