@@ -105,7 +105,7 @@ class Numbers:
         )
         yield from self._exchanges()
         yield from self._connections()
-        yield from backend_series.of_backends([*self.registry.backends.values()])
+        yield from backend_series.of_backends([*self.registry.backends.values()], self.registry.now())
         yield from backend_series.of_pools([*self.registry.pools.values()], free)
         if workers := self.control.workers.list():
             yield from worker_series.of_workers(workers)

@@ -19,7 +19,7 @@ from lb.core.backend import FULL_SHARE, AdminState, Backend
 from lb.core.drain import Drain, Outcome
 from lb.core.exchange_record import CLIENTS_DOING
 from lb.core.health.ejection import Outcomes, Standing
-from lb.core.health.probe_verdict import Check, Health
+from lb.core.health.probe_verdict import Check, Health, Verdict
 from lb.slices import sliced
 
 WHY_LENGTH = 60
@@ -54,7 +54,8 @@ class CheckView(msgspec.Struct, kw_only=True):
 class HealthView(msgspec.Struct, kw_only=True):
     """The verdict of the probes, since when, and `why`: the result of the last probe that bears it out.
 
-    `recent` has the last results, the newest last. The verdict is unknown where the pool has no probe.
+    `recent` has the last results, the newest last; `downs` is how often it went down since it was added, and
+    `down_seconds` for how long in all. The verdict is unknown where the pool has no probe.
     """
 
     verdict: Literal["up", "down", "checking", "unknown"]
@@ -63,6 +64,8 @@ class HealthView(msgspec.Struct, kw_only=True):
     last: CheckView | None = None
     passes: int = 0
     fails: int = 0
+    downs: int = 0
+    down_seconds: float = 0.0
     recent: list[bool] = []
 
 
@@ -263,6 +266,8 @@ def _health(control: Control, health: Health | None) -> HealthView:
         last=None if health.last is None else check_view(control, health.last),
         passes=health.passes,
         fails=health.fails,
+        downs=health.flips[Verdict.DOWN],
+        down_seconds=round(health.down_seconds(control.registry.now()), 3),
         recent=list(health.recent),
     )
 

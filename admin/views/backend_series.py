@@ -18,12 +18,12 @@ TURNS = (Verdict.UP, Verdict.DOWN)
 Keyed = Sequence[tuple[tuple[str, str], Backend]]
 
 
-def of_backends(backends: Sequence[Backend]) -> Iterator[Family]:
-    """Every family that has series by backend."""
+def of_backends(backends: Sequence[Backend], now: float) -> Iterator[Family]:
+    """Every family that has series by backend; `now` is the registry's."""
     keyed = [((each.pool, each.id), each) for each in backends]
     yield from _requests(keyed)
     yield from _states(keyed)
-    yield from _health([(key, each.health) for key, each in keyed if each.health is not None])
+    yield from _health([(key, each.health) for key, each in keyed if each.health is not None], now)
     yield from _ejections(keyed)
     yield from _connections(keyed)
 
@@ -72,7 +72,7 @@ def _is_up(health: Health | None) -> bool:
     return health is None or health.verdict is Verdict.UP
 
 
-def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family]:
+def _health(probed: Sequence[tuple[tuple[str, str], Health]], now: float) -> Iterator[Family]:
     passes = (((*key, "pass"), health.passes) for key, health in probed)
     fails = (((*key, "fail"), health.fails) for key, health in probed)
     help_text = "Probes that ended, by their result."
@@ -83,6 +83,8 @@ def _health(probed: Sequence[tuple[tuple[str, str], Health]]) -> Iterator[Family
         (*LABELS, "to"),
         (((*key, to), health.flips[to]) for key, health in probed for to in TURNS),
     )
+    down = ((key, health.down_seconds(now)) for key, health in probed)
+    yield counter("backend_down_seconds", "Seconds for which probes found a backend down.", LABELS, down)
 
 
 def _ejections(keyed: Keyed) -> Iterator[Family]:

@@ -135,8 +135,9 @@ const refresh = async () => {
 const again = () => (view.paused || document.hidden ? (timer = setTimeout(again, REFRESH_MS)) : refresh())
 
 const showOwn = ({ status }) => {
-  const { last } = status.health
-  write('one-last', last ? `The last one ${last.ok ? 'passed' : 'failed'} at ${clock(last.at)} after ${took(last.seconds)}: ${last.why}` : '')
+  const { last, downs, down_seconds: down } = status.health
+  const ever = downs ? `Down ${downs}\u00a0× since it was added, ${ago(down)} in all.` : ''
+  write('one-last', last ? `The last one ${last.ok ? 'passed' : 'failed'} at ${clock(last.at)} after ${took(last.seconds)}: ${last.why}. ${ever}` : '')
   const { ejections, standing, why, until } = status.outcomes
   const said = [ejections ? `ejected ${ejections}\u00a0× so far` : 'never ejected']
   if (standing !== 'admitted') said.push(`${standing}: ${why}`)

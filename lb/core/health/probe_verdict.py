@@ -52,12 +52,13 @@ class Health:
     `why` has the words of the last check that bears the verdict out, so it tells what is wrong now: a server
     that was killed in the middle of a probe has closed that connection, and refuses since.
 
-    `passes`, `fails` and `flips` (by the new verdict) count since the start; `recent` has the results of the
-    last RECENT checks, the newest at its right end.
+    `passes`, `fails` and `flips` (by the new verdict) count since the start, and `down_seconds` is how long it
+    was down in all; `recent` has the results of the last RECENT checks, the newest at its right end.
     """
 
     __slots__ = (
         "_against",
+        "_down_before",
         "_probe",
         "fails",
         "flips",
@@ -72,6 +73,7 @@ class Health:
     def __init__(self, probe: Probe, now: float) -> None:
         self._probe = probe
         self._against = 0
+        self._down_before = 0.0
         self.verdict, self.why = INITIALLY[probe.initial]
         self.since = now
         self.last: Check | None = None
@@ -83,7 +85,8 @@ class Health:
     def copy(self) -> "Health":
         """One of the same verdict; the counts of flips and the last results are those of both."""
         twin = Health(self._probe, self.since)
-        twin._against, twin.verdict, twin.why = self._against, self.verdict, self.why
+        twin._against, twin._down_before = self._against, self._down_before
+        twin.verdict, twin.why = self.verdict, self.why
         twin.last, twin.passes, twin.fails = self.last, self.passes, self.fails
         twin.flips, twin.recent = self.flips, self.recent
         return twin
@@ -96,8 +99,8 @@ class Health:
         """Another process has found this. True if it turned the verdict."""
         has_turned = verdict is not self.verdict
         if has_turned:
-            self.since = now
-        self.verdict, self.why = verdict, why
+            self._turn(verdict, now)
+        self.why = why
         return has_turned
 
     def observe(self, check: Check) -> bool:
@@ -110,10 +113,19 @@ class Health:
         self._against += 1
         if self._against < self._needed:
             return False
-        self.verdict, self.since, self.why = said, check.at, check.why
+        self._turn(said, check.at)
+        self.why = check.why
         self.flips[said] += 1
         self._against = 0
         return True
+
+    def _turn(self, verdict: Verdict, now: float) -> None:
+        self._down_before = self.down_seconds(now)
+        self.verdict, self.since = verdict, now
+
+    def down_seconds(self, now: float) -> float:
+        """How long it was down so far, in all; the time before a first verdict is not counted."""
+        return self._down_before + (now - self.since if self.verdict is Verdict.DOWN else 0.0)
 
     def _record(self, check: Check) -> None:
         self.last = check

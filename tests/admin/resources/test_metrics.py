@@ -51,6 +51,7 @@ FAMILIES = {
     "lb_backend_effective_weight",
     "lb_backend_up",
     "lb_backend_health_checks",
+    "lb_backend_down_seconds",
     "lb_backend_health_transitions",
     "lb_backend_ejections",
     "lb_backend_ejected",
@@ -234,6 +235,8 @@ async def test_what_probes_say_is_counted(api: Api, control: Control, add: Add) 
     assert seen["lb_backend_health_checks_total", *key, "fail"] == 3
     assert seen["lb_backend_health_transitions_total", *key, "down"] == 1
     assert seen["lb_backend_health_transitions_total", *key, "up"] == 0
+    assert 0 < seen["lb_backend_down_seconds_total", *key] <= control.registry.now()
+    assert seen["lb_backend_down_seconds_total", "web2", "default"] == 0
     assert seen["lb_pool_panic", "default"] == 1
     for _ in range(2):
         control.registry.checked(backend, Check(True, "ok 200", 0.1, 0.0))

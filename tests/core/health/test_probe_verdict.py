@@ -92,6 +92,22 @@ def test_it_counts_since_the_start_and_keeps_the_last_thirty() -> None:
     assert list(health.recent) == [True] * 29 + [False]
 
 
+def test_it_adds_up_how_long_it_was_down() -> None:
+    health = Health(Probe(rise=1, fall=1, initial="probe"), 0.0)
+    assert health.down_seconds(5.0) == 0.0
+    for mark, at in ("+", 6.0), ("-", 10.0), ("-", 11.0), ("+", 14.0), ("-", 20.0):
+        health.observe(check(mark, at))
+    assert health.down_seconds(21.5) == health.copy().down_seconds(21.5) == 5.5
+    health.follow(Verdict.UP, "ok 200", 22.0)
+    assert health.down_seconds(90.0) == 6.0
+
+
+def test_a_backend_that_is_down_until_it_was_seen_to_work_was_down_so_long() -> None:
+    health = Health(Probe(rise=1, initial="down"), 3.0)
+    health.observe(check("+", 5.0))
+    assert (health.down_seconds(9.0), health.flips[Verdict.DOWN]) == (2.0, 0)
+
+
 @pytest.mark.parametrize(
     ("initial", "marks", "is_changing"),
     [

@@ -45,6 +45,7 @@ async def test_a_backend_whose_probes_fail_says_since_when_and_why(
     control.registry.checked(probed, Check(True, "ok 200", 0.5, control.registry.now()))
     await trio.sleep(90.5)
     take_down(control, probed)
+    await trio.sleep(2.25)
     seen = await status(api)
     assert (seen["state"], seen["why_not"]) == ("down", "down: refused")
     at = "2027-01-15T08:01:30.500Z"
@@ -55,6 +56,8 @@ async def test_a_backend_whose_probes_fail_says_since_when_and_why(
         "last": {"ok": False, "why": "refused", "seconds": 0.012346, "at": at},
         "passes": 1,
         "fails": 3,
+        "downs": 1,
+        "down_seconds": 2.25,
         "recent": [True, False, False, False],
     }
     items = (await api("GET", "/backends?state=down")).json["items"]

@@ -41,6 +41,8 @@ async def test_add_by_form_as_people_type_it(api: Api) -> None:
                 "last": None,
                 "passes": 0,
                 "fails": 0,
+                "downs": 0,
+                "down_seconds": 0.0,
                 "recent": [],
             },
             "outcomes": {"standing": "admitted", "since": None, "why": "", "until": None, "ejections": 0},
