@@ -3,8 +3,8 @@
 1.  An error changes nothing: while a source fails no backend comes, goes, or is judged otherwise.
 2.  keep: following sets never leaves fewer used backends than the share `keep` of what was used before.
 3.  The operator's wish is the operator's: no set changes it, and who comes again has it again.
-4.  Nobody leaves before it was missing for the grace of good time, unless it is bad, its source says so, or an
-    operator has accepted that it leaves, perhaps while the source failed.
+4.  Nobody leaves before it was missing for the grace of good time, unless it is bad, its source says so, or
+    an operator has accepted that it leaves, perhaps while the source failed.
 5.  The same set again is no event.
 6.  What an operator removed is not there while its source names it.
 7.  What is not of the source is left alone.

@@ -52,8 +52,8 @@ class Health:
     `why` has the words of the last check that bears the verdict out, so it tells what is wrong now: a server
     that was killed in the middle of a probe has closed that connection, and refuses since.
 
-    `passes`, `fails` and `flips` (by the new verdict) count since the start, and `down_seconds` is how long it
-    was down in all; `recent` has the results of the last RECENT checks, the newest at its right end.
+    `passes`, `fails` and `flips` (by the new verdict) count since the start; `recent` has the results of the
+    last RECENT checks, the newest at its right end.
     """
 
     __slots__ = (

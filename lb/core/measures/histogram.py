@@ -1,7 +1,7 @@
 """Histograms of durations: one bisect for each observation, so that every exchange can be counted.
 
-Those of exchanges have more buckets than Prometheus is told of. So a quantile that people read is not far off,
-and a scrape has no more series than it needs.
+Those of exchanges have more buckets than Prometheus is told of. So a quantile that people read is not far
+off, and a scrape has no more series than it needs.
 """
 
 from bisect import bisect_left
