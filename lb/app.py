@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 import trio
 
+from lb.config.config_source import ConfigSource
 from lb.config.inheritance import Inheritance
-from lb.config.source import Source
 from lb.config.tls_check import listens_with_tls, serves_tls
 from lb.control import Control
 from lb.net.handed_listeners import HandedListeners
@@ -191,7 +191,7 @@ class Balancer(AnyBalancer):
         self,
         config: Config,
         access_log: AccessLog | None = None,
-        source: Source | None = None,
+        source: ConfigSource | None = None,
         inheritance: Inheritance | None = None,
     ) -> None:
         super().__init__(config, inheritance)
@@ -319,7 +319,7 @@ async def listening(
 
 
 @asynccontextmanager
-async def open_balancer(config: Config, source: Source | None = None) -> AsyncIterator[Balancer]:
+async def open_balancer(config: Config, source: ConfigSource | None = None) -> AsyncIterator[Balancer]:
     """Run a balancer for as long as the block lasts, in the caller's task tree, without admin and signals.
 
     `balancer.control.listening` has the bound addresses, `balancer.registry` the backends. Leaving the block

@@ -11,8 +11,8 @@ import trio
 
 from lb import early_signals
 from lb.app import AnyBalancer, Service
+from lb.config.config_source import ConfigSource
 from lb.config.diff import parts
-from lb.config.source import Source
 from lb.control import Control
 from lb.errors import ConfigError, NotEverywhere, NotUpgraded
 from lb.net.service_manager import ServiceManager
@@ -36,7 +36,7 @@ async def serve(
     beside: Sequence[Service] = (),
     announce: Callable[[Control], None] = lambda _control: None,
     *,
-    source: Source | None = None,
+    source: ConfigSource | None = None,
     arrival: Arrival | None = None,
 ) -> int:
     """Run a balancer as a program until SIGTERM, SIGINT or SIGQUIT, and return the exit code.

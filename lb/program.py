@@ -16,8 +16,8 @@ import trio
 from lb.app import AnyBalancer, Balancer, Service
 from lb.banner import banner
 from lb.collector import Collector
+from lb.config.config_source import ConfigSource
 from lb.config.inheritance import Inheritance
-from lb.config.source import Source
 from lb.config.start_check import before_start
 from lb.config.tls_check import admin_notes
 from lb.control import Control
@@ -36,7 +36,7 @@ from lb.wall_clock import wall_clock
 log = structlog.get_logger()
 
 
-def run_program(config: Config, source: Source, say: Callable[[str], None]) -> int:
+def run_program(config: Config, source: ConfigSource, say: Callable[[str], None]) -> int:
     """Run the balancer, and admin unless it is switched off; returns the exit code of `lb.process.serve`.
 
     `say` is called with the banner once everything listens.
@@ -62,7 +62,7 @@ def _only_error_in(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve(config: Config, source: Source, say: Callable[[str], None]) -> int:
+async def _serve(config: Config, source: ConfigSource, say: Callable[[str], None]) -> int:
     raise_limit()
     token = before_start(config)
     for note in admin_notes(config.admin):
@@ -85,7 +85,7 @@ async def _serve(config: Config, source: Source, say: Callable[[str], None]) -> 
     return await serve(balancer, before, beside, announce, source=source, arrival=arrival)
 
 
-def _balancer(config: Config, source: Source, inheritance: Inheritance | None) -> AnyBalancer:
+def _balancer(config: Config, source: ConfigSource, inheritance: Inheritance | None) -> AnyBalancer:
     """The balancer of the configuration; what only several processes need is imported for them."""
     count = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
     if count > 1:

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from lb.config.config_source import ConfigSource
 from lb.config.decode import join
 from lb.config.key_lines import KeyLines
 from lb.config.loader import overlay, parse, read_text, wrong
-from lb.config.source import Source
 from lb.config.spoken_keys import sentence
 from lb.config.start_check import try_start
 from lb.errors import ConfigError
@@ -162,14 +162,14 @@ def init(file: Path = Path(IMPLICIT_FILE), /) -> int:
     return OK
 
 
-def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> Source:
+def _source(file: Path | None, flags: dict[str, Any], settings: Sequence[str]) -> ConfigSource:
     """The file, by default ./lb.toml if it exists, with the flags laid over it."""
     if file is None and Path(IMPLICIT_FILE).exists():
         file = Path(IMPLICIT_FILE)
         sys.stderr.write(f"lb: reading ./{IMPLICIT_FILE}\n")
     for setting in settings:
         flags = overlay(flags, _setting(setting))
-    return Source(file, flags)
+    return ConfigSource(file, flags)
 
 
 def _try_files(config: Config) -> None:
@@ -238,7 +238,7 @@ def _backend(text: str) -> dict[str, Any]:
     return table
 
 
-def _start(config: Config, source: Source) -> int:
+def _start(config: Config, source: ConfigSource) -> int:
     """Run the balancer, and admin unless it is switched off; returns the exit code."""
     from lb.program import run_program
 

@@ -14,11 +14,11 @@ import structlog
 import trio
 
 from lb.config import state_file
+from lb.config.config_source import ConfigSource
 from lb.config.cookie_keys import CookieKeys
 from lb.config.decode import join
 from lb.config.inheritance import Inheritance
 from lb.config.reload import Logs, Pools, Reloader, by_all
-from lb.config.source import Source
 from lb.config.tls_check import listens_with_tls
 from lb.control import Control
 from lb.core.allowed_addresses import AddressRule
@@ -128,7 +128,7 @@ class Steering:
     def steer(
         self,
         carrier: Carrier,
-        source: Source | None,
+        source: ConfigSource | None,
         access_log: Logs | None,
         certificates: "Termination | None" = None,
         refusals: Callable[[], Awaitable[Sequence[str]]] = by_all,

@@ -12,8 +12,8 @@ import pytest
 
 from lb import cli, misuse, program, run_command
 from lb.app import Balancer
+from lb.config.config_source import ConfigSource
 from lb.config.loader import load
-from lb.config.source import Source
 from lb.errors import ConfigError
 from lb.settings.backend_spec import BackendSpec
 from lb.settings.balancer_settings import (
@@ -36,7 +36,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Config]:
     """The Configs that a balancer was started with; the current folder is empty."""
     configs: list[Config] = []
 
-    def start(config: Config, _source: Source) -> int:
+    def start(config: Config, _source: ConfigSource) -> int:
         configs.append(config)
         return 0
 
@@ -376,7 +376,7 @@ def test_what_fails_at_the_start_is_one_line(
     message: str,
     code: int,
 ) -> None:
-    def fail(_config: Config, _source: Source) -> int:
+    def fail(_config: Config, _source: ConfigSource) -> int:
         raise error
 
     monkeypatch.setattr(run_command, "_start", fail)

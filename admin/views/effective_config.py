@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from admin.security.redaction import HIDDEN, hidden_value
+from lb.config.config_source import Key
 from lb.config.decode import told
 from lb.config.diff import flat, spoken
-from lb.config.source import Key
 from lb.config.toml_text import toml, toml_key
 from lb.control import Control
 from lb.core.pool import Pool

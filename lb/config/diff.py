@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from lb.config.config_source import Key
 from lb.config.decode import join
-from lb.config.source import Key
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,9 +15,9 @@ import structlog
 import trio
 
 from lb.config.admin_token import admin_token
+from lb.config.config_source import ConfigSource, Key, Origin
 from lb.config.diff import Difference
 from lb.config.reload_plan import Plan, applying, plan, planning
-from lb.config.source import Key, Origin, Source
 from lb.config.tls_check import check_backend_files
 from lb.core.registry import Registry
 from lb.core.routes import Routes
@@ -106,7 +106,7 @@ class Reloader:
 
     def __init__(
         self,
-        source: Source,
+        source: ConfigSource,
         control: Reloadable,
         adopt: Callable[[Config, Routes], None],
         access_log: Logs | None = None,

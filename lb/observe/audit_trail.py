@@ -24,7 +24,7 @@ from lb.config.diff import differing, flat, spoken
 from lb.core.backend import AdminState
 
 if TYPE_CHECKING:
-    from lb.config.source import Key
+    from lb.config.config_source import Key
     from lb.core.backend import Backend
     from lb.core.registry import Event, PoolEvent, Registry
     from lb.settings.backend_spec import BackendSpec

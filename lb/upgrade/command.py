@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.errors import ConfigError, NotUpgraded
 
 ENDS_WITH_US = frozenset(("tini", "docker-init", "dumb-init", "catatonit"))
@@ -42,13 +42,13 @@ def started_with(script: str = sys.argv[0], original: Sequence[str] = tuple(sys.
     return Command(program, arguments)
 
 
-def command_of(source: Source) -> Command:
+def command_of(source: ConfigSource) -> Command:
     """The command that an upgrade runs: with the program that the file names now, if it names one."""
     command, named = started_with(), named_program(source)
     return command if named is None else Command((named,), command.arguments)
 
 
-def named_program(source: Source) -> str | None:
+def named_program(source: ConfigSource) -> str | None:
     """The value of `upgrade.program` in the file as it is now, which this program may not understand whole.
 
     NotUpgraded where the file cannot be read at all.

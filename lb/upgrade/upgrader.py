@@ -19,7 +19,7 @@ import trio
 from lb.about import VERSION
 from lb.app import AnyBalancer
 from lb.config import state_file
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.control import Rehearsal, Replacement, UpgradeKind
 from lb.errors import NotUpgraded
 from lb.signal_names import how_it_ended
@@ -67,7 +67,7 @@ class Upgrader:
     """
 
     def __init__(
-        self, balancer: AnyBalancer, source: Source, release: Callable[[int], Awaitable[None]]
+        self, balancer: AnyBalancer, source: ConfigSource, release: Callable[[int], Awaitable[None]]
     ) -> None:
         self._balancer = balancer
         self._source = source

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.app import SERVICES_END_SECONDS, AnyBalancer, Service, start_services
+from lb.config.config_source import ConfigSource
 from lb.config.inheritance import Inheritance
-from lb.config.source import Source
 from lb.config.tls_check import check_backend_files, listens_with_tls, serves_tls
 from lb.net.listener import Listener
 from lb.observe.log_file import check
@@ -47,7 +47,7 @@ class Keeper(AnyBalancer):
         self,
         config: Config,
         count: int,
-        source: Source | None = None,
+        source: ConfigSource | None = None,
         inheritance: Inheritance | None = None,
     ) -> None:
         logs = LogsOfWorkers()

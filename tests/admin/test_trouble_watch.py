@@ -17,8 +17,8 @@ from admin import trouble_watch as module
 from admin.event_publisher import EventPublisher
 from admin.trouble_watch import LOOK_SECONDS, PAUSE_SECONDS, TroubleWatch
 from lb.certificate_files.termination import Termination
+from lb.config.config_source import ConfigSource
 from lb.config.reload import Reloader
-from lb.config.source import Source
 from lb.control import Control
 from lb.core.discovery_view import NothingFound, SourceStanding
 from lb.core.drain import Then
@@ -112,7 +112,7 @@ async def test_a_mistake_in_the_file_is_trouble_until_it_is_mended(
 ) -> None:
     file = tmp_path / "lb.toml"
     file.write_text(FILE)
-    control.reload = Reloader(Source(file, {}), control, lambda _config, _routes: None)
+    control.reload = Reloader(ConfigSource(file, {}), control, lambda _config, _routes: None)
     control.wall = lambda _moment: time.time()  # by which files are changed
     watch = TroubleWatch(control)
 
@@ -153,7 +153,7 @@ async def test_a_mistake_in_the_tokens_is_trouble_until_it_is_mended(
     tokens.write_text("ann read secret\n")
     file.write_text(f'admin.tokens_file = "{tokens}"\n{FILE}')
     tokens_of(control, tokens)
-    control.reload = Reloader(Source(file, {}), control, lambda _config, _routes: None)
+    control.reload = Reloader(ConfigSource(file, {}), control, lambda _config, _routes: None)
     watch = TroubleWatch(control)
 
     async def look() -> list[str]:

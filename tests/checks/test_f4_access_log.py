@@ -14,7 +14,7 @@ import trio
 
 import lb as library
 from lb.app import Balancer
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.errors import ConfigError
 from lb.observe import log_file
 from lb.observe.access_log import REOPEN_SECONDS, AccessLog
@@ -243,7 +243,7 @@ async def test_f4_4_a_reload_applies_it(tmp_path: Path) -> None:
         config.write_text('listen = ["127.0.0.1:0"]\n[access_log]\n' + "".join(lines))
 
     write(format="json", file=str(first))
-    source = Source(config, {})
+    source = ConfigSource(config, {})
     log = AccessLog.of(source.read().access_log, wall=float)
     balancer = Balancer(source.read(), log, source)
     reload = balancer.control.reload

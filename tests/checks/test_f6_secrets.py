@@ -10,9 +10,9 @@ import pytest
 
 from lb import cli
 from lb.config.admin_token import admin_token
+from lb.config.config_source import ConfigSource
 from lb.config.cookie_keys import CookieKeys
 from lb.config.reload import Reloader
-from lb.config.source import Source
 from lb.config.tokens import read as read_tokens
 from lb.errors import ConfigError
 from lb.remote import address
@@ -165,7 +165,7 @@ async def test_f6_9_the_api_runs_code_of_the_file_only_for_who_may_reload_it(
 ) -> None:
     tokens = secret(code.parent / "tokens", f"who {scope} t0ken\n")
     control = make_control(Saves(), AdminConfig(tokens_file=str(tokens)))
-    control.reload = Reloader(Source(code, {}), control, lambda _config, _routes: None)
+    control.reload = Reloader(ConfigSource(code, {}), control, lambda _config, _routes: None)
     headers = {"Authorization": "Bearer t0ken"}
     answer = await Api(control)("POST", "/config/validate", headers=headers)
     assert answer.status == 200

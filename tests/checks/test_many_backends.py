@@ -17,7 +17,7 @@ import trio
 import admin.application
 import lb
 from admin.event_publisher import EventPublisher
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from tests.admin.kit import Answer, Api
 from tests.core.scene import Request
 from tests.kit.held import holding
@@ -90,7 +90,7 @@ async def house(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     file = folder / "lb.toml"
     head = f'listen = ["127.0.0.1:0"]\nstate = "{folder / "state.json"}"\n[admin]\nlisten = "127.0.0.1:0"\n'
     file.write_text(head + table(ALL))
-    source = Source(file, {})
+    source = ConfigSource(file, {})
     with collector_off():
         async with lb.open_balancer(source.read(), source) as balancer, trio.open_nursery() as nursery:
             nursery.start_soon(EventPublisher(balancer.control).run)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 import lb
 from admin.event_publisher import EventPublisher
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.core.announced import Announced
 from lb.discovery.etcd_source import EtcdSource
 from lb.etcd.etcd_client import Etcd
@@ -62,7 +62,7 @@ async def found(folder: Path, settings: str) -> AsyncIterator[Found]:
         f'[pools.default]\n{settings}\n[[pools.default.discover]]\nfiles = "{members}"\n'
         "every = 0.1\nsettle = 0.1\ngrace = 0.1\nkeep = 0\n"
     )
-    source = Source(file, {})
+    source = ConfigSource(file, {})
     with collector_off():
         async with lb.open_balancer(source.read(), source) as balancer, trio.open_nursery() as nursery:
             nursery.start_soon(EventPublisher(balancer.control).run)

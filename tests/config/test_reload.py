@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from lb.config.config_source import ConfigSource
 from lb.config.cookie_keys import CookieKeys
 from lb.config.diff import Change, Difference, changed
 from lb.config.loader import build
 from lb.config.reload_plan import applying, plan, planning
-from lb.config.source import Source
 from lb.core.announced import Notice
 from lb.core.backend import AdminState, Backend
 from lb.core.drain import Then
@@ -359,7 +359,7 @@ def test_a_plan_fails_before_anything_is_changed(tmp_path: Path) -> None:
     wanted = build(
         {
             "pools": {
-                "default": pool(table("b"), policy="lb.config.source:Nothing", queue=5),
+                "default": pool(table("b"), policy="lb.config.config_source:Nothing", queue=5),
                 "new": pool(sticky={"secret_file": str(tmp_path / "none")}),
             }
         }
@@ -417,7 +417,7 @@ def test_settings_that_are_equal_are_not_taken_apart(monkeypatch: pytest.MonkeyP
 def test_a_source_reads_the_file_again_under_the_same_flags(tmp_path: Path) -> None:
     file = tmp_path / "lb.toml"
     file.write_text('via = "one"\n[timeouts]\nconnect = 1\nsend = 1')
-    source = Source(file, {"timeouts": {"send": 9}})
+    source = ConfigSource(file, {"timeouts": {"send": 9}})
     assert (source.read().via, source.read().timeouts.send) == ("one", 9.0)
     file.write_text('via = "two"\n[timeouts]\nsend = 2\n[pools.a.probe]\npath = "/x"')
     config, origins = source.read_with_origins()
@@ -434,8 +434,8 @@ def test_a_source_reads_the_file_again_under_the_same_flags(tmp_path: Path) -> N
 
 
 def test_without_a_file_there_are_the_flags_or_the_demo() -> None:
-    assert Source(None, {}).read() == build({"demo": True})
-    source = Source(None, {"pools": default(table("a"))})
+    assert ConfigSource(None, {}).read() == build({"demo": True})
+    source = ConfigSource(None, {"pools": default(table("a"))})
     assert (source.read(), str(source)) == (build(source.flags), "flags")
 
 

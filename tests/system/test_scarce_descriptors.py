@@ -46,7 +46,8 @@ async def statuses_of(lb: Program, count: int) -> list[int]:
     statuses: list[int] = []
 
     async def ask() -> None:
-        async with httpx.AsyncClient(timeout=60) as client:
+        # No certificates are read for each client, which takes 50 ms.
+        async with httpx.AsyncClient(timeout=60, verify=False) as client:
             statuses.append((await client.get(lb.url)).status_code)
 
     async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.errors import NotUpgraded
 from lb.upgrade.command import check_surroundings, command_of, named_program, started_with
 
@@ -35,20 +35,20 @@ def test_whatever_else_is_started_as_it_was(script: str, original: tuple[str, ..
 
 def test_the_file_names_another_program_though_it_has_keys_of_a_newer_one(tmp_path: Path) -> None:
     file = tmp_path / "lb.toml"
-    source = Source(file, {})
+    source = ConfigSource(file, {})
     file.write_text('moon = "full"\n[upgrade]\nprogram = "/opt/lb-2/bin/lb"\n')
     assert named_program(source) == "/opt/lb-2/bin/lb"
     assert command_of(source).program == ("/opt/lb-2/bin/lb",)
     file.write_text("")
     assert named_program(source) is None
     assert command_of(source) == started_with(original=tuple(sys.orig_argv))
-    assert named_program(Source(file, {"upgrade": {"program": "/flag"}})) == "/flag"
+    assert named_program(ConfigSource(file, {"upgrade": {"program": "/flag"}})) == "/flag"
 
 
 def test_a_file_that_cannot_be_read_is_no_reason_to_start_the_old_program(tmp_path: Path) -> None:
     (file := tmp_path / "lb.toml").write_text("upgrade = [\n")
     with pytest.raises(NotUpgraded, match="line 1, column 11"):
-        named_program(Source(file, {}))
+        named_program(ConfigSource(file, {}))
 
 
 @pytest.mark.parametrize(

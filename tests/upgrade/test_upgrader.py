@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import lb
-from lb.config.source import Source
+from lb.config.config_source import ConfigSource
 from lb.control import Replacement
 from lb.core.registry import Registry
 from lb.errors import NotUpgraded
@@ -38,7 +38,7 @@ class Scene:
         self.balancer = balancer
         self.released: list[int] = []
         self.told: list[str] = []
-        self.upgrade = Upgrader(balancer, Source(None, {}), self.release)
+        self.upgrade = Upgrader(balancer, ConfigSource(None, {}), self.release)
         self.upgrade.subscribe(lambda kind, _detail: self.told.append(kind))
 
     @property

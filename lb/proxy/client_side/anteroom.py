@@ -18,11 +18,11 @@ OLD_SECONDS = 1.0
 """Where there are too many, one that has lasted so long is closed for another."""
 
 
-class Keeper(Protocol):
+class Acceptor(Protocol):
     """Who has accepted the connections (`lb.proxy.acceptor`)."""
 
     def opened(self, wire: Wire, incoming: Incoming, secured: Secured | None, received: bytes = b"") -> None:
-        """The connection is open, and the wire the keeper's; this has come on it."""
+        """The connection is open, and the wire the acceptor's; this has come on it."""
         ...
 
     def refused(self, listener: Listener, accepted: Peer) -> None:

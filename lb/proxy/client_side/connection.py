@@ -31,7 +31,7 @@ class OurAnswer(NamedTuple):
     body: bytes = b""
 
 
-class Keeper(Protocol):
+class Owner(Protocol):
     """Who has accepted client connections, and keeps them."""
 
     def start_task(self, client: "ClientConnection") -> None:
@@ -58,8 +58,8 @@ class ClientConnection:
     __slots__ = (
         "_has_task",
         "_is_used",
-        "_keeper",
         "_longest_idle",
+        "_owner",
         "address",
         "announced",
         "client",
@@ -84,7 +84,7 @@ class ClientConnection:
         listener: str,
         peer: tuple[str, str],
         host: bytes,
-        keeper: Keeper,
+        owner: Owner,
         secured: Secured | None = None,
         announced: Announced | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class ClientConnection:
         self._is_used = False
         self._longest_idle = 0.0
         self.host = host
-        self._keeper = keeper
+        self._owner = owner
         self._has_task = False
         self.fast: FastPath | None = None
         self.guard = Guard(context.deadlines, self)
@@ -111,7 +111,7 @@ class ClientConnection:
         )
 
     def attend(self, received: bytes = b"") -> None:
-        """Begin to serve, without a task where the wire can be watched. Called once, by the keeper.
+        """Begin to serve, without a task where the wire can be watched. Called once, by its owner.
 
         `received` has come already.
         """
@@ -130,7 +130,7 @@ class ClientConnection:
             self._has_task = True
             if self.fast is not None:
                 self.fast.stop()
-            self._keeper.start_task(self)
+            self._owner.start_task(self)
 
     def abandon(self) -> None:
         """End a connection that has no task, at once: none can be started any more."""
@@ -141,14 +141,14 @@ class ClientConnection:
         if self.exchange is not None:
             self.exchange.let_go(self.exchange.attempt)
         self.close()
-        self._keeper.ended(self)
+        self._owner.ended(self)
 
     def close_now(self) -> bool:
         """For the fast path, without a task: close the connection. False if it has to linger first."""
         if not self.may_close():
             return False
         self.close()
-        self._keeper.ended(self)
+        self._owner.ended(self)
         return True
 
     def close(self) -> None:

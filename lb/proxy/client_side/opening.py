@@ -29,7 +29,7 @@ from lb.net.tls_memory import TlsMemory
 from lb.net.tls_wire import TlsWire
 from lb.net.wire import Wire
 from lb.net.wire_errors import Truncated
-from lb.proxy.client_side.anteroom import Anteroom, Keeper
+from lb.proxy.client_side.anteroom import Acceptor, Anteroom
 from lb.proxy.incoming import Incoming, Peer
 from lb.tls.client_hello import ClientHello, HelloRefused, PlainHttp, check_protocols, read_client_hello
 from lb.tls.raw_answers import ANSWER, UNRECOGNIZED_NAME, UnknownName
@@ -172,14 +172,14 @@ class Openings:
     """All openings of one process. `run` is its task, which has to be running while there are any.
 
     `choose` says what a ClientHello gets that came to this address of ours. `longest` (seconds) and `most`
-    are asked each time, since the settings may change. The `keeper` and `handshakes` are told how each
+    are asked each time, since the settings may change. The `acceptor` and `handshakes` are told how each
     opening ends. `why_none` says why a certificate that is ordered is not there; None where none is.
     """
 
     def __init__(
         self,
         choose: Callable[[ClientHello, str], Served | None],
-        keeper: Keeper,
+        acceptor: Acceptor,
         handshakes: Handshakes,
         readiness: Readiness,
         deadlines: Deadlines,
@@ -188,7 +188,7 @@ class Openings:
         why_none: Callable[[ClientHello], str | None] = never_ordered,
     ) -> None:
         self.choose, self.why_none = choose, why_none
-        self._keeper = keeper
+        self._acceptor = acceptor
         self._handshakes = handshakes
         self._readiness = readiness
         self.memory = TlsMemory()
@@ -331,7 +331,7 @@ class Openings:
             self._drop(opening)
         else:
             self._end(opening)
-            self._keeper.opened(opening.wire, opening.incoming, secured)
+            self._acceptor.opened(opening.wire, opening.incoming, secured)
 
     def refuse(self, opening: Opening, error: Exception) -> None:
         """End one that cannot be opened, for this error."""
@@ -348,7 +348,7 @@ class Openings:
 
     def _drop(self, opening: Opening) -> None:
         self._end(opening)
-        self._keeper.refused(opening.incoming.listener, opening.incoming.accepted)
+        self._acceptor.refused(opening.incoming.listener, opening.incoming.accepted)
         if not opening.is_busy:
             opening.wire.close()
 

@@ -21,7 +21,7 @@ from lb.net.plain_wire import PlainWire
 from lb.net.proxy_header import LONGEST_BLOCK, ProxyHeader, ProxyHeaderRefused, read_proxy_header
 from lb.net.timers import Timer
 from lb.net.wire import Wire
-from lb.proxy.client_side.anteroom import Anteroom, Keeper
+from lb.proxy.client_side.anteroom import Acceptor, Anteroom
 from lb.proxy.client_side.refused_headers import RefusedHeaders
 from lb.proxy.context import Context
 from lb.proxy.incoming import Incoming, Peer
@@ -132,9 +132,9 @@ class ProxyOpenings:
     listener speaks TLS.
     """
 
-    def __init__(self, context: Context, keeper: Keeper, behind: Behind | None) -> None:
+    def __init__(self, context: Context, acceptor: Acceptor, behind: Behind | None) -> None:
         self.context = context
-        self._keeper = keeper
+        self._acceptor = acceptor
         self._behind = behind
         self._refused = RefusedHeaders(context.metrics)
         self._room = Anteroom(lambda: context.limits.handshakes)
@@ -216,14 +216,14 @@ class ProxyOpenings:
         if opening.tls_wire is not None:
             self._begin_tls(opening, opening.tls_wire, incoming, rest)
         else:
-            self._keeper.opened(opening.wire, incoming, None, rest)
+            self._acceptor.opened(opening.wire, incoming, None, rest)
 
     def _begin_tls(self, opening: ProxyOpening, wire: "TlsWire", incoming: Incoming, received: bytes) -> None:
         assert self._behind is not None
         try:
             self._behind.go_on(wire, incoming, opening.began, received)
         except Exception:
-            self._keeper.refused(opening.listener, opening.accepted)
+            self._acceptor.refused(opening.listener, opening.accepted)
             raise
 
     def refuse(self, opening: ProxyOpening, why: str) -> None:
@@ -233,7 +233,7 @@ class ProxyOpenings:
 
     def _drop(self, opening: ProxyOpening) -> None:
         self._end(opening)
-        self._keeper.refused(opening.listener, opening.accepted)
+        self._acceptor.refused(opening.listener, opening.accepted)
         opening.wire.close()
 
     def _end(self, opening: ProxyOpening) -> None:

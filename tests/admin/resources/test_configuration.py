@@ -17,9 +17,9 @@ import trio
 from admin.event_publisher import EventPublisher
 from admin.page.event_log import log_line
 from lb.certificate_files.termination import Termination
+from lb.config.config_source import ConfigSource
 from lb.config.loader import build
 from lb.config.reload import Reloader
-from lb.config.source import Source
 from lb.control import Control
 from lb.core.routes import Routes
 from lb.observe.audit_trail import LONGEST_TEXT
@@ -58,7 +58,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 async def adopted(control: Control, file: Path) -> list[Config]:
     """The balancer was started from the file, with a flag; the configurations that it has taken on since."""
-    source = Source(file, {"timeouts": {"send": 9}})
+    source = ConfigSource(file, {"timeouts": {"send": 9}})
     control.config = source.read()
     pool = control.config.pools["default"]
     control.registry.configure(control.registry.pools["default"], pool.settings)
@@ -290,9 +290,8 @@ async def test_a_reload_that_a_worker_refuses_is_no_success(
         await trio.lowlevel.checkpoint()
         return [why]
 
-    control.reload = Reloader(
-        Source(file, {"timeouts": {"send": 9}}), control, lambda _config, _routes: None, refusals=refusals
-    )
+    source = ConfigSource(file, {"timeouts": {"send": 9}})
+    control.reload = Reloader(source, control, lambda _config, _routes: None, refusals=refusals)
     EventPublisher(control)
     reader = control.feed.join(frozenset({"config"}))
     write("via = 'two'")
@@ -319,7 +318,7 @@ async def test_a_reload_that_a_worker_refuses_is_no_success(
             ["#/timeouts/conect", "#/routes/0/pool"],
         ),
         (
-            '[pools.default]\npolicy = "lb.config.source:No"',
+            '[pools.default]\npolicy = "lb.config.config_source:No"',
             "has no class No",
             ["#/pools/default/policy"],
         ),

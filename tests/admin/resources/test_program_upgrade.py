@@ -8,8 +8,8 @@ import pytest
 
 from admin.event_publisher import EventPublisher
 from admin.resources.events import TYPES
+from lb.config.config_source import ConfigSource
 from lb.config.reload import Reloader
-from lb.config.source import Source
 from lb.control import Control, Rehearsal, Replacement, UpgradeKind
 from lb.core.backend import AdminState
 from lb.core.registry import Event
@@ -73,7 +73,7 @@ async def test_a_dry_run_starts_nothing_and_says_what_would_change(
 ) -> None:
     control.upgrade = upgrade = Upgrade()
     (file := tmp_path / "lb.toml").write_text('via = "next"\n')
-    control.reload = Reloader(Source(file, {}), control, lambda _config, _routes: None)
+    control.reload = Reloader(ConfigSource(file, {}), control, lambda _config, _routes: None)
     answer = await api("POST", "/upgrade", form="dry_run=true")
     assert answer.headers["lb-dry-run"] == "true"
     assert upgrade.count == 0
@@ -90,7 +90,7 @@ async def test_a_file_that_only_the_new_program_understands_is_noted(
 ) -> None:
     control.upgrade = Upgrade()
     (file := tmp_path / "lb.toml").write_text("")
-    control.reload = Reloader(Source(file, {}), control, lambda _config, _routes: None)
+    control.reload = Reloader(ConfigSource(file, {}), control, lambda _config, _routes: None)
     file.write_text('moon = "full"\n')
     answer = await api("POST", "/upgrade?dry_run=true")
     assert answer.json["configuration"] is None

@@ -1,7 +1,7 @@
 """Where a Config comes from, so that it can be read again: a file, and the flags that win over it.
 
 Flags are kept as the tables that they stand for. A reload lays the same flags over the changed file. A
-`Source` keeps nothing of what it has read.
+`ConfigSource` keeps nothing of what it has read.
 """
 
 import os
@@ -25,7 +25,7 @@ Origin = Literal["file", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ConfigSource:
     """The file, None without one, and the tables of the flags."""
 
     file: Path | None
