@@ -38,12 +38,16 @@ HAS_LEADER = (("Grpc-Metadata-hasleader", "true"),)
 
 
 class Endpoint:
-    """It is asked, and has `seconds` for an answer. The login may be shared with others."""
+    """It is asked, and has `seconds` for an answer. The login may be shared with others.
+
+    `silent_since` is when the first of the last calls that had no answer ended, None after one that had.
+    """
 
     def __init__(self, server: Server, login: Login, seconds: float) -> None:
         self._asker = Asker(server, patience=Patience(seconds, seconds, seconds, seconds), keeps=True)
         self._login = login
         self._seconds = seconds
+        self.silent_since: float | None = None
 
     def __str__(self) -> str:
         return str(self._asker.server)
@@ -110,6 +114,22 @@ class Endpoint:
     # -- bytes -----------------------------------------------------------------------------------------
 
     async def _post(self, path: str, request: msgspec.Struct, kind: type[Answer], seconds: float) -> Answer:
+        """As `_exchange`; whether it is silent is known afterwards. That it says no is an answer."""
+        try:
+            answer = await self._exchange(path, request, kind, seconds)
+        except NoAnswer:
+            if self.silent_since is None:
+                self.silent_since = trio.current_time()
+            raise
+        except EtcdFailed:
+            self.silent_since = None
+            raise
+        self.silent_since = None
+        return answer
+
+    async def _exchange(
+        self, path: str, request: msgspec.Struct, kind: type[Answer], seconds: float
+    ) -> Answer:
         try:
             with trio.fail_after(seconds):
                 answer = await self._asker.ask(

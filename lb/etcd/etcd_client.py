@@ -44,6 +44,7 @@ PAGE = 500
 class Etcd:
     """Calls have `seconds` at each endpoint. `patience` is for how long all are tried again and again.
 
+    It is counted from when the last of them fell silent: where that is long ago each is tried once.
     A call raises NoAnswer after that, and Refused where etcd has said no. `chance` gives a number from 0
     until 1.
     """
@@ -76,6 +77,11 @@ class Etcd:
         """This one has failed: ask the next one, unless others have moved on already."""
         if endpoint is self.current:
             self._turn = (self._turn + 1) % len(self.endpoints)
+
+    def _patient_until(self) -> float:
+        silent = [each.silent_since for each in self.endpoints]
+        since = [at for at in silent if at is not None]
+        return self.patience + (trio.current_time() if len(since) < len(silent) else max(since))
 
     # -- keys --------------------------------------------------------------------------------------------
 
@@ -122,7 +128,7 @@ class Etcd:
 
         What is not harmless is tried elsewhere only if it is known that it was not done.
         """
-        until, back_off, failures = trio.current_time() + self.patience, BackOff(self._chance), 0
+        until, back_off, failures = self._patient_until(), BackOff(self._chance), 0
         while True:
             endpoint = self.current
             try:

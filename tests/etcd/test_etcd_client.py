@@ -4,7 +4,7 @@ etcd ignores a field that it does not know. So each field that is sent has a tes
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -441,6 +441,27 @@ async def test_all_are_tried_until_patience_ends(servers: EtcdServers) -> None:
         nursery.start_soon(etcd.get, b"/a")
         await trio.testing.wait_all_tasks_blocked()
         server.start()
+
+
+async def test_where_all_have_been_silent_for_long_each_is_tried_once(servers: EtcdServers) -> None:
+    servers[0].dies()
+    async with client(servers.urls * 2, patience=2.0) as etcd:
+        for least, most in (2.0, 30.0), (0.0, 1.0):
+            began = trio.current_time()
+            with pytest.raises(NoAnswer, match="connection refused"):
+                await etcd.get(b"/a")
+            assert least <= trio.current_time() - began < most
+        servers[0].start()
+        with trio.fail_after(20):
+            while any(endpoint.silent_since is not None for endpoint in etcd.endpoints):
+                with suppress(NoAnswer):
+                    await etcd.get(b"/a")
+                    etcd.leave(etcd.current)
+        servers[0].dies()
+        began = trio.current_time()
+        with pytest.raises(NoAnswer):
+            await etcd.get(b"/a")
+        assert trio.current_time() - began >= 2.0, "it had answered"
 
 
 async def test_nobody_there(servers: EtcdServers) -> None:
