@@ -15,7 +15,7 @@ NONE = "-"
 WITH_LATENCY = ("256 connections", "one connection")
 BRACKETS = """\
 In round brackets ours as a multiple of theirs; in square ones ours as a multiple of the same with three
-backends, with one route or without a log. All workers are on one core here. "4 workers" have 32 connections
+backends, without routes or without a log. All workers are on one core here. "4 workers" have 32 connections
 each, as have the four balancers of one process, on one core too, with which they are compared; those "at 32
 connections" are compared with one that is alone.
 """

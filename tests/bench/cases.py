@@ -9,7 +9,7 @@ from tests.bench.setting import PLAIN, Setting
 
 COUNTS = (100, 1000, 10000)
 OTHER_POLICIES = ("least_requests", "two_choices", "ewma", "hash", "random")
-MANY_ROUTES = 20000
+MANY_ROUTES = Setting(routes=20000)
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,6 @@ CASES: dict[str, Case] = {
     **{name: case for count in (2, 4) for name, case in with_workers(count)},
     **{f"TLS: {name}": with_tls(name, load) for name, load in OVER_TLS.items()},
     **dict(with_many(PLAIN.policy)),
-    "20000 routes": Case(wrk("/", script=over_routes), Setting(routes=MANY_ROUTES), Setting(routes=1)),
+    "20000 routes": Case(wrk("/", script=over_routes(MANY_ROUTES)), MANY_ROUTES, PLAIN),
     **{name: case for policy in OTHER_POLICIES for name, case in with_many(policy)},
 }

@@ -64,7 +64,11 @@ def for_page(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def over_routes(setting: Setting) -> str:
-    """A request for each route, those that are near each other far apart."""
+    """A request for each route, those that are near each other far apart.
+
+    The same requests are sent where there is no route, so that a row shows what the routes cost, and not what
+    many different heads do.
+    """
     hosts = ", ".join(quoted(host.encode()) for host in setting.hosts)
     return ROUTES.format(hosts=hosts, paths=", ".join(quoted(path.encode()) for path in setting.paths))
 

@@ -5,17 +5,16 @@ import select
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.bench.__main__ import arguments, report
 from tests.bench.beside import Results, measure
-from tests.bench.cases import CASES
+from tests.bench.cases import CASES, Case
 from tests.bench.handshakes import CLIENTS
-from tests.bench.heads import AB, BEHIND_CDNS, JAVA, for_page, quoted
-from tests.bench.loads import Result, Trouble, result
+from tests.bench.heads import AB, BEHIND_CDNS, JAVA, for_page, over_routes, quoted
+from tests.bench.loads import Result, Trouble, result, wrk
 from tests.bench.processes import children
 from tests.bench.programs import PROGRAMS, can
 from tests.bench.setting import PLAIN, Place, Setting
@@ -31,8 +30,8 @@ WRK = "  {requests} requests in 1.00s, 1.00KB read\n     50%  250.00ms\n     99%
 def test_rows_of_two_settings_are_measured_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = ["CDN head", "HTTP/1.0 and a connection per request", "20 routes"]
     names = ["trio-lb", "nginx"]
-    routes = replace(CASES["20000 routes"], setting=Setting(routes=20))
-    monkeypatch.setitem(CASES, "20 routes", routes)
+    few = Setting(routes=20)
+    monkeypatch.setitem(CASES, "20 routes", Case(wrk("/", script=over_routes(few)), few, PLAIN))
     results = measure(cases, names, rounds=1, seconds=0.1)
     text = report(results, cases, names)
     assert not results.failed
