@@ -8,6 +8,7 @@ exchange_filters    the parameters that choose among them
 from quart import Response
 
 from admin.input import parameters
+from admin.input.moments import SINCE
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.protocol.operation import Operation
@@ -20,7 +21,6 @@ from admin.resources.exchanges.exchange_filters import (
     KINDS,
     LIMIT,
     RUNNING,
-    SINCE,
     SLOW,
     STATUS,
     UNTIL,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from quart import Response
 
 from admin.input import parameters
+from admin.input.moments import SINCE
 from admin.protocol import responses
 from admin.protocol.call import Call
 from admin.resources.exchanges.exchange_filters import (
@@ -20,7 +21,6 @@ from admin.resources.exchanges.exchange_filters import (
     KINDS,
     LIMIT,
     RECORDED_LIMIT,
-    SINCE,
     SLOW,
     STATUS,
     UNTIL,
