@@ -4,12 +4,14 @@ Rules look at what is counted and say what they find at one moment: of backends 
 `lb.core.trouble_rules`, of a cluster in `lb.core.cluster_trouble`, of all else in `admin.trouble_watch`. A
 number that is near its threshold would come and go with each look. So a trouble begins when it has been found
 for as long as its kind asks, and ends when it has not been found for as long as its kind asks. A fact is over
-with the first look that does not find it; what comes from rates has to be away for a while.
+with the first look that does not find it; what comes from rates has to be away for a while. Those that have
+ended are remembered (`lb.core.ended_troubles`).
 """
 
 from collections.abc import Generator, Sequence
 from typing import Literal, NamedTuple
 
+from lb.core.ended_troubles import EndedTroubles
 from lb.core.trouble_kinds import THRESHOLDS, Found
 
 Change = Literal["began", "ended"]
@@ -18,7 +20,9 @@ Change = Literal["began", "ended"]
 class Trouble(NamedTuple):
     """One thing that is wrong: how it was found last, and since when, on the registry's clock.
 
-    What was found may say itself since when it is; otherwise it is since it was found first.
+    What was found may say itself since when it is; otherwise it is since it was found first. As the one of
+    several requests that has waited longest may change, that may become later; of one that has ended it is
+    when it began.
     """
 
     found: Found
@@ -31,7 +35,8 @@ class Troubles:
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], float] = {}
         self._last: dict[tuple[str, str], tuple[float, Found]] = {}
-        self._begun: set[tuple[str, str]] = set()
+        self._begun: dict[tuple[str, str], float] = {}
+        self.ended = EndedTroubles()
 
     def looking(
         self, found: Sequence[Found], now: float
@@ -63,12 +68,13 @@ class Troubles:
         """Whether it begins or ends by this look."""
         has_begun = key in self._begun
         if not has_begun and seen == now and now - self._first[key] >= THRESHOLDS[key[0]].lasts:
-            self._begun.add(key)
+            self._begun[key] = self._first[key]
             began.append(("began", self._trouble(key)))
         elif self._is_over(key, now - seen):
             if has_begun:
-                self._begun.discard(key)
-                ended.append(("ended", self._trouble(key)))
+                over = Trouble(self._last[key][1], min(self._begun.pop(key), self._first[key]))
+                self.ended.add(over.found, over.since, now)
+                ended.append(("ended", over))
             del self._last[key], self._first[key]
 
     def current(self) -> list[Trouble]:
@@ -76,6 +82,11 @@ class Troubles:
         order = list(THRESHOLDS)
         begun = [self._trouble(key) for key in self._begun]
         return sorted(begun, key=lambda each: (order.index(each.found.kind), each.since, each.found.subject))
+
+    @property
+    def count(self) -> int:
+        """How many these are."""
+        return len(self._begun)
 
     def _trouble(self, key: tuple[str, str]) -> Trouble:
         return Trouble(self._last[key][1], self._first[key])

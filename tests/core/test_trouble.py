@@ -65,6 +65,24 @@ def test_what_says_itself_since_when_may_say_otherwise_later() -> None:
     assert [each.since for each in it.current()] == [5.0]
 
 
+def test_one_that_has_ended_began_when_it_was_found_first_and_is_remembered() -> None:
+    it = Troubles()
+    looked(it, [DOWN], 4.0)
+    looked(it, [DOWN._replace(since=5.0, why="timeout")], 6.0)
+    assert it.ended.newest() == []
+    [(_, trouble)] = looked(it, [], 8.0)
+    [ended] = it.ended.newest()
+    assert (trouble.since, ended.began, ended.ended) == (3.0, 3.0, 8.0)
+    assert (ended.was, ended.why) == ("web2 was down", "timeout")
+
+
+def test_what_was_not_told_is_not_remembered() -> None:
+    it = Troubles()
+    looked(it, [SLOW], 4.0)
+    looked(it, [], 6.0)
+    assert it.ended.newest() == []
+
+
 def test_the_newest_words_are_shown() -> None:
     it = Troubles()
     looked(it, [DOWN], 4.0)
@@ -95,3 +113,4 @@ def test_begin_and_end_take_turns_whatever_is_found(looks: list[list[Found]]) ->
             running ^= {trouble.found}
             assert 2.0 * number - trouble.since >= THRESHOLDS[trouble.found.kind].lasts
     assert {each.found for each in it.current()} == running
+    assert it.count == len(running)
