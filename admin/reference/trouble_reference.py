@@ -9,7 +9,8 @@ from lb.core.trouble_rules import percent, took
 PREFACE = """\
 What GET /trouble, the page, `lb status`, `lb top` and the events `trouble` say in sentences. A trouble
 begins when it has been found for as long as stands here, and is over when it is no more so, or, of what comes
-from rates, when it has not been so for as long as stands here.
+from rates, when it has not been so for as long as stands here. The last that are over are remembered, and
+what begins again within an hour is told as one: GET /trouble/ended, `lb status --ended`.
 """
 
 

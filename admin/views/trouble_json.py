@@ -97,7 +97,12 @@ def sentence(found: Found, seconds: float | None = None) -> str:
     what = found.what.now
     if found.lasts and seconds is not None:
         what = f"{found.what.lasted} for {span(seconds)}"
-    text = f"{what}: {quoted(found.why)}" if found.why else what
+    return with_reason(what, found.why)
+
+
+def with_reason(what: str, why: str) -> str:
+    """The clause and, where it is known, why it is so; shortened if it is very long."""
+    text = f"{what}: {quoted(why)}" if why else what
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 

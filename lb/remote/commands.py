@@ -17,8 +17,20 @@ if TYPE_CHECKING:
     from lb.remote.api import Remote
 
 
-def status(*, options: Options = HERE) -> int:
-    """Say what is wrong and what to do next, or that nothing is wrong."""
+def status(*, ended: bool = False, since: str | None = None, options: Options = HERE) -> int:
+    """Say what is wrong and what to do next, or that nothing is wrong.
+
+    Parameters
+    ----------
+    ended
+        Say what was wrong and is over instead, the last first.
+    since
+        As --ended, but only what ended since then: 12h ago, or a time such as 2026-01-31T03:00 (UTC).
+    """
+    if ended or since is not None:
+        from lb.remote import ended_text
+
+        return ask_balancer(options, lambda remote: ended_text.list_ended(remote, since, options.json))
     from lb.remote import status
 
     return ask_balancer(options, lambda remote: status.status(remote, options.json))
