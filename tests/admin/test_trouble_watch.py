@@ -68,10 +68,12 @@ async def test_each_says_since_when_and_what_to_do(api: Api, control: Control, a
     assert (one["kind"], one["pool"], one["backend"]) == ("nobody", "default", None)
     assert one["sentence"] == "nobody has taken requests of pool default for 6 s: 1 maintenance"
     assert one["advice"].startswith("Bring one back: `lb backends ready ID`")
-    assert (one["since"], one["seconds"]) == ("2027-01-15T08:00:00.000Z", 6.0)
+    assert one["since"].startswith("2027-01-15T08:00:00.0")
+    assert one["seconds"] == pytest.approx(6.0, abs=0.1), "work in slices rests for real milliseconds"
     table = await api("GET", "/trouble?format=table")
     assert table.body.splitlines()[0].split() == [b"SINCE", b"KIND", b"WHAT", b"NEXT"]
-    assert (await api("GET", "/stats")).json["trouble"] == [one]
+    [told] = (await api("GET", "/stats")).json["trouble"]
+    assert told == {**one, "seconds": told["seconds"]}
 
 
 async def test_it_begins_and_ends_with_an_event_and_a_line_each(control: Control, add: Add) -> None:
