@@ -41,9 +41,16 @@ class AuditEntry(msgspec.Struct, kw_only=True):
 
 
 class AuditList(msgspec.Struct, kw_only=True):
-    """The newest acts first. The last 500 acts and the last 100 refusals are kept; the log has all acts."""
+    """The newest acts first. The last 500 acts and the last 100 refusals are kept, by this process alone.
+
+    What was before `remembered_since`, which is its start or the newest act that was dropped, may be
+    forgotten. `file` is `admin.audit_file`, which has all acts; null without one. The program's log has them
+    too.
+    """
 
     items: list[AuditEntry]
+    remembered_since: str
+    file: str | None
 
 
 def operations(control: Control) -> tuple[Operation, ...]:
@@ -51,7 +58,13 @@ def operations(control: Control) -> tuple[Operation, ...]:
 
     async def show(call: Call) -> Response:
         limit = call.get(LIMIT) or DEFAULT_LIMIT
-        return responses.json(AuditList(items=[_view(each) for each in control.audit.newest()[:limit]]))
+        since = max(control.wall(control.started), control.audit.dropped_until)
+        answer = AuditList(
+            items=[_view(each) for each in control.audit.newest()[:limit]],
+            remembered_since=timestamp(since),
+            file=control.config.admin.audit_file,
+        )
+        return responses.json(answer)
 
     return (
         Operation(

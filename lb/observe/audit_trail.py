@@ -181,6 +181,8 @@ class Audit:
         self._now, self._wall = registry.now, wall
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self._refusals: deque[Entry] = deque(maxlen=REFUSALS_KEPT)
+        self.dropped_until = -inf
+        """When the newest entry began that was dropped, in seconds since 1970; -inf where none was."""
         self._quiet_until: dict[str, float] = {}
         self._unsaid: Counter[str] = Counter()
         self._pools = {name: pool.settings for name, pool in registry.pools.items()}
@@ -226,7 +228,8 @@ class Audit:
 
     def note(self, act: Act, status: int | None = None, why: str = "") -> None:
         """Log an act that is over, and keep it."""
-        self._entries.append(entry := self._entry(act, status, why))
+        entry = self._entry(act, status, why)
+        self._keep(self._entries, entry)
         log.info("audit", **_logged(entry))
         self.also(entry)
 
@@ -237,9 +240,14 @@ class Audit:
             return
         entry = self._entry(act, status, why=why, and_more=self._unsaid.pop(act.who, 0))
         self._quiet_until[act.who] = self._now() + REFUSAL_SECONDS
-        self._refusals.append(entry)
+        self._keep(self._refusals, entry)
         log.warning("audit", **_logged(entry))
         self.also(entry)
+
+    def _keep(self, entries: deque[Entry], entry: Entry) -> None:
+        if len(entries) == entries.maxlen:
+            self.dropped_until = max(self.dropped_until, entries[0].at)
+        entries.append(entry)
 
     def newest(self) -> list[Entry]:
         """Acts and refusals, the newest first."""

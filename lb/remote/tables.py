@@ -1,6 +1,6 @@
 """`lb pools` and `lb audit`: what the API answers, as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lb.config.toml_text import toml
@@ -38,14 +38,22 @@ def _pool(pool: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def audit(remote: Remote, limit: int | None, json: bool) -> int:
-    """Who changed what, the newest first, a line each."""
+    """Who changed what, the newest first, a line each; then since when, and where older acts are."""
     answer = remote.call("GET", "/audit", {"limit": limit})
     if json:
         say(printable_json(answer.text))
         return Code.DONE
-    entries = answer.json["items"]
-    say("\n".join(printable(_act(each)) for each in entries) or "nobody has changed anything since the start")
+    said = [_act(each) for each in answer.json["items"]] or ["nobody has changed anything"]
+    say("\n".join(printable(line) for line in [*said, *_remembered(answer.json)]))
     return Code.DONE
+
+
+def _remembered(audit: Mapping[str, Any]) -> Iterator[str]:
+    """Since when, and where older acts are; a balancer of a former version does not say it."""
+    if (since := audit.get("remembered_since")) is not None:
+        file = audit["file"]
+        older = "with admin.audit_file a file would have all" if file is None else f"{file} has all"
+        yield f"remembered since {since.partition('.')[0]}Z; {older}"
 
 
 def _act(entry: Mapping[str, Any]) -> str:

@@ -81,7 +81,17 @@ def test_of_many_changes_the_first_are_told(lb: Terminal) -> None:
     lb.balancer.says({"items": [{**ENTRY, "changes": changes, "untold": 2}]})
     assert lb("audit").strip().endswith("k0: - -> 0, k1: - -> 1, k2: - -> 2, 4 more")
     lb.balancer.says({"items": []})
-    assert lb("audit") == "nobody has changed anything since the start\n"
+    assert lb("audit") == "nobody has changed anything\n", "a former balancer does not say since when"
+
+
+def test_the_audit_says_since_when_and_where_older_acts_are(lb: Terminal) -> None:
+    since = {"items": [], "remembered_since": "2027-01-15T08:00:00.125Z"}
+    lb.balancer.says({**since, "file": None})
+    *_, last = lb("audit").splitlines()
+    assert last == "remembered since 2027-01-15T08:00:00Z; with admin.audit_file a file would have all"
+    lb.balancer.says({**since, "items": [ENTRY], "file": "/var/log/lb/audit\x1b"})
+    *_, last = lb("audit").splitlines()
+    assert last == "remembered since 2027-01-15T08:00:00Z; /var/log/lb/audit\\x1b has all"
 
 
 def test_a_reload_says_what_has_changed(lb: Terminal) -> None:

@@ -91,7 +91,7 @@ async def test_what_changes_nothing_is_no_act_but_the_same_wish_again_is(api: Ap
     await api("POST", "/config/validate", body=b"via='x'", headers={"Content-Type": "application/toml"})
     await api("GET", "/backends")
     await api("DELETE", "/backends/web1?dry_run=true")
-    assert (await api("GET", "/audit")).json == {"items": []}
+    assert (await api("GET", "/audit")).json["items"] == []
     await api("POST", "/backends/web1/ready")
     assert (await newest(api))["changes"] == {}
 
@@ -142,10 +142,19 @@ async def test_who_is_refused_is_told_once_a_second(
     assert [each["why"] for each in items] == ["A token is needed", "A token is needed"]
 
 
-async def test_it_is_bounded(api: Api, add: Add, control: Control) -> None:
+async def test_it_is_bounded_and_says_since_when_it_has_all(
+    api: Api, add: Add, control: Control, autojump_clock: trio.testing.MockClock
+) -> None:
     add("web1")
-    for _ in range(KEPT + 5):
+    for _ in range(KEPT):
         await api("POST", "/backends/web1/ready")
+        await trio.sleep(1)
+    shown = (await api("GET", "/audit")).json
+    assert shown["remembered_since"] == "2027-01-15T08:00:00.000Z", "the start"
+    assert shown["file"] is None
+    for _ in range(5):
+        await api("POST", "/backends/web1/ready")
+    assert (await api("GET", "/audit")).json["remembered_since"].startswith("2027-01-15T08:00:04.")
     assert len(control.audit.newest()) == KEPT
     assert len((await api("GET", "/audit")).json["items"]) == 50
     assert (await api("GET", "/audit?limit=0")).status == 422
