@@ -47,7 +47,8 @@ def pytest_report_header() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    if os.environ.get("CI") and config.option.reruns is None:
+    can_rerun = config.pluginmanager.hasplugin("rerunfailures")
+    if can_rerun and os.environ.get("CI") and config.option.reruns is None:
         config.option.reruns = RERUNS
         config.option.reportchars += "R"
         config.option.rerun_show_tracebacks = True
