@@ -14,7 +14,8 @@ to whoever takes the target for a reference. These are `stray_readings`.
 """
 
 import re
-from urllib.parse import unquote_to_bytes
+from itertools import product
+from string import hexdigits
 
 SPELLED = re.compile(rb"%|\\|;|/[/.]")
 """Found in each path whose reading may differ from its bytes. All other paths cost this search only.
@@ -38,14 +39,18 @@ a percent sign that encodes nothing.
 
 
 PARAMETERS = re.compile(rb";[^/]*")
-ENCODED_DOT = re.compile(rb"%2[eE]")
+ENCODED = re.compile("%([0-9A-Fa-f]{2})")
+APART = 0x100
+"""Added to an encoded byte once it is decoded, so that it is no slash yet for who cuts before decoding."""
+DECODED = {high + low: chr(APART + int(high + low, 16)) for high, low in product(hexdigits, repeat=2)}
+ENCODED_DOT = DECODED["2e"]
 SLASHES = re.compile(rb"//+")
-AUTHORITY = re.compile(rb"\A[/\\]{2,}[^/\\]*/?")
-ODD_AUTHORITY = re.compile(rb"\A//[^/@]*@[^/%;|^`{}\"'<>]*/?")
+AUTHORITY = re.compile(r"\A[/\\]{2,}[^/\\]*/?")
+ODD_AUTHORITY = re.compile("\\A//[^/@]*@[^/%;|^`{}\"'<>\u0100-\u01ff]*/?")
 """What stands before the path of a reference. Node's `url.parse` ends a host at what none can have."""
 REFERENCES = 2
 """How often a path may be taken for a reference: by who splits the target, and by who joins it to a base."""
-STRAY = re.compile(rb"\A[/\\]{2}|\.\.")
+STRAY = re.compile(rb"\A[/\\]{2}|(?:\.|%2[eE]){2}")
 """Some servers do not resolve `..`, or do it before they decode; `//x/admin` is on the host x to others."""
 
 
@@ -59,7 +64,7 @@ def reading(path: bytes) -> bytes:
 
 def readings(path: bytes) -> list[bytes]:
     r"""The usual reading, and behind it those of backends with other ideas of `\` and `;`."""
-    found = [unquote_to_bytes(path)]
+    found = [_bytes_of(_decoded(path)) if b"%" in path else path]
     if b"\\" in found[0]:
         found.append(found[0].replace(b"\\", b"/"))
     if b";" in found[0]:
@@ -69,32 +74,45 @@ def readings(path: bytes) -> list[bytes]:
 
 def stray_readings(path: bytes) -> set[bytes]:
     """What a few servers read, as `STRAY` says, each also with backslashes that are slashes."""
-    raw = ENCODED_DOT.sub(b".", path)
-    if STRAY.search(raw) is None:
+    if STRAY.search(path) is None:
         return set()
-    slashed = raw.replace(b"\\", b"/")
+    raw = _decoded(path).replace(ENCODED_DOT, ".")
+    slashed = raw.replace("\\", "/")
     forms = {raw, slashed}
     for _ in range(REFERENCES):
         forms |= {rest for each in forms for rest in _without_authority(each)}
-    forms |= {_resolved(each) for each in forms if b".." in each}
-    return {SLASHES.sub(b"/", unquote_to_bytes(each)) for each in forms}
+    forms |= {_resolved(each) for each in forms if ".." in each}
+    return {SLASHES.sub(b"/", _bytes_of(each)) for each in forms}
 
 
-def _without_authority(path: bytes) -> list[bytes]:
+def _decoded(path: bytes) -> str:
+    """The path decoded once, a character for each byte; those that were encoded are kept `APART`.
+
+    So all forms of a path can be made from one decoding: it is the dear part of a reading.
+    """
+    return ENCODED.sub(lambda found: DECODED[found[1]], path.decode("latin-1"))
+
+
+def _bytes_of(decoded: str) -> bytes:
+    """The bytes that these characters stand for: the lower half of each."""
+    return decoded.encode("utf-16-le")[::2]
+
+
+def _without_authority(path: str) -> list[str]:
     """What is left where the path is taken for a reference that begins with a host."""
     found = AUTHORITY.match(path), ODD_AUTHORITY.match(path)
-    return [b"/" + path[each.end() :] for each in found if each is not None]
+    return ["/" + path[each.end() :] for each in found if each is not None]
 
 
-def _resolved(path: bytes) -> bytes:
+def _resolved(path: str) -> str:
     """RFC 3986 section 5.2.4: an empty segment is one that `..` takes away."""
-    kept: list[bytes] = []
-    for segment in path.split(b"/")[1:]:
-        if segment == b"..":
+    kept: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
             del kept[-1:]
-        elif segment != b".":
+        elif segment != ".":
             kept.append(segment)
-    return b"/" + b"/".join(kept)
+    return "/" + "/".join(kept)
 
 
 def _collapsed(path: bytes) -> bytes:

@@ -1,6 +1,9 @@
 """How a path is read, and that no spelling leads past a route."""
 
 import posixpath
+from collections.abc import Callable
+from functools import partial
+from time import thread_time
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import pytest
@@ -249,3 +252,33 @@ def test_what_few_servers_read_as_an_earlier_route_goes_nowhere(target: bytes) -
         routes.pool_for(b"a", target)
     later = Routes([Route(path="/x", pool="p"), Route(path="/", pool="p"), Route(path="/admin", pool="q")])
     assert later.pool_for(b"a", target) == "p"
+
+
+# -- what it costs ----------------------------------------------------------------------------------------
+
+LONGEST = 8192
+DECODED = (b"/" + b"%41" * LONGEST)[:LONGEST]
+MANY_FORMS = (b"//a@b\\\\c/" + b"%41/" * LONGEST)[: LONGEST - 6] + b"\\../.."
+
+
+def least(work: Callable[[], object]) -> float:
+    """Seconds of this thread, the best of some times."""
+    times = []
+    for _ in range(15):
+        began = thread_time()
+        work()
+        times.append(thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.alone
+def test_percent_signs_that_encode_nothing_cost_no_more_than_those_that_do() -> None:
+    nothing = b"/" + b"%" * (LONGEST - 1)
+    assert reading(nothing) == nothing
+    assert least(partial(reading, nothing)) < 2 * least(partial(reading, DECODED))
+
+
+@pytest.mark.alone
+def test_a_path_of_many_forms_is_decoded_once() -> None:
+    assert len(stray_readings(MANY_FORMS)) == 12
+    assert least(partial(stray_readings, MANY_FORMS)) < 5 * least(partial(reading, MANY_FORMS))
