@@ -130,6 +130,7 @@ class DockerSource:
         """Remember who was told to end; whether the list may be another one."""
         is_news = False
         for line in lines:
+            await trio.lowlevel.checkpoint()  # thousands may have come at once
             try:
                 event = event_of(line)
             except UNREADABLE as exc:

@@ -15,7 +15,8 @@ from lb.http_client.dialled import Dialled
 from lb.http_client.server_url import Server
 
 HEAD_LIMIT = 64 * 1024
-RECEIVE_SIZE = 64 * 1024
+RECEIVE_SIZE = 16 * 1024
+"""So little that all of its lines can be taken in one turn of the event loop."""
 EXCERPT = 200
 Fields = tuple[tuple[str, str], ...]
 BROKEN = (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError)
@@ -52,6 +53,8 @@ class Conversation:
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         self._what = ""
         self._has_heard = False
+        self._has_waited = False
+        """Since the last event something was received, so that other tasks had their turn."""
         self.was_used = False
 
     def close(self) -> None:
@@ -135,7 +138,10 @@ class Conversation:
         return b""
 
     async def _event(self) -> h11.Event:
-        """The next one of what has come. It waits only where there is none."""
+        """The next one of what has come, one in each turn of the event loop. It waits where there is none."""
+        if not self._has_waited:
+            await trio.lowlevel.checkpoint()  # thousands may have come at once: interim heads, small chunks
+        self._has_waited = False
         while True:
             try:
                 event = self._h11.next_event()
@@ -153,6 +159,7 @@ class Conversation:
             data = await self._dialled.stream.receive_some(RECEIVE_SIZE)
         except BROKEN as exc:
             raise self._ended(in_words(exc)) from exc
+        self._has_waited = True
         if data:
             self._has_heard = True
         elif not self._has_heard:

@@ -21,14 +21,17 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that have ended with these bytes."""
-        *ended, rest = data.split(b"\n")
-        lines = []
-        for piece in ended:
-            self._grow(piece)
-            lines.append(b"".join(self._pieces).removesuffix(b"\r"))
-            self._pieces, self._size = [], 0
+        first, *others = data.split(b"\n")
+        self._grow(first)
+        if not others:
+            return []
+        *whole, rest = others
+        lines = [self.rest(), *filter(None, whole)]
+        if max(map(len, lines)) > self._longest:
+            raise self._too_long()
+        self._pieces, self._size = [], 0
         self._grow(rest)
-        return [line for line in lines if line]
+        return [line for each in lines if (line := each.removesuffix(b"\r"))]
 
     def rest(self) -> bytes:
         """What has come of a line that has no end yet."""
@@ -37,9 +40,12 @@ class Splitter:
     def _grow(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size > self._longest:
-            raise ValueError(f"a line is longer than {self._longest} bytes")
+            raise self._too_long()
         if piece:
             self._pieces.append(piece)
+
+    def _too_long(self) -> ValueError:
+        return ValueError(f"a line is longer than {self._longest} bytes")
 
 
 class LineStream:

@@ -22,6 +22,16 @@ def web(number: int, **others: str) -> Box:
     return Box(f"web-{number}", f"172.18.0.{number + 1}", WEB, **others)  # type: ignore[arg-type]
 
 
+class Turns(trio.abc.Instrument):
+    """Counts the steps of all tasks: in each of them one holds the event loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
 def source(server: ScriptedDocker) -> DockerSource:
     return DockerSource(server.url, pool="web", now=lambda: EPOCH + 60.0)
 
@@ -71,6 +81,19 @@ async def test_events_that_change_nothing_ask_for_nothing() -> None:
         assert docker.lists == 1
         await told.until(2)  # for not all that may change it has an event
         assert docker.lists == 2
+
+
+async def test_many_events_at_once_are_taken_one_in_each_turn() -> None:
+    async with ScriptedDocker(web(1)).running() as docker, running_source(source(docker)) as told:
+        await told.until(1)
+        turns = Turns()
+        trio.lowlevel.add_instrument(turns)
+        for stream in docker.streams:
+            await stream.says(chunk(b"{}\n" * 500))
+        await trio.sleep(1)
+        trio.lowlevel.remove_instrument(turns)
+        assert turns.count >= 500
+        assert docker.lists == 1
 
 
 async def test_stop_is_leaving_from_the_signal_on_until_it_has_ended() -> None:

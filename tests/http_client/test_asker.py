@@ -32,6 +32,17 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the steps of a task, the current one: in each of them it holds the event loop."""
+
+    def __init__(self) -> None:
+        self._task = trio.lowlevel.current_task()
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self._task
+
+
 @asynccontextmanager
 async def saying(*pieces: bytes, ends: bool = True) -> AsyncIterator[Backend]:
     """A server that answers its first request with these pieces, and then ends or is silent."""
@@ -316,6 +327,25 @@ async def test_one_that_says_close_or_too_much_is_not_kept(said: bytes) -> None:
     async with saying(said, ends=False) as backend:
         await Asker(server(backend), keeps=True).ask("GET", "/")
         await backend.peers[0].hears_end()
+
+
+# -- much at once ------------------------------------------------------------------------------------------
+
+FLOODS = {
+    "interim heads": b"HTTP/1.1 102 Processing\r\n\r\n" * 300
+    + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "small chunks": CHUNKED + chunk(b"a") * 300 + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_of_what_comes_at_once_little_is_taken_in_each_turn(flood: str) -> None:
+    async with saying(FLOODS[flood]) as backend:
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await Asker(server(backend)).ask("GET", "/")
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count >= 300
 
 
 # -- a stream of lines -------------------------------------------------------------------------------------

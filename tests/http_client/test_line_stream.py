@@ -1,5 +1,9 @@
 """Lines of a body, wherever the pieces are cut."""
 
+from collections.abc import Callable
+from functools import partial
+from time import thread_time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,3 +37,19 @@ def test_a_line_is_bounded(pieces: list[bytes]) -> None:
     splitter.feed(before)
     with pytest.raises(ValueError, match="longer than 10 bytes"):
         splitter.feed(last)
+
+
+def least(work: Callable[[], object]) -> float:
+    """Seconds of this thread, the best of some times."""
+    times = []
+    for _ in range(15):
+        began = thread_time()
+        work()
+        times.append(thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.alone
+def test_an_empty_line_costs_little_more_than_to_find_its_end() -> None:
+    lines = b"\n" * 16384
+    assert least(lambda: Splitter(10).feed(lines)) < 8 * least(partial(lines.split, b"\n"))
