@@ -64,19 +64,19 @@ def reading(data: bytes, next_look: float | None = None) -> Generator[None, None
         raise ValueError(f"it is no list in JSON: {exc}") from exc
     collected = Collected()
     for at, raw in enumerate(entries):
-        _read(raw, f"entry {at}", collected)
+        yield from _read(raw, f"entry {at}", collected)
         yield
     if collected.why_empty:
         raise ValueError(collected.why_empty)
     return collected.set(next_look)
 
 
-def _read(raw: msgspec.Raw, called: str, collected: Collected) -> None:
+def _read(raw: msgspec.Raw, called: str, collected: Collected) -> Generator[None, None, None]:
     try:
         if _shape.decode(raw).targets is msgspec.UNSET:
             _add(_entry.decode(raw), called, collected)
         else:
-            _add_group(_group.decode(raw), called, collected)
+            yield from _add_group(_group.decode(raw), called, collected)
     except (*UNREADABLE, ValueError) as exc:
         collected.skip(f"{called}: {exc}")
 
@@ -95,7 +95,7 @@ def _add(entry: Entry, called: str, collected: Collected) -> None:
     collected.add(said, called)
 
 
-def _add_group(group: Group, called: str, collected: Collected) -> None:
+def _add_group(group: Group, called: str, collected: Collected) -> Generator[None, None, None]:
     scheme = group.labels.get("__scheme__", "http")
     labels = {name: value for name, value in group.labels.items() if not name.startswith("__")}
     for target in group.targets:
@@ -104,3 +104,4 @@ def _add_group(group: Group, called: str, collected: Collected) -> None:
             collected.add(Announcement(id=default_id(*parse_url(url)), url=url, labels=labels), name)
         except ValueError as exc:
             collected.skip(f"{name}: {exc}")
+        yield

@@ -55,6 +55,12 @@ def test_that_of_prometheus_is_a_list_of_groups() -> None:
     assert announced.skipped == ()
 
 
+def test_a_large_group_is_read_in_slices() -> None:
+    targets = b", ".join(b'"10.0.0.%d:80"' % number for number in range(200))
+    steps = list(reading(b'[{"targets": [%b]}]' % targets))
+    assert len(steps) >= 200
+
+
 def test_an_empty_list_is_a_set_without_backends() -> None:
     assert read(b"[]") == Announced(())
 
