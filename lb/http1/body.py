@@ -141,6 +141,7 @@ class ChunkedReader:
 
     def feed(self, data: bytes) -> bytes:
         self.rest = b""
+        searched = len(self._held) if self._in_trailers else 0
         if self._held:
             data, self._held = self._held + data, b""
         content: list[bytes] = []
@@ -148,7 +149,7 @@ class ChunkedReader:
         most = first + CHUNKS_AT_ONCE
         while at < len(data) and not self.done:
             if self._in_trailers:
-                self._read_trailers(data[at:])
+                self._read_trailers(data[at:], searched)
                 break
             if self._left:
                 at = self._read_content(data, at, content)
@@ -212,13 +213,13 @@ class ChunkedReader:
         self._left = max(0, end - len(data))
         return min(end, len(data))
 
-    def _read_trailers(self, data: bytes) -> None:
-        end, section = _trailers(data) if self._is_strict else _trailers_of_backend(data)
+    def _read_trailers(self, data: bytes, searched: int) -> None:
+        """Read the trailers if they have come whole; they do not end in what was `searched` before."""
+        find = _trailers if self._is_strict else _trailers_of_backend
+        end, section = find(data, searched)
         if not end:
             self._held = data
-            if len(data) > TRAILER_LIMIT + 1 or (
-                self._is_strict and data.count(b"\n") != data.count(b"\r\n")
-            ):
+            if len(data) > TRAILER_LIMIT + 1 or (self._is_strict and _has_bare_line_feed(data, searched)):
                 raise BadBody(f"the trailers are not field lines of {TRAILER_LIMIT} bytes at most")
             return
         if len(section) > TRAILER_LIMIT or section.count(b"\n") > TRAILER_FIELDS:
@@ -233,22 +234,28 @@ class ChunkedReader:
         return self.done
 
 
-def _trailers(data: bytes) -> tuple[int, bytes]:
+def _trailers(data: bytes, searched: int) -> tuple[int, bytes]:
     """Where the trailer section ends, and its field lines; 0 while it goes on."""
     if data.startswith(b"\r\n"):
         return 2, b""
-    end = data.find(b"\r\n\r\n") + 4
+    end = data.find(b"\r\n\r\n", max(0, searched - 3)) + 4
     return (end, data[: end - 2]) if end > 3 else (0, b"")
 
 
-def _trailers_of_backend(data: bytes) -> tuple[int, bytes]:
+def _trailers_of_backend(data: bytes, searched: int) -> tuple[int, bytes]:
     """The same, where lines may end in a line feed alone."""
     if data.startswith((b"\n", b"\r\n")):
         return data.index(b"\n") + 1, b""
-    end = LENIENT_TRAILERS_END.search(data)
+    end = LENIENT_TRAILERS_END.search(data, max(0, searched - 2))
     if end is None:
         return 0, b""
     return end.end(), data[: end.start() + 1].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _has_bare_line_feed(data: bytes, searched: int) -> bool:
+    """Whether a line feed without a carriage return is in what was not searched before."""
+    begin = searched - data.endswith(b"\r", 0, searched)
+    return data.count(b"\n", begin) != data.count(b"\r\n", begin)
 
 
 def reader_for(length: int, *, is_strict: bool = True) -> Reader:

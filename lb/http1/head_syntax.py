@@ -6,9 +6,15 @@ import h11
 
 from lb.http1.fields import NEVER_CONNECTION_OPTIONS
 
-ILLEGAL = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
-"""Control characters, a lone CR or LF (RFC 9112 section 2.2), or a folded line (section 5.2)."""
-HOPELESS = re.compile(rb"[^\t\r\n -~\x80-\xff]|\r[^\n]|(?<!\r)\n|\n[ \t]")
+_CONTROL = rb"[\x00-\x08\n-\x1f\x7f]"
+_NO_LINE_END = rb"(?<=[^\r\n])"
+_BAD_LINE_FEED = rb"(?<=\n)(?:(?<!\r\n)|(?=[ \t]))"
+ILLEGAL = re.compile(_CONTROL + rb"(?:%b|(?<=\r)(?!\n)|%b)" % (_NO_LINE_END, _BAD_LINE_FEED))
+"""Control characters, a lone CR or LF (RFC 9112 section 2.2), or a folded line (section 5.2).
+
+It begins with one set of bytes, so that the search can skip to the next of them; the rest looks back at it.
+"""
+HOPELESS = re.compile(_CONTROL + rb"(?:%b|(?<=\r)(?=[^\n])|%b)" % (_NO_LINE_END, _BAD_LINE_FEED))
 """What is illegal in a head that has not ended yet, where a CR may still be followed by its LF."""
 LENGTH = re.compile(rb"[0-9]{1,19}")
 

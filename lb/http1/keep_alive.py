@@ -7,6 +7,8 @@ from typing import NamedTuple
 PARAMETER = re.compile(
     rb'(?:\A|,)[ \t]*(timeout|max)[ \t]*=[ \t]*"?([0-9]{1,9})"?[ \t]*(?=,|\Z)', re.IGNORECASE
 )
+LONGEST = 256
+"""Bytes of the values that are read; those in use have 20."""
 
 
 class KeepAlive(NamedTuple):
@@ -18,5 +20,8 @@ class KeepAlive(NamedTuple):
 
 def keep_alive_in(values: Iterable[bytes]) -> KeepAlive | None:
     """What the values of a response's fields say; None where they say nothing that can be read."""
-    found = dict((name.lower(), int(number)) for name, number in PARAMETER.findall(b",".join(values)))
+    said = b",".join(values)
+    if len(said) > LONGEST:
+        return None
+    found = dict((name.lower(), int(number)) for name, number in PARAMETER.findall(said))
     return KeepAlive(found.get(b"timeout"), found.get(b"max")) if found else None

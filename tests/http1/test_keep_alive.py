@@ -3,7 +3,7 @@
 import pytest
 
 from lb.http1.fast_head import plain_response, read_response
-from lb.http1.keep_alive import KeepAlive, keep_alive_in
+from lb.http1.keep_alive import LONGEST, KeepAlive, keep_alive_in
 from lb.http1.response_head import judge_response
 
 
@@ -26,6 +26,9 @@ from lb.http1.response_head import judge_response
         ([b"timeout=5s"], None),
         ([b"xtimeout=5"], None),
         ([b"timeout=1234567890"], None),
+        ([b"timeout=5" + b" " * (LONGEST - 9)], KeepAlive(5, None)),
+        ([b"timeout=5" + b" " * (LONGEST - 8)], None),
+        ([b"timeout=5", b"," * LONGEST], None),
     ],
 )
 def test_what_it_says(values: list[bytes], says: KeepAlive | None) -> None:

@@ -186,6 +186,26 @@ def _refused(data: bytes, target_limit: int) -> None:
         read_request(data, b"a", target_limit, 100)
 
 
+@pytest.mark.parametrize("pattern", [head_syntax.ILLEGAL, head_syntax.HOPELESS])
+def test_legal_bytes_are_skipped(pattern: re.Pattern[bytes]) -> None:
+    """They cost as little as with a pattern that looks for one byte of a set, and for nothing else."""
+    legal, plainest = of(b"a") * 16, re.compile(rb"[\x00\r\n]")
+    assert fastest(partial(pattern.search, legal), 1) < 3 * fastest(partial(plainest.search, legal), 1)
+
+
+@pytest.mark.parametrize(("line", "is_strict"), [(b"a: b\r\n", True), (b"a: b\r\n", False), (b"a\n", False)])
+def test_d112_trailers_that_trickle_are_linear(line: bytes, is_strict: bool) -> None:
+    """Four times as many bytes, each received alone, take four times as long."""
+
+    def read(size: int) -> None:
+        reader = ChunkedReader(is_strict=is_strict)
+        for byte in b"0\r\n" + line * (size // len(line)):
+            reader.feed(bytes((byte,)))
+
+    few, many = fastest(partial(read, 4000), 1), fastest(partial(read, 16000), 1)
+    assert many < 8 * few
+
+
 @pytest.mark.parametrize("piece", [1, 65536])
 def test_d112_one_byte_chunks_are_linear(piece: int) -> None:
     """Four times as many chunks take four times as long, and no memory is kept of earlier ones."""
