@@ -29,6 +29,8 @@ PAIR = re.compile(rf'[ \t;]*([{MARKS}]+)=(?:([{MARKS}:\[\]]+)|"((?:[^"\\]|\\.)*)
 ESCAPED = re.compile(r"\\(.)")
 MOST_COMMAS = 8
 """Commas within quotes in one element of Forwarded; few parameters have any."""
+MOST_PARAMETERS = 16
+"""Of one element of Forwarded; RFC 7239 knows four. One with more is taken for broken."""
 
 
 class Trust:
@@ -124,7 +126,9 @@ def _forwarded(value: str) -> Iterator[str]:
 def _said(element: str) -> str | None:
     """The `for` of this element of Forwarded, "" without one; None where it is not whole."""
     at, said = 0, ""
-    while (pair := PAIR.match(element, at)) is not None:
+    for _ in range(MOST_PARAMETERS):
+        if (pair := PAIR.match(element, at)) is None:
+            break
         at = pair.end()
         if pair[1].lower() == "for":
             said = pair[2] or ESCAPED.sub(r"\1", pair[3])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.core.client_address import MOST_HOPS, Trust, client_of, plain, without_port
+from lb.core.client_address import MOST_HOPS, MOST_PARAMETERS, Trust, client_of, plain, without_port
 
 PROXY = "10.0.0.1"
 TRUST = Trust(("10.0.0.0/8", "fd00::/8", "unix"))
@@ -108,6 +108,13 @@ def test_where_both_are_said_the_list_counts() -> None:
 def test_the_walk_is_bounded() -> None:
     assert by_list(b"192.0.2.7" + b", 10.0.0.2" * MOST_HOPS) == "10.0.0.2"
     assert by_forwarded(b"for=192.0.2.7" + b", for=10.0.0.2" * 100) == "10.0.0.2"
+
+
+def test_an_element_of_too_many_parameters_is_broken() -> None:
+    others = b"a=b;" * (MOST_PARAMETERS - 1)
+    assert by_forwarded(others + b"for=192.0.2.7") == "192.0.2.7"
+    assert by_forwarded(b"a=b;" + others + b"for=192.0.2.7") == PROXY
+    assert by_forwarded(b"for=192.0.2.7;a=b;" + others + b", for=10.0.0.2") == "10.0.0.2"
 
 
 @given(st.lists(st.sampled_from(["10.0.0.2", "192.0.2.7", "x", "unknown", "", "2001:db8::1"]), max_size=8))
