@@ -6,6 +6,8 @@ from itertools import islice
 
 MOST_CHOICES = 100
 """Words that are compared and listed; one who may only ask may have sent thousands."""
+LONGEST_WORD = 200
+"""A longer word is compared with none: it is no slip, and to look for a near one takes long."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -14,7 +16,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Of many, the first are looked at.
     """
     choices = [*islice(known, MOST_CHOICES)]
-    if close := get_close_matches(word, choices, n=1):
+    if len(word) <= LONGEST_WORD and (close := get_close_matches(word, choices, n=1)):
         return f", did you mean `{close[0]}`?"
     return f"; there are: {', '.join(choices)}" if choices else ""
 
