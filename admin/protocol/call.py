@@ -13,6 +13,9 @@ from lb.config.token_scope import Scope
 
 T = TypeVar("T")
 
+MOST_PARAMETERS = 500
+"""Of a query that is read: anybody may be let read, and to read thousands takes long."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -27,6 +30,8 @@ class Call:
     values: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.request.query_string.count(b"&") >= MOST_PARAMETERS:
+            raise invalid(Mistake(detail=f"the query has more than {MOST_PARAMETERS} parameters"))
         given = self.request.args.to_dict(flat=False)
         hints = Hints()
         mistakes = [

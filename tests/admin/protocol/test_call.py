@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from admin.protocol.call import MOST_PARAMETERS
 from lb.core.backend_state import STATES
 from tests.admin.kit import Add, Api
 
@@ -49,6 +50,13 @@ async def test_hundreds_of_parameters_are_not_all_explained(api: Api) -> None:
     query = "&".join(f"a{n}=1" for n in range(300))
     errors = (await api("GET", f"/backends?{query}")).json["errors"]
     assert (len(errors), sum("hint" in error for error in errors)) == (101, 20)
+
+
+async def test_a_query_of_more_parameters_is_not_read(api: Api) -> None:
+    for count, told in ((MOST_PARAMETERS, 101), (MOST_PARAMETERS + 1, 1)):
+        answer = await api("GET", "/backends?" + "&".join(f"a{n}" for n in range(count)))
+        assert (answer.status, len(answer.json["errors"])) == (422, told)
+    assert answer.json["errors"] == [{"detail": f"the query has more than {MOST_PARAMETERS} parameters"}]
 
 
 async def test_unknown_parameters_are_named(api: Api, add: Add) -> None:
