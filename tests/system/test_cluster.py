@@ -189,7 +189,11 @@ async def test_several_workers_and_a_reload(tmp_path: Path) -> None:
             await becomes(lb, f"web{port}", "ready")
             await becomes(lb, web, "draining")
         assert (await one.api("GET", f"/backends/{web}"))["weight"] == 5
-        assert not (await one.api("GET", "/cluster"))["configs_differ"]
+
+        async def are_alike() -> bool:
+            return not (await one.api("GET", "/cluster"))["configs_differ"]
+
+        await until(are_alike)  # each tells the others of a reload soon after it
 
 
 async def test_an_upgrade_keeps_what_is_wished(tmp_path: Path) -> None:
