@@ -23,6 +23,18 @@ DAY = 86400.0
 NOW = datetime(2026, 11, 27, tzinfo=UTC).timestamp()
 """The instant at which tests look at certificates that do not go through OpenSSL."""
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+CRITICAL = (x509.BasicConstraints, x509.KeyUsage)
 ALWAYS = (0.0, datetime(2120, 1, 1, tzinfo=UTC).timestamp())
 
 
@@ -85,7 +97,9 @@ def authority(
     name: str = "Test Root", above: Issued | None = None, valid: tuple[float, float] = ALWAYS
 ) -> Issued:
     """A root, or an authority below another one."""
-    return _issue(name, above, new_key(), valid, [x509.BasicConstraints(ca=True, path_length=None)])
+    return _issue(
+        name, above, new_key(), valid, [x509.BasicConstraints(ca=True, path_length=None), SIGNS_CERTIFICATES]
+    )
 
 
 def certificate(
@@ -134,8 +148,11 @@ def _issue(
         .not_valid_before(begins)
         .not_valid_after(ends)
     )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
     signer = by.key if by else key
+    # Clients on CPython 3.13 are strict (RFC 5280 section 4.2.1): they ask for both identifiers.
+    whose = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    for extension in (*extensions, own, whose):
+        builder = builder.add_extension(extension, critical=isinstance(extension, CRITICAL))
     signed = builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else SHA256())
     return Issued(signed, key, (by.certificate, *by.issuers) if by else ())
