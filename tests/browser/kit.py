@@ -22,7 +22,7 @@ from tests.system.servers import free_ports
 
 PATIENCE = 10.0
 SERVER = """
-import sys, time
+import os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,6 +30,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/slow"):
             time.sleep(float(self.path.partition("=")[2]))
+        while self.path.startswith("/until") and not os.path.exists(self.path.partition("=")[2]):
+            time.sleep(0.02)
         self.send_response(500 if self.path.startswith("/bad") else 200)
         self.send_header("Content-Length", "3")
         self.end_headers()

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.needs("chromium", "chromedriver")
 
 TOKEN = "the-token-of-this-test"
 TOKEN_TO_READ = "the-token-of-a-dashboard"
-SLOW_SECONDS = 2
 NOBODY = "a-backend-with-a-long-name-that-nobody-serves"
 
 
@@ -222,19 +221,19 @@ def test_times_are_in_utc_or_in_those_of_the_place(scene: Scene) -> None:
 
 
 @pytest.mark.needs("curl")
-def test_a_drain_from_the_page_counts_to_zero(scene: Scene) -> None:
+def test_a_drain_from_the_page_counts_to_zero(scene: Scene, tmp_path: Path) -> None:
     tab, url = scene.tab, scene.balancer.url
     scene.balancer.again()
     tab.open()
-    slow = [
-        subprocess.Popen(["curl", "-s", f"{url}/slow?s={SLOW_SECONDS}", "-o", "/dev/null"]) for _ in "123"
-    ]
+    end = tmp_path / "end"
+    slow = [subprocess.Popen(["curl", "-s", f"{url}/until?file={end}", "-o", "/dev/null"]) for _ in "123"]
     until(lambda: tab.field("web1", "flight") == "1")
     tab.act("drain", "web1")
     assert "What is in flight (1) may end first" in tab.text("#act-says")
     tab.click("#act-go")
     until(lambda: tab.field("web1", "left").startswith("1 left 0:"))
     assert tab.field("web1", "state") == "draining"
+    end.touch()
     until(lambda: tab.field("web1", "state") == "drained")
     assert tab.field("web1", "flight") == "0"
     assert [process.wait(10) for process in slow] == [0, 0, 0]
