@@ -36,13 +36,17 @@ async def test_upgrades_under_tls_traffic_fail_nobody(tmp_path: Path, workers: i
         for _ in range(2):
             serial = front.issue().certificate.serial_number
             await lb.upgrade()
-            assert await shown(lb, front) == {serial}
+            await until(partial(is_shown, lb, front, serial))  # workers of the old program close soon after
             await until(partial(has_shown, rush, serial))
         rush.is_over = True
         traffic.stop()
     assert (rush.failures, traffic.failures) == ([], []), lb.said.decode()
     assert all(traffic.done[kind] for kind in ("kept", "short", "upload", "tunnel")), traffic.done
     assert b"Traceback" not in lb.said
+
+
+async def is_shown(lb: Program, front: Front, serial: int) -> bool:
+    return await shown(lb, front) == {serial}
 
 
 async def has_shown(rush: Rush, serial: int) -> bool:
