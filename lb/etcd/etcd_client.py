@@ -79,6 +79,7 @@ class Etcd:
             self._turn = (self._turn + 1) % len(self.endpoints)
 
     def _patient_until(self) -> float:
+        """Until when all endpoints are tried again and again by a call that begins now."""
         silent = [each.silent_since for each in self.endpoints]
         since = [at for at in silent if at is not None]
         return self.patience + (trio.current_time() if len(since) < len(silent) else max(since))

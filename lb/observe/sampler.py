@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lb.core.registry import Registry
     from lb.observe.counters import Flow, Metrics
 
-"""Reasons at the client's fault: they say nothing about a backend."""
 NO_CODES, NO_ANSWERS = (0, 0, 0, 0), array("Q", Histogram().counts)
 AT_ONE_TIME = 50
 """So many backends are read between two looks at the clock."""

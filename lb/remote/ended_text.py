@@ -5,7 +5,7 @@ from typing import Any
 
 from lb.remote.api import Remote
 from lb.remote.exits import Code
-from lb.remote.terminal_text import folded, printable, printable_json, say
+from lb.remote.terminal_text import folded, printable, printable_json, remembered, say, to_the_second
 
 
 def list_ended(remote: Remote, since: str | None, json: bool) -> int:
@@ -24,11 +24,7 @@ def _lines(remote: Remote, found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for each in found["items"]:
         yield printable(f"- {each['sentence']}")
-        yield printable(f"    {_to_the_second(each['began'])} to {_to_the_second(each['ended'])}")
+        yield printable(f"    {to_the_second(each['began'])} to {to_the_second(each['ended'])}")
     if found["items"]:
         yield ""
-    yield printable(f"remembered since {_to_the_second(found['remembered_since'])}; older ones are forgotten")
-
-
-def _to_the_second(time: str) -> str:
-    return f"{time.partition('.')[0]}Z"
+    yield remembered(found["remembered_since"])

@@ -6,7 +6,7 @@ from typing import Any
 from lb.config.toml_text import toml
 from lb.remote.api import Remote
 from lb.remote.exits import Code
-from lb.remote.terminal_text import columns, printable, printable_json, quantile, say
+from lb.remote.terminal_text import columns, printable, printable_json, quantile, remembered, say
 
 POOLS = ("POOL", "POLICY", "AVAILABLE", "REQ/S", "5XX", "P50", "P99", "IN FLIGHT", "QUEUED")
 MOST_CHANGES = 3
@@ -43,8 +43,8 @@ def audit(remote: Remote, limit: int | None, json: bool) -> int:
     if json:
         say(printable_json(answer.text))
         return Code.DONE
-    said = [_act(each) for each in answer.json["items"]] or ["nobody has changed anything"]
-    say("\n".join(printable(line) for line in [*said, *_remembered(answer.json)]))
+    said = [printable(_act(each)) for each in answer.json["items"]] or ["nobody has changed anything"]
+    say("\n".join([*said, *_remembered(answer.json)]))
     return Code.DONE
 
 
@@ -53,7 +53,7 @@ def _remembered(audit: Mapping[str, Any]) -> Iterator[str]:
     if (since := audit.get("remembered_since")) is not None:
         file = audit["file"]
         older = "with admin.audit_file a file would have all" if file is None else f"{file} has all"
-        yield f"remembered since {since.partition('.')[0]}Z; {older}"
+        yield remembered(since, older)
 
 
 def _act(entry: Mapping[str, Any]) -> str:

@@ -97,6 +97,16 @@ def quantile(value: float | None) -> str:
     return f">{LONGEST_TOLD:.0f} s" if value is not None and value >= LONGEST_TOLD else seconds(value)
 
 
+def to_the_second(time: str) -> str:
+    """A time that the API has told, in UTC, without what is below a second."""
+    return f"{time.partition('.')[0]}Z"
+
+
+def remembered(since: str, older: str = "older ones are forgotten") -> str:
+    """The line below a list: since when the balancer remembers, and what has become of `older` ones."""
+    return printable(f"remembered since {to_the_second(since)}; {older}")
+
+
 def columns(rows: Iterable[Sequence[object]]) -> list[str]:
     """One line for each row, with the cells aligned in columns."""
     lines = [[printable(cell) for cell in row] for row in rows]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from lb.remote.api import Remote
 from lb.remote.exits import Code, Failed
-from lb.remote.terminal_text import milliseconds, printable
+from lb.remote.terminal_text import milliseconds, printable, remembered
 
 CLIENTS_DOING = ("client_disconnected", "http_request_error")
 """The errors at a client's fault."""
@@ -114,10 +114,7 @@ def _none(found: Found) -> Failed:
 
 
 def _since(found: Found) -> list[str]:
-    if found.remembered_since is None:
-        return []
-    moment = printable(found.remembered_since.partition(".")[0])
-    return [f"remembered since {moment}Z; older ones are forgotten"]
+    return [] if found.remembered_since is None else [remembered(found.remembered_since)]
 
 
 def _ended(request: Request) -> str:
